@@ -1,0 +1,212 @@
+//! What the supervisor and a worker say to each other: one JSON object a line, over a Unix socket.
+//!
+//! The first frame of each direction carries [`VERSION`]; both are the same binary, unless somebody replaced the file
+//! while the supervisor ran (which Linux' `/proc/self/exe` survives).
+
+use std::io;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+
+use crate::logging::Style;
+use crate::record::TopicPartition;
+use crate::settings::Settings;
+
+/// The version of this language.
+pub const VERSION: u32 = 1;
+
+/// The longest frame, in bytes: a heartbeat of 10,000 partitions has 2 MB. Longer is a broken peer, not a reason to
+/// use up the memory.
+const LONGEST: u64 = 16 << 20;
+
+/// From the supervisor.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum ToWorker {
+    /// The first frame: everything that a worker needs to know.
+    Start(Box<Start>),
+    /// End each of these partitions at its offset: it is the first one that is not processed.
+    ReadUntil(Vec<(TopicPartition, i64)>),
+    /// So many more messages may be processed.
+    Grant(u64),
+    /// Give back what is left of the grants: answer with [`FromWorker::Returned`].
+    Recall,
+    /// Finish what is in hand, commit, end.
+    Stop,
+}
+
+/// What a worker is started with.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Start {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The worker's number.
+    pub slot: usize,
+    /// All settings.
+    pub settings: Settings,
+    /// The partitions to read; none for a worker that stands by.
+    pub partitions: Vec<StartPartition>,
+    /// Whether the partitions' ends have to be seen: some will be read up to an end only.
+    pub finite: bool,
+    /// Whether processing waits for [`ToWorker::Grant`]s.
+    pub limited: bool,
+    /// How log lines look.
+    pub style: Style,
+    /// Whether single messages are logged by the built-in processor; in the demonstration only with `-v`.
+    pub log_messages: bool,
+    /// A file that the workers lock around their lines on stdout.
+    pub output_lock: Option<PathBuf>,
+}
+
+/// A partition to read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartPartition {
+    /// Which.
+    pub partition: TopicPartition,
+    /// The first offset to read.
+    pub start: i64,
+    /// The first offset not to read.
+    pub until: Option<i64>,
+}
+
+/// From a worker.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum FromWorker {
+    /// The first frame: it has its partitions and reads.
+    Ready {
+        /// [`VERSION`].
+        version: u32,
+    },
+    /// Where its partitions are; those only that have changed.
+    Progress(Vec<PartitionProgress>),
+    /// A message is in hand and no grant is left.
+    NeedGrant,
+    /// What was left of the grants.
+    Returned(u64),
+    /// All partitions that were to be read up to an end are.
+    EndReached,
+    /// A message could not be processed and `consumer.on_failure` is `stop`: its partition stands still.
+    MessageFailed {
+        /// Where.
+        partition: TopicPartition,
+        /// Which.
+        offset: i64,
+        /// Why.
+        reason: String,
+    },
+    /// Whoever reads the workers' stdout is gone.
+    OutputClosed,
+    /// It cannot go on; it ends now.
+    Broken {
+        /// Why.
+        reason: String,
+        /// Whether another start would end the same way.
+        lasting: bool,
+    },
+    /// Everything is committed and closed; the last frame.
+    Finished,
+}
+
+/// Where a worker is in a partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionProgress {
+    /// Which.
+    pub partition: TopicPartition,
+    /// The next offset to process.
+    pub next: i64,
+    /// What is committed, if this process has committed.
+    pub committed: Option<i64>,
+    /// Messages that this process has processed.
+    pub processed: u64,
+    /// Messages whose processing failed, and that were skipped.
+    pub failed: u64,
+    /// Whether a message is in processing right now.
+    pub in_flight: bool,
+}
+
+/// Writes frames.
+pub struct FrameWriter(OwnedWriteHalf);
+
+impl FrameWriter {
+    /// Over this half of the channel.
+    pub fn new(half: OwnedWriteHalf) -> Self {
+        Self(half)
+    }
+
+    /// Writes one frame; waits while the other side does not read.
+    ///
+    /// # Errors
+    /// When the other side is gone.
+    pub async fn write<T: Serialize>(&mut self, frame: &T) -> io::Result<()> {
+        let mut line = serde_json::to_vec(frame)?;
+        line.push(b'\n');
+        self.0.write_all(&line).await
+    }
+}
+
+/// Reads frames.
+pub struct FrameReader {
+    half: BufReader<OwnedReadHalf>,
+    line: Vec<u8>,
+}
+
+impl FrameReader {
+    /// Over this half of the channel.
+    pub fn new(half: OwnedReadHalf) -> Self {
+        Self { half: BufReader::new(half), line: Vec::new() }
+    }
+
+    /// The next frame; `None` when the other side is gone.
+    ///
+    /// # Errors
+    /// When what was read is no frame.
+    pub async fn read<T: for<'de> Deserialize<'de>>(&mut self) -> io::Result<Option<T>> {
+        self.line.clear();
+        let read = (&mut self.half).take(LONGEST).read_until(b'\n', &mut self.line).await?;
+        if read == 0 {
+            return Ok(None);
+        }
+        if self.line.last() != Some(&b'\n') {
+            // The other side died in the middle of a frame, or wrote one that is too long.
+            return if (read as u64) < LONGEST { Ok(None) } else { Err(io::Error::other("a frame is too long")) };
+        }
+        serde_json::from_slice(&self.line).map(Some).map_err(io::Error::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rt() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    }
+
+    #[test]
+    fn frames_arrive_as_they_were_sent() {
+        rt().block_on(async {
+            let (ours, theirs) = tokio::net::UnixStream::pair().unwrap();
+            let mut writer = FrameWriter::new(ours.into_split().1);
+            let mut reader = FrameReader::new(theirs.into_split().0);
+            writer.write(&ToWorker::Grant(7)).await.unwrap();
+            writer.write(&ToWorker::ReadUntil(vec![(TopicPartition::new("a\nb", 1), 2)])).await.unwrap();
+            drop(writer);
+            assert!(matches!(reader.read().await.unwrap(), Some(ToWorker::Grant(7))));
+            assert!(matches!(reader.read().await.unwrap(), Some(ToWorker::ReadUntil(list)) if list[0].1 == 2));
+            assert!(reader.read::<ToWorker>().await.unwrap().is_none());
+        });
+    }
+
+    #[test]
+    fn half_a_frame_is_the_end_and_nonsense_is_an_error() {
+        rt().block_on(async {
+            let (mut ours, theirs) = tokio::net::UnixStream::pair().unwrap();
+            ours.write_all(b"nonsense\n\"Sto").await.unwrap();
+            drop(ours);
+            let mut reader = FrameReader::new(theirs.into_split().0);
+            assert!(reader.read::<ToWorker>().await.is_err());
+            assert!(reader.read::<ToWorker>().await.unwrap().is_none());
+        });
+    }
+}

@@ -1,0 +1,599 @@
+//! The supervisor of the workers.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use slog::{Logger, debug, error, info, warn};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+use super::allowance::{self, Allowance};
+use super::link::WorkerLink;
+use super::log_pipe;
+use super::messages::{Found, FromLink, Observation, Outcome, Prepare, ReadCommitted, ReadEnds, ReadToEnd};
+use super::partitions::Partitions;
+use super::plan::plan;
+use super::policy::{Decision, on_death};
+use super::watcher::TopicWatcher;
+use super::worker::{Running, Worker};
+use crate::consumer::control::{FromWorker, Start, ToWorker, VERSION};
+use crate::exit::{Exit, ExitCode};
+use crate::kafka::cluster::Offsets;
+use crate::logging::{Screen, Style};
+use crate::os::child::{self, Ended};
+use crate::progress::{ConsumeProgress, WorkerProgress};
+use crate::report::{self, ConsumeReport};
+use crate::settings::Settings;
+use crate::shutdown::Interrupt;
+
+/// How often it looks after everything that no message tells: idleness, progress, children.
+const TICK: Duration = Duration::from_millis(100);
+/// How often the partitions' ends are asked for.
+const ENDS: Duration = Duration::from_secs(2);
+/// The least time for reading back what is committed, even when the shutdown's deadline is near.
+const READ_BACK: Duration = Duration::from_secs(2);
+
+/// What a supervisor is made of.
+pub struct Order {
+    /// All settings.
+    pub settings: Arc<Settings>,
+    /// It will be told [`ReadToEnd`].
+    pub finite: bool,
+    /// Whether single messages are logged.
+    pub log_messages: bool,
+    /// Who wants to know how it goes.
+    pub observer: Option<Recipient<Observation>>,
+    /// Where the workers' lines go.
+    pub screen: Screen,
+    /// How they look.
+    pub style: Style,
+    /// Where progress is shown.
+    pub progress: ConsumeProgress,
+    /// The log.
+    pub logger: Logger,
+}
+
+/// The actor; its end is told through the channel that it was started with.
+pub struct ConsumerSupervisor {
+    order: Order,
+    watcher: Addr<TopicWatcher>,
+    workers: Vec<Worker>,
+    partitions: Partitions,
+    allowance: Option<Allowance>,
+    output_lock: Option<OutputLock>,
+    begun: Instant,
+    /// When a message was last dealt with, or the last worker became ready.
+    moved: Instant,
+    announced_ready: bool,
+    asking_ends: bool,
+    reading_back: bool,
+    interrupted: bool,
+    /// Set once it is stopping: how it will have ended, and when it ends by force.
+    stopping: Option<(Exit, Instant)>,
+    outcome: Option<oneshot::Sender<Outcome>>,
+}
+
+impl ConsumerSupervisor {
+    /// Starts it, on the main thread; the receiver gets the outcome.
+    pub fn start(order: Order) -> (Addr<Self>, oneshot::Receiver<Outcome>) {
+        let (sender, receiver) = oneshot::channel();
+        let watcher = TopicWatcher::start(Arc::clone(&order.settings), order.logger.clone());
+        let supervisor = Self {
+            order,
+            watcher,
+            workers: Vec::new(),
+            partitions: Partitions::default(),
+            allowance: None,
+            output_lock: None,
+            begun: Instant::now(),
+            moved: Instant::now(),
+            announced_ready: false,
+            asking_ends: false,
+            reading_back: false,
+            interrupted: false,
+            stopping: None,
+            outcome: Some(sender),
+        };
+        (Actor::start(supervisor), receiver)
+    }
+
+    // ---- starting --------------------------------------------------------------------------------------------------
+
+    fn begin(&mut self, found: Vec<Found>, context: &mut Context<Self>) {
+        if self.stopping.is_some() {
+            return;
+        }
+        let consumer = &self.order.settings.consumer;
+        let names = found.iter().map(|found| found.start.partition.clone()).collect();
+        for (slot, share) in plan(names, consumer.processes, consumer.strategy).into_iter().enumerate() {
+            for partition in &share {
+                found
+                    .iter()
+                    .filter(|found| found.start.partition == *partition)
+                    .for_each(|found| self.partitions.insert(slot, found));
+            }
+            self.workers.push(Worker::default());
+        }
+        info!(self.order.logger, "consuming";
+            "topics" => self.order.settings.consumed_topics().join(", "), "partitions" => found.len(),
+            "workers" => consumer.processes, "group" => &consumer.group, "start" => String::from(consumer.start));
+        if found.len() < consumer.processes {
+            warn!(
+                self.order.logger,
+                "{} partition(s) for {} workers: {} of them stand by, since a partition is read by one \
+                worker; make more partitions, or start fewer processes",
+                found.len(),
+                consumer.processes,
+                consumer.processes - found.len()
+            );
+        }
+        self.allowance = (consumer.max_messages > 0).then(|| Allowance::new(consumer.max_messages, consumer.processes));
+        (self.begun, self.moved) = (Instant::now(), Instant::now());
+        if consumer.processor == "print" {
+            match OutputLock::new() {
+                Ok(lock) => self.output_lock = Some(lock),
+                Err(error) => {
+                    self.finish(
+                        Exit::failed(format!(
+                            "no lock file for stdout: {error}; set TMPDIR to a folder that can be written"
+                        )),
+                        context,
+                    );
+                    return;
+                }
+            }
+        }
+        for slot in 0..self.workers.len() {
+            if self.stopping.is_none() {
+                self.start_worker(slot, context);
+            }
+        }
+    }
+
+    fn start_worker(&mut self, slot: usize, context: &mut Context<Self>) {
+        if let Err(error) = self.try_start_worker(slot, context) {
+            self.stop(Exit::failed(format!("worker {slot} could not be started: {error}")), context);
+        }
+    }
+
+    fn try_start_worker(&mut self, slot: usize, context: &mut Context<Self>) -> std::io::Result<()> {
+        let started = child::start_worker(slot)?;
+        let pid = started.process.pid();
+        log_pipe::forward(started.stderr, slot, self.order.screen.clone())?;
+        let supervisor = context.address().recipient();
+        let link = WorkerLink::start(started.control, slot, pid, supervisor, self.order.logger.clone())?;
+        self.workers[slot].begin(started.process, link);
+        let settings = Settings::clone(&self.order.settings);
+        let start = Start {
+            version: VERSION,
+            slot,
+            finite: self.order.finite || settings.consumer.until_end,
+            limited: self.allowance.is_some(),
+            settings,
+            partitions: self.partitions.starts(slot),
+            style: self.order.style,
+            log_messages: self.order.log_messages,
+            output_lock: self.output_lock.as_ref().map(|lock| lock.path.clone()),
+        };
+        self.workers[slot].say(ToWorker::Start(Box::new(start)));
+        debug!(self.order.logger, "worker {slot} started"; "pid" => pid);
+        Ok(())
+    }
+
+    // ---- what workers say ------------------------------------------------------------------------------------------
+
+    fn heard(&mut self, slot: usize, frame: FromWorker, context: &mut Context<Self>) {
+        match frame {
+            FromWorker::Ready { version } if version == VERSION => self.worker_ready(slot),
+            FromWorker::Ready { version } => {
+                self.stop(
+                    Exit::failed(format!(
+                        "worker {slot} speaks version {version}, not {VERSION}: was the binary replaced?"
+                    )),
+                    context,
+                );
+            }
+            FromWorker::Progress(progress) => self.progressed(progress, context),
+            FromWorker::NeedGrant => {
+                let say = self.allowance.as_mut().map(|allowance| allowance.asked(slot));
+                self.say_all(say.unwrap_or_default());
+            }
+            FromWorker::Returned(messages) => {
+                self.workers[slot].granted = self.workers[slot].granted.saturating_sub(messages);
+                let say = self.allowance.as_mut().map(|allowance| allowance.returned(slot, messages));
+                self.say_all(say.unwrap_or_default());
+            }
+            FromWorker::EndReached => {
+                if let Some(running) = &mut self.workers[slot].running {
+                    running.end_reached = true;
+                }
+                if self.workers.iter().all(Worker::is_at_end) {
+                    self.stop(Exit::clean("end reached"), context);
+                }
+            }
+            FromWorker::MessageFailed { partition, offset, reason } => {
+                let text = format!(
+                    "{partition}@{offset} could not be processed: {reason}; it is the next one to be read (consumer.on_failure = \"stop\")"
+                );
+                self.stop(Exit::failed(text), context);
+            }
+            FromWorker::OutputClosed => self.stop(Exit::clean("stdout is closed"), context),
+            FromWorker::Broken { reason, lasting } => {
+                if let Some(running) = &mut self.workers[slot].running {
+                    running.broken = Some((reason, lasting));
+                }
+            }
+            FromWorker::Finished => {
+                if let Some(running) = &mut self.workers[slot].running {
+                    running.finished = true;
+                }
+            }
+        }
+    }
+
+    fn worker_ready(&mut self, slot: usize) {
+        if let Some(running) = &mut self.workers[slot].running {
+            running.ready = true;
+        }
+        self.moved = Instant::now();
+        if !self.announced_ready && self.workers.iter().all(Worker::is_ready) {
+            self.announced_ready = true;
+            self.observe(Observation::Ready);
+        }
+    }
+
+    fn observe(&self, observation: Observation) {
+        if let Some(observer) = &self.order.observer {
+            observer.do_send(observation);
+        }
+    }
+
+    fn progressed(&mut self, progress: Vec<crate::consumer::control::PartitionProgress>, context: &mut Context<Self>) {
+        if self.partitions.update(progress) {
+            self.moved = Instant::now();
+        }
+        let (processed, failed) = self.partitions.totals();
+        self.observe(Observation::Consumed(processed + failed));
+        let limit = self.order.settings.consumer.max_messages;
+        if limit > 0 && processed + failed >= limit {
+            self.stop(Exit::clean(format!("{limit} messages are processed (consumer.max_messages)")), context);
+        }
+    }
+
+    fn say_all(&mut self, say: Vec<allowance::Say>) {
+        for say in say {
+            match say {
+                allowance::Say::Grant(slot, messages) => {
+                    self.workers[slot].granted += messages;
+                    self.workers[slot].say(ToWorker::Grant(messages));
+                }
+                allowance::Say::Recall(slot) => self.workers[slot].say(ToWorker::Recall),
+            }
+        }
+    }
+
+    // ---- ends of workers -------------------------------------------------------------------------------------------
+
+    fn reap(&mut self, context: &mut Context<Self>) {
+        for slot in 0..self.workers.len() {
+            match self.workers[slot].take_ended() {
+                Ok(Some((running, ended))) => self.worker_ended(slot, &running, ended, context),
+                Ok(None) => {}
+                Err(error) => error!(self.order.logger, "worker {slot} could not be reaped: {error}"),
+            }
+        }
+        let all_ended = self.workers.iter().all(|worker| worker.running.is_none());
+        if let (Some((exit, deadline)), true) = (&self.stopping, all_ended) {
+            let (exit, deadline) = (exit.clone(), *deadline);
+            self.read_back(exit, deadline, context);
+        }
+    }
+
+    fn worker_ended(&mut self, slot: usize, running: &Running, ended: Ended, context: &mut Context<Self>) {
+        let dealt_with = self.partitions.dealt_with_by(slot);
+        let killed_by_us = self.stopping.as_ref().is_some_and(|(_, deadline)| Instant::now() >= *deadline);
+        self.partitions.process_ended(slot, killed_by_us);
+        let cause = running.cause(ended);
+        let expected = self.stopping.is_some() && running.finished && ended == Ended::Code(0);
+        match on_death(&mut self.workers[slot].history, running.death(expected || self.stopping.is_some())) {
+            Decision::Leave if expected => debug!(self.order.logger, "worker {slot} has ended"),
+            Decision::Leave => {
+                error!(
+                    self.order.logger,
+                    "worker {slot} (pid {}) ended in the shutdown: {cause}",
+                    running.process.pid()
+                );
+                self.worsen(format!("worker {slot} ended in the shutdown ({cause}): what it had not committed is processed again at the next start"));
+            }
+            Decision::Restart { after } => {
+                warn!(self.order.logger, "worker {slot} (pid {}) died: {cause}; starting it again", running.process.pid();
+                    "uptime" => ?running.since.elapsed(), "after" => ?after);
+                self.workers[slot].restarting(cause, running.since.elapsed().as_secs_f64());
+                let unused = self.workers[slot].granted.saturating_sub(dealt_with);
+                let say = self.allowance.as_mut().map(|allowance| allowance.died(slot, unused));
+                self.say_all(say.unwrap_or_default());
+                context.run_later(after, move |supervisor, context| {
+                    if supervisor.stopping.is_none() {
+                        supervisor.start_worker(slot, context);
+                    }
+                });
+            }
+            Decision::EndProgram => {
+                let reason = running.broken.as_ref().map_or(cause, |(reason, _)| reason.clone());
+                self.stop(Exit::failed(format!("worker {slot}: {reason}")), context);
+            }
+        }
+    }
+
+    /// A shutdown that was clean so far is not any more.
+    fn worsen(&mut self, reason: String) {
+        if let Some((exit, _)) = &mut self.stopping
+            && exit.is_clean()
+        {
+            *exit = Exit::failed(reason);
+        }
+    }
+
+    // ---- stopping --------------------------------------------------------------------------------------------------
+
+    /// Begins the end; the first reason is the one that is reported.
+    fn stop(&mut self, exit: Exit, context: &mut Context<Self>) {
+        if self.stopping.is_some() {
+            return;
+        }
+        info!(self.order.logger, "stopping: {}", exit.reason);
+        let deadline = self.order.settings.shutdown.deadline;
+        self.stopping = Some((exit, Instant::now() + deadline));
+        self.workers.iter().for_each(|worker| worker.say(ToWorker::Stop));
+        context.run_later(deadline, |supervisor, _| supervisor.kill_late_workers());
+        self.reap(context);
+    }
+
+    fn kill_late_workers(&mut self) {
+        for (slot, worker) in self.workers.iter().enumerate() {
+            let Some(running) = &worker.running else { continue };
+            let pid = running.process.pid();
+            error!(self.order.logger, "worker {slot} (pid {pid}) has not ended by the deadline: killed";
+                "shutdown.deadline" => ?self.order.settings.shutdown.deadline);
+            running.process.kill();
+            let reason = format!("worker {slot} had not ended by the deadline (shutdown.deadline) and was killed");
+            if let Some((exit, _)) = &mut self.stopping
+                && exit.code != ExitCode::Forced
+            {
+                *exit = Exit::new(ExitCode::Forced, reason);
+            }
+        }
+    }
+
+    /// Asks the brokers what is committed, now that nobody commits any more.
+    fn read_back(&mut self, exit: Exit, deadline: Instant, context: &mut Context<Self>) {
+        if self.outcome.is_none() || std::mem::replace(&mut self.reading_back, true) {
+            return;
+        }
+        let names = self.partitions.names();
+        if names.is_empty() {
+            self.finish(exit, context);
+            return;
+        }
+        let time = deadline.saturating_duration_since(Instant::now()).max(READ_BACK);
+        let answer = self.watcher.send(ReadCommitted(names)).timeout(time);
+        context.spawn(answer.into_actor(self).map(|answer, supervisor, context| {
+            let problem = match answer {
+                Ok(Ok(answer)) => {
+                    supervisor.partitions.read_back(&answer);
+                    supervisor
+                        .partitions
+                        .uncommitted()
+                        .map(|text| format!("not everything that was processed is committed: {text}"))
+                }
+                Ok(Err(failure)) => Some(format!("what is committed could not be read back: {failure}")),
+                Err(error) => Some(format!("what is committed could not be read back in time: {error}")),
+            };
+            let exit = match problem {
+                Some(problem) if exit.is_clean() => Exit::failed(problem),
+                Some(problem) => {
+                    warn!(supervisor.order.logger, "{problem}");
+                    exit
+                }
+                None => exit,
+            };
+            supervisor.finish(exit, context);
+        }));
+    }
+
+    fn finish(&mut self, exit: Exit, context: &mut Context<Self>) {
+        self.show();
+        self.order.progress.finish();
+        self.output_lock = None;
+        if let Some(outcome) = self.outcome.take() {
+            // Whoever started it waits for this, or is gone with the process.
+            let _unheard = outcome.send(Outcome { exit, report: self.report(), interrupted: self.interrupted });
+        }
+        context.stop();
+    }
+
+    fn report(&self) -> ConsumeReport {
+        let (processed, failed) = self.partitions.totals();
+        ConsumeReport {
+            processed,
+            failed,
+            dead_lettered: 0,
+            messages_per_second: report::rate(processed, self.moved.saturating_duration_since(self.begun)),
+            partitions: self.partitions.report(),
+            workers: self.workers.iter().enumerate().map(|(slot, worker)| worker.report(slot)).collect(),
+        }
+    }
+
+    // ---- what no message tells -------------------------------------------------------------------------------------
+
+    fn tick(&mut self, context: &mut Context<Self>) {
+        self.reap(context);
+        self.show();
+        let idle = self.order.settings.consumer.idle_exit;
+        let ready = self.announced_ready && self.workers.iter().all(Worker::is_ready);
+        if !idle.is_zero() && ready && !self.partitions.in_flight() && self.moved.elapsed() >= idle {
+            self.stop(Exit::clean(format!("idle for {idle:?} (consumer.idle_exit)")), context);
+        }
+    }
+
+    fn show(&mut self) {
+        let workers: Vec<_> = self
+            .workers
+            .iter()
+            .enumerate()
+            .map(|(slot, worker)| WorkerProgress {
+                process: worker.describe(),
+                processed: self.partitions.dealt_with_by(slot),
+                partitions: self.partitions.shown(slot),
+            })
+            .collect();
+        self.order.progress.show(&workers);
+    }
+
+    /// Reads the ends for what `then` does with them; a question that is still open is not asked again.
+    fn ask_ends(&mut self, context: &mut Context<Self>, then: fn(&mut Self, &Offsets)) {
+        let names = self.partitions.names();
+        if self.asking_ends || names.is_empty() || self.stopping.is_some() {
+            return;
+        }
+        self.asking_ends = true;
+        context.spawn(self.watcher.send(ReadEnds(names)).into_actor(self).map(move |answer, supervisor, _| {
+            supervisor.asking_ends = false;
+            match answer {
+                Ok(Ok(ends)) => then(supervisor, &ends),
+                Ok(Err(failure)) => debug!(supervisor.order.logger, "{failure}"),
+                Err(error) => debug!(supervisor.order.logger, "the topic watcher: {error}"),
+            }
+        }));
+    }
+
+    fn read_to_end(&mut self, context: &mut Context<Self>) {
+        if self.asking_ends {
+            context.run_later(TICK, |supervisor, context| supervisor.read_to_end(context));
+            return;
+        }
+        self.ask_ends(context, |supervisor, ends| {
+            supervisor.partitions.read_until(ends);
+            let ends: Vec<_> = ends.iter().map(|(partition, end)| (partition.clone(), *end)).collect();
+            supervisor.workers.iter().for_each(|worker| worker.say(ToWorker::ReadUntil(ends.clone())));
+        });
+    }
+}
+
+/// A file that only this run's workers know, removed at the end.
+struct OutputLock {
+    path: PathBuf,
+}
+
+impl OutputLock {
+    fn new() -> std::io::Result<Self> {
+        let nanoseconds =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_nanos());
+        let path = std::env::temp_dir().join(format!("kafka-actors-{}-{nanoseconds}.lock", std::process::id()));
+        File::create_new(&path)?;
+        Ok(Self { path })
+    }
+}
+
+impl Drop for OutputLock {
+    fn drop(&mut self) {
+        // Somebody has cleaned up the folder for temporary files.
+        let _gone_already = std::fs::remove_file(&self.path);
+    }
+}
+
+impl Actor for ConsumerSupervisor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        match signal(SignalKind::child()) {
+            Ok(mut children) => {
+                let supervisor = context.address().downgrade();
+                actix::spawn(async move {
+                    while children.recv().await.is_some() {
+                        let Some(supervisor) = supervisor.upgrade() else { return };
+                        supervisor.do_send(ChildEnded);
+                    }
+                });
+            }
+            // The tick looks after them as well.
+            Err(error) => debug!(self.order.logger, "no signal when children end: {error}"),
+        }
+        let preparation = self.watcher.send(Prepare).into_actor(self);
+        context.spawn(preparation.map(|prepared, supervisor, context| match prepared {
+            Ok(Ok(found)) => supervisor.begin(found, context),
+            Ok(Err(exit)) => supervisor.finish(exit, context),
+            Err(error) => supervisor.finish(Exit::failed(error.to_string()), context),
+        }));
+        context.run_interval(TICK, |supervisor, context| supervisor.tick(context));
+        context.run_interval(ENDS, |supervisor, context| {
+            supervisor.ask_ends(context, |supervisor, ends| supervisor.partitions.set_ends(ends));
+        });
+    }
+}
+
+/// A child has ended, or several.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct ChildEnded;
+
+impl Handler<ChildEnded> for ConsumerSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: ChildEnded, context: &mut Self::Context) {
+        self.reap(context);
+    }
+}
+
+impl Handler<FromLink> for ConsumerSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, message: FromLink, context: &mut Self::Context) {
+        let FromLink { slot, process, frame } = message;
+        let Some(running) = self.workers.get_mut(slot).and_then(|worker| worker.process(process)) else { return };
+        match frame {
+            Some(frame) => self.heard(slot, frame, context),
+            None => {
+                running.silent = true;
+                self.reap(context);
+            }
+        }
+    }
+}
+
+impl Handler<ReadToEnd> for ConsumerSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: ReadToEnd, context: &mut Self::Context) {
+        self.read_to_end(context);
+    }
+}
+
+impl Handler<Interrupt> for ConsumerSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, interrupt: Interrupt, context: &mut Self::Context) {
+        match interrupt {
+            Interrupt::Graceful => {
+                self.interrupted = true;
+                self.stop(Exit::clean("stopped by a signal"), context);
+            }
+            Interrupt::AtOnce => {
+                self.interrupted = true;
+                self.workers
+                    .iter()
+                    .filter_map(|worker| worker.running.as_ref())
+                    .for_each(|running| running.process.kill());
+                let reason = "ended at once by a signal; what was not committed is processed again at the next start";
+                self.finish(Exit::new(ExitCode::Forced, reason), context);
+            }
+            Interrupt::Status => match serde_json::to_string(&self.report()) {
+                Ok(status) => info!(self.order.logger, "status"; "consume" => status),
+                Err(error) => error!(self.order.logger, "no status: {error}"),
+            },
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! What travels between the supervisor, its links, its watcher, and whoever started it.
+
+use actix::Message;
+
+use crate::consumer::control::{FromWorker, StartPartition};
+use crate::exit::Exit;
+use crate::kafka::cluster::Offsets;
+use crate::kafka::error::Failure;
+use crate::record::TopicPartition;
+use crate::report::ConsumeReport;
+
+/// To the supervisor: everything that will ever be written has been written; end when it is read. Only a supervisor
+/// that was ordered `finite` can.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct ReadToEnd;
+
+/// From the supervisor to its observer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub enum Observation {
+    /// Every worker reads, or stands by.
+    Ready,
+    /// So many messages are processed, over all workers.
+    Consumed(u64),
+}
+
+/// From the supervisor, once: how it all ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The end.
+    pub exit: Exit,
+    /// What was consumed.
+    pub report: ConsumeReport,
+    /// Whether a signal ended it before its time.
+    pub interrupted: bool,
+}
+
+/// Link to supervisor: what the worker said. `process` tells a slot's processes apart.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct FromLink {
+    pub(super) slot: usize,
+    pub(super) process: u32,
+    /// `None`: the channel is closed, nothing more will come.
+    pub(super) frame: Option<FromWorker>,
+}
+
+/// To the watcher: find the partitions and where to start in each.
+#[derive(Message)]
+#[rtype(result = "Result<Vec<Found>, Exit>")]
+pub(super) struct Prepare;
+
+/// A partition that is going to be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) start: StartPartition,
+    pub(super) end: i64,
+}
+
+/// To the watcher: the partitions' ends as they are now.
+#[derive(Message)]
+#[rtype(result = "Result<Offsets, Failure>")]
+pub(super) struct ReadEnds(pub(super) Vec<TopicPartition>);
+
+/// To the watcher: what the group has committed, and the partitions' ends.
+#[derive(Message)]
+#[rtype(result = "Result<ReadBack, Failure>")]
+pub(super) struct ReadCommitted(pub(super) Vec<TopicPartition>);
+
+/// Answer to [`ReadCommitted`].
+pub(super) struct ReadBack {
+    pub(super) committed: Offsets,
+    pub(super) ends: Offsets,
+}

@@ -1,0 +1,20 @@
+//! The child's side: one process, one Kafka client, one actor for each assigned partition.
+//!
+//! - [`run`]: the process from its start to its exit code.
+//! - [`link`]: the control channel; heartbeats.
+//! - [`router`]: opens partitions, ends them; knows when all is done.
+//! - [`poll`]: the plain thread that owns the Kafka client.
+//! - [`host`]: lives on the processing arbiter, owns the processor.
+//! - [`partition`]: reads one partition and has each message processed.
+//! - [`counters`]: where partitions are, for heartbeats; [`messages`]: what travels between the actors.
+
+mod counters;
+mod host;
+mod link;
+mod messages;
+mod partition;
+mod poll;
+mod router;
+mod run;
+
+pub use run::run;

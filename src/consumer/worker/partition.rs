@@ -1,0 +1,286 @@
+//! Reads one partition and has each message processed, one after the other.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use actix::fut::wrap_future;
+use actix::prelude::*;
+use slog::{debug, warn};
+use tokio::sync::oneshot;
+
+use super::counters::Counters;
+use super::host::Shared;
+use super::messages::{DataReady, Event, Opening, ReadUntil, StopPartition};
+use crate::kafka::reader::{Next, PartitionStream};
+use crate::panics::{Guarded, guarded};
+use crate::processing::{Failure, Processing};
+use crate::record::{OwnedRecord, Record};
+use crate::settings::OnFailure;
+
+/// Messages in one turn; then the offset is stored and the other partitions have theirs.
+const TURN: usize = 256;
+/// How long one turn takes at most, unless one message takes longer.
+const TURN_TIME: Duration = Duration::from_millis(50);
+/// A look at the queue without having been called, in case a call was lost.
+const SAFETY_TICK: Duration = Duration::from_secs(1);
+
+/// The actor of one assigned partition.
+pub(super) struct PartitionConsumer {
+    /// `None` once stopped.
+    stream: Option<PartitionStream>,
+    shared: Rc<Shared>,
+    counters: Arc<Counters>,
+    next: i64,
+    stored: i64,
+    until: Option<i64>,
+    state: State,
+    /// A message that waits for a grant: it is out of the queue already.
+    waiting: Option<OwnedRecord>,
+    /// A [`DataReady`] is on its way.
+    scheduled: Arc<AtomicBool>,
+    stopped: Option<oneshot::Sender<()>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Reading,
+    /// A message is being processed meanwhile.
+    Processing,
+    /// Everything that was to be read is.
+    AtEnd,
+    /// A failure: nothing more is read.
+    Halted,
+}
+
+impl PartitionConsumer {
+    pub(super) fn new(opening: Opening, shared: Rc<Shared>) -> Self {
+        Self {
+            stream: Some(opening.stream),
+            shared,
+            counters: opening.counters,
+            next: opening.start,
+            stored: opening.start,
+            until: opening.until,
+            state: State::Reading,
+            waiting: None,
+            // The first one is sent by `started`.
+            scheduled: Arc::new(AtomicBool::new(true)),
+            stopped: None,
+        }
+    }
+
+    /// One turn; whether there may be more to read.
+    fn read(&mut self, stream: &PartitionStream, context: &mut Context<Self>) -> bool {
+        let begun = Instant::now();
+        for _ in 0..TURN {
+            if self.state != State::Reading || self.shared.stopping.load(Ordering::Relaxed) {
+                return false;
+            }
+            if let Some(record) = self.waiting.take() {
+                self.take(&record.borrow(), context);
+            } else {
+                match stream.next() {
+                    Next::Message(message) => self.take(&message.record(), context),
+                    Next::End if self.until.is_some() => self.reach_end(),
+                    Next::End => {}
+                    Next::Empty => return false,
+                    Next::Broken(reason) => self.halt(Event::Broken {
+                        reason: format!("{} at offset {}: {reason}", stream.partition(), self.next),
+                        lasting: true,
+                    }),
+                }
+            }
+            if self.waiting.is_some() {
+                return false;
+            }
+            if begun.elapsed() >= TURN_TIME {
+                break;
+            }
+        }
+        self.state == State::Reading
+    }
+
+    /// Has one message processed, unless it is not to be read or waits for a grant.
+    fn take(&mut self, record: &Record<'_>, context: &mut Context<Self>) {
+        if self.until.is_some_and(|until| record.offset >= until) {
+            self.reach_end();
+        } else if self.shared.budget.take() {
+            self.process(record, context);
+        } else {
+            self.waiting = Some(record.to_owned());
+            self.shared.events.do_send(Event::NeedGrant);
+        }
+    }
+
+    fn process(&mut self, record: &Record<'_>, context: &mut Context<Self>) {
+        self.counters.begin();
+        let offset = record.offset;
+        match guarded(|| self.shared.processor.borrow_mut().process(record)) {
+            Ok(Processing::Done(result)) => self.processed(offset, result),
+            Ok(Processing::Later(future)) => {
+                self.state = State::Processing;
+                context.spawn(wrap_future::<_, Self>(Guarded(future)).map(move |result, partition, context| {
+                    partition.state = State::Reading;
+                    partition.processed(offset, result.unwrap_or_else(|panic| Err(Failure::Message(panic))));
+                    partition.after_later(context);
+                }));
+            }
+            Err(panic) => self.processed(offset, Err(Failure::Message(panic))),
+        }
+    }
+
+    fn processed(&mut self, offset: i64, result: Result<(), Failure>) {
+        let partition = &self.counters.partition;
+        let failure = match result {
+            Ok(()) => {
+                self.advance(offset + 1, true);
+                return;
+            }
+            Err(failure) => failure,
+        };
+        match (failure, self.shared.context.settings.consumer.on_failure) {
+            (Failure::Message(reason), OnFailure::Skip) => {
+                warn!(self.shared.context.logger, "message failed, skipped: {reason}";
+                    "topic" => &partition.topic, "partition" => partition.partition, "offset" => offset);
+                self.advance(offset + 1, false);
+            }
+            (Failure::Message(reason), OnFailure::Stop) => {
+                let partition = partition.clone();
+                self.halt(Event::MessageFailed { partition, offset, reason });
+            }
+            (Failure::Worker(reason), _) => self.halt(Event::Broken { reason, lasting: false }),
+            (Failure::OutputClosed, _) => self.halt(Event::OutputClosed),
+        }
+    }
+
+    fn advance(&mut self, next: i64, processed: bool) {
+        self.next = next;
+        self.counters.end(next, processed);
+        if self.until.is_some_and(|until| next >= until) {
+            self.reach_end();
+        }
+    }
+
+    fn reach_end(&mut self) {
+        self.state = State::AtEnd;
+        self.shared.events.do_send(Event::EndReached(self.counters.partition.clone()));
+    }
+
+    fn halt(&mut self, event: Event) {
+        self.state = State::Halted;
+        self.counters.give_up();
+        self.shared.events.do_send(event);
+    }
+
+    /// Only what was processed is ever stored, and nothing behind a message that failed.
+    fn store(&mut self, stream: &PartitionStream) {
+        if self.next == self.stored {
+            return;
+        }
+        match stream.store(self.next) {
+            Ok(()) => self.stored = self.next,
+            // Tried again after the next turn, and when it stops.
+            Err(error) => debug!(self.shared.context.logger, "{error}"),
+        }
+    }
+
+    fn after_later(&mut self, context: &mut Context<Self>) {
+        if let Some(stream) = self.stream.take() {
+            self.store(&stream);
+            self.stream = Some(stream);
+        }
+        match self.stopped.take() {
+            Some(stopped) => self.stop(stopped),
+            None => self.schedule(context),
+        }
+    }
+
+    fn schedule(&self, context: &mut Context<Self>) {
+        if !self.scheduled.swap(true, Ordering::AcqRel) {
+            // A plain notification would be handled before any other actor of this thread has its turn.
+            let turn_of_others = wrap_future::<_, Self>(tokio::task::yield_now());
+            context.spawn(turn_of_others.map(|(), _, context| context.notify(DataReady)));
+        }
+    }
+
+    fn stop(&mut self, stopped: oneshot::Sender<()>) {
+        self.waiting = None;
+        if let Some(stream) = self.stream.take() {
+            self.store(&stream);
+        }
+        // The router that asked may have been ended by its deadline.
+        let _unheard = stopped.send(());
+    }
+}
+
+impl Actor for PartitionConsumer {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        if let Some(stream) = &mut self.stream {
+            let (scheduled, this) = (Arc::clone(&self.scheduled), context.address().downgrade());
+            stream.on_ready(move || {
+                if !scheduled.swap(true, Ordering::AcqRel)
+                    && let Some(this) = this.upgrade()
+                {
+                    this.do_send(DataReady);
+                }
+            });
+        }
+        if self.until.is_some_and(|until| self.next >= until) {
+            self.reach_end();
+        }
+        // What came before `on_ready` has called nobody.
+        context.notify(DataReady);
+        context.run_interval(SAFETY_TICK, |partition, context| partition.schedule(context));
+    }
+}
+
+impl Handler<DataReady> for PartitionConsumer {
+    type Result = ();
+
+    fn handle(&mut self, _: DataReady, context: &mut Self::Context) {
+        // Before the queue is looked at: what comes afterwards calls again.
+        self.scheduled.store(false, Ordering::Release);
+        if self.state != State::Reading {
+            return;
+        }
+        let Some(stream) = self.stream.take() else { return };
+        let more = self.read(&stream, context);
+        self.store(&stream);
+        self.stream = Some(stream);
+        if more {
+            self.schedule(context);
+        }
+    }
+}
+
+impl Handler<ReadUntil> for PartitionConsumer {
+    type Result = ();
+
+    fn handle(&mut self, ReadUntil(until): ReadUntil, _: &mut Self::Context) {
+        self.until = Some(until);
+        if self.state == State::Reading && self.next >= until {
+            self.reach_end();
+        }
+    }
+}
+
+impl Handler<StopPartition> for PartitionConsumer {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: StopPartition, _: &mut Self::Context) -> Self::Result {
+        let (stopped, waiting) = oneshot::channel();
+        if self.state == State::Processing {
+            self.stopped = Some(stopped);
+        } else {
+            self.stop(stopped);
+        }
+        Box::pin(async move {
+            // The sender is dropped unsent only with the actor, and then there is nothing to wait for.
+            let _stopped = waiting.await;
+        })
+    }
+}

@@ -1,0 +1,257 @@
+//! Opens a worker's partitions, hands on what the supervisor says, and ends everything in order.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use actix::prelude::*;
+use slog::{Logger, error, info, warn};
+use tokio::sync::oneshot;
+
+use super::counters::{Budget, Counters};
+use super::host::PartitionHost;
+use super::link::SupervisorLink;
+use super::messages::{
+    Close, DataReady, Event, FinishProcessor, FromSupervisor, Open, Opening, ReadUntil, StopPartition, Tell,
+};
+use super::partition::PartitionConsumer;
+use super::poll::{Opened, PollThread};
+use crate::consumer::control::{FromWorker, Start, ToWorker, VERSION};
+use crate::exit::ExitCode;
+use crate::kafka::reader::PartitionStream;
+use crate::record::TopicPartition;
+use crate::shutdown::Interrupt;
+
+/// The actor that a worker's life hangs on.
+pub(super) struct PartitionRouter {
+    pub(super) start: Arc<Start>,
+    pub(super) counters: Vec<Arc<Counters>>,
+    pub(super) budget: Arc<Budget>,
+    pub(super) stopping: Arc<AtomicBool>,
+    pub(super) logger: Logger,
+    partitions: Vec<(TopicPartition, Addr<PartitionConsumer>)>,
+    reading: BTreeSet<TopicPartition>,
+    grant_asked: bool,
+    link: Option<Addr<SupervisorLink>>,
+    host: Option<Addr<PartitionHost>>,
+    poll: Option<PollThread>,
+    code: ExitCode,
+    ended: Option<oneshot::Sender<ExitCode>>,
+}
+
+/// What the router needs once everything else is started.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Begin {
+    pub(super) link: Addr<SupervisorLink>,
+    pub(super) host: Addr<PartitionHost>,
+    pub(super) poll: PollThread,
+    pub(super) opened: Opened,
+}
+
+impl PartitionRouter {
+    pub(super) fn new(
+        start: Arc<Start>,
+        counters: Vec<Arc<Counters>>,
+        logger: Logger,
+        ended: oneshot::Sender<ExitCode>,
+    ) -> Self {
+        let reading = start.partitions.iter().map(|start| start.partition.clone()).collect();
+        let budget = Budget::new(start.limited);
+        Self {
+            start,
+            counters,
+            budget,
+            stopping: Arc::default(),
+            logger,
+            partitions: Vec::new(),
+            reading,
+            grant_asked: false,
+            link: None,
+            host: None,
+            poll: None,
+            code: ExitCode::Clean,
+            ended: Some(ended),
+        }
+    }
+
+    fn tell(&self, frame: FromWorker) {
+        if let Some(link) = &self.link {
+            link.do_send(Tell(frame));
+        }
+    }
+
+    fn open(&mut self, streams: Vec<PartitionStream>, context: &mut Context<Self>) {
+        let Some(host) = self.host.clone() else { return };
+        let openings = streams.into_iter().zip(&self.counters).zip(&self.start.partitions);
+        let openings = openings.map(|((stream, counters), start)| Opening {
+            stream,
+            counters: Arc::clone(counters),
+            start: start.start,
+            until: start.until,
+        });
+        let open = host.send(Open(openings.collect()));
+        context.spawn(open.into_actor(self).map(|opened, router, context| match opened {
+            Ok(Ok(partitions)) => router.opened(partitions),
+            Ok(Err(failure)) => router.broken(failure.to_string(), true, context),
+            Err(error) => router.broken(error.to_string(), false, context),
+        }));
+    }
+
+    fn opened(&mut self, partitions: Vec<(TopicPartition, Addr<PartitionConsumer>)>) {
+        let names: Vec<_> = partitions.iter().map(|(partition, _)| partition.to_string()).collect();
+        if names.is_empty() {
+            info!(self.logger, "no partition for this worker: standing by");
+        } else {
+            info!(self.logger, "reading"; "partitions" => names.join(", "));
+        }
+        self.partitions = partitions;
+        self.tell(FromWorker::Ready { version: VERSION });
+        if self.start.finite && self.reading.is_empty() {
+            self.tell(FromWorker::EndReached);
+        }
+    }
+
+    fn broken(&mut self, reason: String, lasting: bool, context: &mut Context<Self>) {
+        error!(self.logger, "{reason}");
+        self.code = ExitCode::Failed;
+        self.tell(FromWorker::Broken { reason, lasting });
+        self.stop(context);
+    }
+
+    /// Partitions first, then the processor, then the client with its last commit, then the last frame.
+    fn stop(&mut self, context: &mut Context<Self>) {
+        if self.stopping.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (logger, partitions) = (self.logger.clone(), std::mem::take(&mut self.partitions));
+        let (host, poll, link) = (self.host.take(), self.poll.take(), self.link.clone());
+        let stop = async move {
+            // Asked together: each finishes the message that it has in hand.
+            let stopped: Vec<_> = partitions.iter().map(|(_, partition)| partition.send(StopPartition)).collect();
+            futures::future::join_all(stopped).await;
+            drop(partitions);
+            if let Some(host) = host
+                && let Ok(Err(failure)) = host.send(FinishProcessor).await
+            {
+                warn!(logger, "the processor did not finish cleanly: {failure}");
+            }
+            if let Some(poll) = poll {
+                poll.close().await;
+            }
+            if let Some(link) = link {
+                // A link that is gone has nobody to tell.
+                let _gone = link.send(Close).await;
+            }
+        };
+        context.spawn(stop.into_actor(self).map(|(), router, context| {
+            if let Some(ended) = router.ended.take() {
+                let _unheard = ended.send(router.code);
+            }
+            context.stop();
+        }));
+    }
+}
+
+impl Actor for PartitionRouter {
+    type Context = Context<Self>;
+}
+
+impl Handler<Begin> for PartitionRouter {
+    type Result = ();
+
+    fn handle(&mut self, begin: Begin, context: &mut Self::Context) {
+        self.link = Some(begin.link);
+        self.host = Some(begin.host);
+        self.poll = Some(begin.poll);
+        context.spawn(begin.opened.into_actor(self).map(|opened, router, context| match opened {
+            // Asked to stop meanwhile: the queues are dropped here, and the client can close.
+            Ok(Ok(streams)) if router.stopping.load(Ordering::Acquire) => drop(streams),
+            Ok(Ok(streams)) => router.open(streams, context),
+            Ok(Err(failure)) => router.broken(failure.to_string(), true, context),
+            Err(_) => router.broken("the kafka-poll thread is gone".to_owned(), false, context),
+        }));
+    }
+}
+
+impl Handler<FromSupervisor> for PartitionRouter {
+    type Result = ();
+
+    fn handle(&mut self, message: FromSupervisor, context: &mut Self::Context) {
+        match message {
+            FromSupervisor::Frame(ToWorker::Stop) => self.stop(context),
+            FromSupervisor::Frame(ToWorker::Grant(messages)) => {
+                self.grant_asked = false;
+                self.budget.add(messages);
+                self.partitions.iter().for_each(|(_, partition)| partition.do_send(DataReady));
+            }
+            FromSupervisor::Frame(ToWorker::Recall) => self.tell(FromWorker::Returned(self.budget.drain())),
+            FromSupervisor::Frame(ToWorker::ReadUntil(ends)) => {
+                for (ended, until) in ends {
+                    let addressed = self.partitions.iter().filter(|(partition, _)| *partition == ended);
+                    addressed.for_each(|(_, partition)| partition.do_send(ReadUntil(until)));
+                }
+                if self.reading.is_empty() {
+                    self.tell(FromWorker::EndReached);
+                }
+            }
+            FromSupervisor::Frame(ToWorker::Start(_)) => {
+                self.broken("the supervisor started this worker twice".to_owned(), true, context);
+            }
+            FromSupervisor::Gone => {
+                if !self.stopping.load(Ordering::Acquire) {
+                    warn!(self.logger, "the supervisor is gone: finishing, committing, ending");
+                }
+                self.code = ExitCode::Orphaned;
+                self.stop(context);
+            }
+        }
+    }
+}
+
+impl Handler<Event> for PartitionRouter {
+    type Result = ();
+
+    fn handle(&mut self, event: Event, context: &mut Self::Context) {
+        match event {
+            Event::EndReached(partition) => {
+                self.reading.remove(&partition);
+                if self.reading.is_empty() {
+                    self.tell(FromWorker::EndReached);
+                }
+            }
+            Event::NeedGrant => {
+                if !std::mem::replace(&mut self.grant_asked, true) {
+                    self.tell(FromWorker::NeedGrant);
+                }
+            }
+            Event::MessageFailed { partition, offset, reason } => {
+                error!(self.logger, "message failed: {reason}";
+                    "topic" => &partition.topic, "partition" => partition.partition, "offset" => offset);
+                self.tell(FromWorker::MessageFailed { partition, offset, reason });
+            }
+            Event::OutputClosed => self.tell(FromWorker::OutputClosed),
+            Event::Broken { reason, lasting } => self.broken(reason, lasting, context),
+        }
+    }
+}
+
+impl Handler<Interrupt> for PartitionRouter {
+    type Result = ();
+
+    fn handle(&mut self, interrupt: Interrupt, context: &mut Self::Context) {
+        match interrupt {
+            Interrupt::Graceful => self.stop(context),
+            Interrupt::AtOnce => {
+                if let Some(ended) = self.ended.take() {
+                    let _unheard = ended.send(ExitCode::Forced);
+                }
+            }
+            Interrupt::Status => {
+                for counters in &self.counters {
+                    info!(self.logger, "status"; "partition" => ?counters.snapshot());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! A worker process from its start to its exit code.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use slog::{Logger, o};
+use tokio::sync::oneshot;
+
+use super::counters::Counters;
+use super::host::{HostParts, PartitionHost};
+use super::link::SupervisorLink;
+use super::messages::Event;
+use super::poll::{PollThread, Work};
+use super::router::{Begin, PartitionRouter};
+use crate::consumer::control::{FrameReader, FrameWriter, Start, ToWorker, VERSION};
+use crate::exit::ExitCode;
+use crate::logging::{self, Screen, Style};
+use crate::os::isolation;
+use crate::processing::{ProcessorFactory, WorkerContext};
+use crate::settings::LogLevel;
+use crate::shutdown;
+
+/// How long the supervisor may take for its first frame.
+const FIRST_FRAME: Duration = Duration::from_secs(10);
+
+/// Runs the worker of `slot`; returns when it has ended. To be called first thing in the process.
+pub fn run(slot: usize, own: Option<ProcessorFactory>) -> ExitCode {
+    let screen = Screen::new(false);
+    let result = isolation::enter_worker().and_then(|control| {
+        control.set_nonblocking(true)?;
+        System::new().block_on(serve(control, slot, own, &screen))
+    });
+    result.unwrap_or_else(|error| {
+        screen
+            .write_lines(format!("worker {slot}: {error}; workers are started by `consume`, not by hand\n").as_bytes());
+        ExitCode::Failed
+    })
+}
+
+async fn serve(
+    control: UnixStream,
+    slot: usize,
+    own: Option<ProcessorFactory>,
+    screen: &Screen,
+) -> io::Result<ExitCode> {
+    let (reading, writing) = tokio::net::UnixStream::from_std(control)?.into_split();
+    let mut reader = FrameReader::new(reading);
+    let start = Arc::new(first_frame(&mut reader, slot).await?);
+    let (logger, _written_at_the_end) = logging::asynchronous(start.style, screen);
+    let logger = logger.new(o!("worker" => slot));
+
+    let counters: Vec<_> =
+        start.partitions.iter().map(|start| Counters::new(start.partition.clone(), start.start)).collect();
+    let (ended, end) = oneshot::channel();
+    let router = PartitionRouter::new(Arc::clone(&start), counters.clone(), logger.clone(), ended);
+    let (budget, stopping) = (Arc::clone(&router.budget), Arc::clone(&router.stopping));
+    let router = router.start();
+    shutdown::forward_signals(router.clone().recipient())?;
+    let events: Recipient<Event> = router.clone().recipient();
+    let link = SupervisorLink::start(
+        reader,
+        FrameWriter::new(writing),
+        counters.clone(),
+        router.clone().recipient(),
+        logger.clone(),
+    );
+    let parts = HostParts { context: context(&start, screen), own, budget, stopping, events: events.clone() };
+    let arbiter = Arbiter::new();
+    let host = PartitionHost::start_in_arbiter(&arbiter.handle(), move |_| PartitionHost::new(parts));
+    let (poll, opened) = PollThread::start(Work { start, counters, events, logger })?;
+    router.do_send(Begin { link, host, poll, opened });
+    // The router holds its end until it has sent through it.
+    Ok(end.await.unwrap_or(ExitCode::Failed))
+}
+
+async fn first_frame(reader: &mut FrameReader, slot: usize) -> io::Result<Start> {
+    let frame = tokio::time::timeout(FIRST_FRAME, reader.read::<ToWorker>()).await;
+    match frame.map_err(|_| io::Error::other("the supervisor sent nothing"))?? {
+        Some(ToWorker::Start(start)) if start.version == VERSION && start.slot == slot => Ok(*start),
+        Some(ToWorker::Start(start)) => Err(io::Error::other(format!(
+            "the supervisor speaks version {} to slot {}, this worker version {VERSION} for slot {slot}",
+            start.version, start.slot
+        ))),
+        _ => Err(io::Error::other("the supervisor did not say what to do")),
+    }
+}
+
+fn context(start: &Start, screen: &Screen) -> WorkerContext {
+    let settings = Arc::new(start.settings.clone());
+    // The messages' own lines: none is ever dropped, and in the demonstration they are left out.
+    let level = if start.log_messages { start.style.level } else { LogLevel::Warning };
+    let style = Style { level, ..start.style };
+    let logger: Logger = logging::synchronous(style, screen).new(o!("worker" => start.slot));
+    WorkerContext { slot: start.slot, settings, logger, output_lock: start.output_lock.clone() }
+}

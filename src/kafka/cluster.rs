@@ -1,0 +1,199 @@
+//! Questions to the cluster. Every call blocks, each with a deadline: not for an arbiter's thread.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::metadata::Metadata;
+use rdkafka::{Offset, TopicPartitionList};
+use slog::Logger;
+
+use super::config;
+use super::error::{Failure, creation};
+use super::events::ClientEvents;
+use crate::record::TopicPartition;
+use crate::settings::Settings;
+
+/// One attempt to reach a broker; short, so that a refused login is noticed at once.
+const ATTEMPT: Duration = Duration::from_millis(500);
+/// How long a topic that was just created may take to be known to the broker that is asked.
+const TOPIC_APPEARS: Duration = Duration::from_millis(1_500);
+
+/// A connection to ask by.
+pub struct Cluster {
+    client: BaseConsumer<ClientEvents>,
+    /// What is asked for while waiting for a broker; it need not exist.
+    topic: String,
+    brokers: String,
+    timeout: Duration,
+}
+
+/// An offset of each partition; a partition without one is left out.
+pub type Offsets = BTreeMap<TopicPartition, i64>;
+
+impl Cluster {
+    /// Connects, and waits until a broker answers. The client asks for `consumer.group`.
+    ///
+    /// # Errors
+    /// [`Failure::Settings`], [`Failure::Unreachable`] after `kafka.connect_timeout`, [`Failure::Refused`] as soon as
+    /// it is known.
+    pub fn connect(settings: &Settings, logger: &Logger) -> Result<Self, Failure> {
+        let config = config::group_inquirer(settings);
+        let client: BaseConsumer<ClientEvents> =
+            config.create_with_context(ClientEvents::new(logger)).map_err(|error| creation(&error))?;
+        let cluster = Self {
+            client,
+            topic: settings.kafka.topic.clone(),
+            brokers: settings.kafka.brokers.join(","),
+            timeout: settings.kafka.connect_timeout,
+        };
+        cluster.wait_for_broker()?;
+        Ok(cluster)
+    }
+
+    fn wait_for_broker(&self) -> Result<(), Failure> {
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            let attempt = ATTEMPT.min(deadline.saturating_duration_since(Instant::now()));
+            let answer = self.client.fetch_metadata(Some(&self.topic), attempt.max(Duration::from_millis(10)));
+            self.serve_events();
+            let Err(error) = answer else { return Ok(()) };
+            if let Some(reason) = self.client.context().refused() {
+                return Err(Failure::Refused { brokers: self.brokers.clone(), reason });
+            }
+            if Instant::now() >= deadline {
+                let reason = self.client.context().last_error().unwrap_or_else(|| super::error::reason(&error));
+                return Err(Failure::Unreachable { brokers: self.brokers.clone(), waited: self.timeout, reason });
+            }
+        }
+    }
+
+    /// Errors and log lines come out of the queue only when it is polled.
+    fn serve_events(&self) {
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(5) {
+            let _nothing_is_assigned = self.client.poll(Duration::from_millis(1));
+        }
+    }
+
+    /// The partitions of `topic`, ascending.
+    ///
+    /// # Errors
+    /// [`Failure::TopicMissing`], or what the broker says.
+    pub fn partitions(&self, topic: &str) -> Result<Vec<i32>, Failure> {
+        let deadline = Instant::now() + TOPIC_APPEARS;
+        loop {
+            let found = self.look_for(topic)?;
+            match found {
+                Some(partitions) => return Ok(partitions),
+                None if Instant::now() >= deadline => return Err(Failure::topic_missing(topic)),
+                None => std::thread::sleep(Duration::from_millis(100)),
+            }
+        }
+    }
+
+    /// The partitions of `topic` if it exists now.
+    ///
+    /// # Errors
+    /// What the broker says.
+    pub fn look_for(&self, topic: &str) -> Result<Option<Vec<i32>>, Failure> {
+        let metadata = self.metadata(topic)?;
+        let Some(found) = metadata.topics().iter().find(|candidate| candidate.name() == topic) else { return Ok(None) };
+        match found.error().map(RDKafkaErrorCode::from) {
+            None => {}
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => return Ok(None),
+            Some(RDKafkaErrorCode::LeaderNotAvailable) if found.partitions().is_empty() => return Ok(None),
+            Some(RDKafkaErrorCode::LeaderNotAvailable) => {}
+            Some(code) => {
+                return Err(Failure::Topic { topic: topic.to_owned(), reason: super::error::code_text(code) });
+            }
+        }
+        let mut partitions: Vec<i32> = found.partitions().iter().map(|partition| partition.id()).collect();
+        partitions.sort_unstable();
+        Ok((!partitions.is_empty()).then_some(partitions))
+    }
+
+    fn metadata(&self, topic: &str) -> Result<Metadata, Failure> {
+        let what = format!("the metadata of the topic {topic:?} could not be read");
+        let answer = self.client.fetch_metadata(Some(topic), self.timeout);
+        self.serve_events();
+        answer.map_err(|error| Failure::request(what, &error))
+    }
+
+    /// The oldest offsets that are still there.
+    ///
+    /// # Errors
+    /// What the brokers say.
+    pub fn beginnings(&self, partitions: &[TopicPartition]) -> Result<Offsets, Failure> {
+        self.list(partitions, Offset::Beginning)
+    }
+
+    /// The next offsets that will be written (or, inside a transaction, that can be read).
+    ///
+    /// # Errors
+    /// What the brokers say.
+    pub fn ends(&self, partitions: &[TopicPartition]) -> Result<Offsets, Failure> {
+        self.list(partitions, Offset::End)
+    }
+
+    /// The first offsets of `time_ms` or later; the end where nothing is that young.
+    ///
+    /// # Errors
+    /// What the brokers say.
+    pub fn at_time(&self, partitions: &[TopicPartition], time_ms: i64) -> Result<Offsets, Failure> {
+        let mut found = self.list(partitions, Offset::Offset(time_ms))?;
+        if found.len() < partitions.len() {
+            for (partition, end) in self.ends(partitions)? {
+                found.entry(partition).or_insert(end);
+            }
+        }
+        Ok(found)
+    }
+
+    fn list(&self, partitions: &[TopicPartition], at: Offset) -> Result<Offsets, Failure> {
+        let what = "the partitions' offsets could not be read";
+        if partitions.is_empty() {
+            return Ok(Offsets::new());
+        }
+        let query = list_of(partitions, at)?;
+        let answer = self.client.offsets_for_times(query, self.timeout);
+        self.serve_events();
+        offsets_of(&answer.map_err(|error| Failure::request(what, &error))?, what)
+    }
+
+    /// What `consumer.group` has committed.
+    ///
+    /// # Errors
+    /// What the group's coordinator says.
+    pub fn committed(&self, partitions: &[TopicPartition]) -> Result<Offsets, Failure> {
+        let what = "the group's committed offsets could not be read";
+        if partitions.is_empty() {
+            return Ok(Offsets::new());
+        }
+        let answer = self.client.committed_offsets(list_of(partitions, Offset::Invalid)?, self.timeout);
+        self.serve_events();
+        offsets_of(&answer.map_err(|error| Failure::request(what, &error))?, what)
+    }
+}
+
+fn list_of(partitions: &[TopicPartition], offset: Offset) -> Result<TopicPartitionList, Failure> {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for partition in partitions {
+        list.add_partition_offset(&partition.topic, partition.partition, offset)
+            .map_err(|error| Failure::request(format!("{partition} at {offset:?}"), &error))?;
+    }
+    Ok(list)
+}
+
+fn offsets_of(list: &TopicPartitionList, what: &str) -> Result<Offsets, Failure> {
+    let mut offsets = Offsets::new();
+    for element in list.elements() {
+        let partition = TopicPartition::new(element.topic(), element.partition());
+        element.error().map_err(|error| Failure::request(format!("{what}: {partition}"), &error))?;
+        if let Offset::Offset(offset) = element.offset() {
+            offsets.insert(partition, offset);
+        }
+    }
+    Ok(offsets)
+}

@@ -1,0 +1,109 @@
+//! The clients' properties. What the user gives raw comes last and wins; what must not be changed is refused by the
+//! settings' validation.
+
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+
+use crate::settings::{Properties, SecurityProtocol, Settings};
+
+/// What every client needs.
+fn common(settings: &Settings) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set_log_level(RDKafkaLogLevel::Info);
+    config.set("client.id", "kafka-actors").set("bootstrap.servers", settings.kafka.brokers.join(","));
+    // A topic that a typing error created would hide the error.
+    config.set("allow.auto.create.topics", "false");
+    security(settings, &mut config);
+    config
+}
+
+fn security(settings: &Settings, config: &mut ClientConfig) {
+    let security = &settings.kafka.security;
+    config.set("security.protocol", security.protocol.word());
+    let sasl = matches!(security.protocol, SecurityProtocol::SaslPlaintext | SecurityProtocol::SaslSsl);
+    let tls = matches!(security.protocol, SecurityProtocol::Ssl | SecurityProtocol::SaslSsl);
+    let mut set = |key: &str, value: &str| {
+        if !value.is_empty() {
+            config.set(key, value);
+        }
+    };
+    if sasl {
+        set("sasl.mechanism", &security.sasl_mechanism);
+        set("sasl.username", &security.username);
+        set("sasl.password", security.password.reveal());
+    }
+    if tls {
+        // A vendored OpenSSL does not know where this system keeps its certificates: let librdkafka look.
+        set("ssl.ca.location", if security.ca_file.is_empty() { "probe" } else { &security.ca_file });
+        set("ssl.certificate.location", &security.certificate_file);
+        set("ssl.key.location", &security.key_file);
+        set("ssl.key.password", security.key_password.reveal());
+    }
+}
+
+fn raw(config: &mut ClientConfig, properties: &Properties) {
+    for (key, value) in properties {
+        config.set(key, value);
+    }
+}
+
+/// For questions and for topics.
+pub(super) fn inquirer(settings: &Settings) -> ClientConfig {
+    let mut config = common(settings);
+    raw(&mut config, &settings.kafka.properties);
+    config
+}
+
+/// For a producer thread.
+pub(super) fn sender(settings: &Settings) -> ClientConfig {
+    let producer = &settings.producer;
+    let mut config = common(settings);
+    config
+        // Implies acks=all and at most five requests under way: in order, and a retry is no second copy.
+        .set("enable.idempotence", "true")
+        .set("compression.codec", producer.compression.word())
+        .set("linger.ms", producer.linger.as_millis().to_string())
+        .set("message.timeout.ms", producer.message_timeout.as_millis().to_string())
+        // Kafka's own clients put a key into the same partition.
+        .set("partitioner", "murmur2_random")
+        // Per client, and there is one a thread; librdkafka's 1 GiB would be that often.
+        .set("queue.buffering.max.messages", "100000")
+        .set("queue.buffering.max.kbytes", "65536");
+    raw(&mut config, &settings.kafka.properties);
+    raw(&mut config, &producer.properties);
+    config
+}
+
+/// For a worker that reads `partitions` partitions.
+pub(super) fn reader(settings: &Settings, partitions: usize, report_ends: bool) -> ClientConfig {
+    let consumer = &settings.consumer;
+    // Both limits hold for each partition, since each has its own queue; less than 1 MiB could not hold one full
+    // batch, more than 16 MiB gains nothing.
+    let kbytes = (consumer.memory_budget_mb * 1_024 / partitions.max(1) as u64).clamp(1_024, 16_384);
+    let mut config = common(settings);
+    config
+        .set("group.id", &consumer.group)
+        // An offset is stored after its message was processed, and what is stored is committed on an interval, when
+        // partitions are given back, and at the end.
+        .set("enable.auto.offset.store", "false")
+        .set("enable.auto.commit", "true")
+        .set("auto.commit.interval.ms", consumer.commit_interval.as_millis().to_string())
+        // Start offsets are numbers that the supervisor found; any jump from there is an error, not a surprise.
+        .set("auto.offset.reset", "error")
+        .set("enable.partition.eof", if report_ends { "true" } else { "false" })
+        .set("queued.max.messages.kbytes", kbytes.to_string())
+        .set("queued.min.messages", "100000")
+        // How long a full queue waits before it is filled again; the default of 1 s leaves a worker idle half the time.
+        .set("fetch.queue.backoff.ms", "10");
+    raw(&mut config, &settings.kafka.properties);
+    raw(&mut config, &consumer.properties);
+    config
+}
+
+/// For questions about a group's commits and about the ends that its readers can reach.
+pub(super) fn group_inquirer(settings: &Settings) -> ClientConfig {
+    let mut config = common(settings);
+    config.set("group.id", &settings.consumer.group).set("enable.auto.commit", "false");
+    raw(&mut config, &settings.kafka.properties);
+    config
+}

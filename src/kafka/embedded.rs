@@ -1,0 +1,37 @@
+//! A broker in this process: librdkafka's mock cluster.
+
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+
+use super::error::Failure;
+
+/// What it is, and what it is not.
+pub const WHAT_IT_IS: &str = "an embedded broker (librdkafka's mock cluster): in memory, on this machine only, gone at \
+    the end, not Apache Kafka; it shows how the program works and proves nothing about Kafka";
+
+/// How much may wait to be read, over all partitions: the broker forgets what exceeds 5 MiB in one of them, and all
+/// of it may be in one.
+pub const UNREAD_BYTES: u64 = 4 << 20;
+
+/// The broker; it lives as long as this value, which stays on the thread that made it.
+pub struct Embedded {
+    cluster: MockCluster<'static, DefaultProducerContext>,
+}
+
+impl Embedded {
+    /// Starts it with one topic.
+    ///
+    /// # Errors
+    /// When the operating system gives no port or thread.
+    pub fn start(topic: &str, partitions: i32) -> Result<Self, Failure> {
+        let failed = |error| Failure::request("the embedded broker could not be started", &error);
+        let cluster = MockCluster::new(1).map_err(failed)?;
+        cluster.create_topic(topic, partitions, 1).map_err(failed)?;
+        Ok(Self { cluster })
+    }
+
+    /// Its address.
+    pub fn brokers(&self) -> Vec<String> {
+        self.cluster.bootstrap_servers().split(',').map(str::to_owned).collect()
+    }
+}

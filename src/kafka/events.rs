@@ -1,0 +1,90 @@
+//! What a client says unasked: librdkafka's log lines and errors.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use slog::{Logger, debug, error, info, warn};
+
+/// A broker that is gone is reported about once a second by each connection: one line in this time is enough.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// Logs what a client says, and keeps its last errors for whoever waits for it.
+pub(super) struct ClientEvents {
+    logger: Logger,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    last: Option<String>,
+    refused: Option<String>,
+    logged: Option<Instant>,
+    unlogged: u32,
+}
+
+impl ClientEvents {
+    pub(super) fn new(logger: &Logger) -> Self {
+        Self { logger: logger.clone(), seen: Mutex::default() }
+    }
+
+    /// The last error's text.
+    pub(super) fn last_error(&self) -> Option<String> {
+        self.seen.lock().ok()?.last.clone()
+    }
+
+    /// Set once a broker has refused credentials or certificates: waiting does not help.
+    pub(super) fn refused(&self) -> Option<String> {
+        self.seen.lock().ok()?.refused.clone()
+    }
+}
+
+impl ClientContext for ClientEvents {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        use RDKafkaLogLevel::{Alert, Critical, Debug, Emerg, Error, Info, Notice, Warning};
+        match level {
+            // The same comes to `error` below, where it is counted.
+            _ if matches!(facility, "FAIL" | "ERROR" | "SSL" | "CONNECT") => {
+                debug!(self.logger, "librdkafka: {message}"; "facility" => facility)
+            }
+            Emerg | Alert | Critical | Error => error!(self.logger, "librdkafka: {message}"; "facility" => facility),
+            Warning => warn!(self.logger, "librdkafka: {message}"; "facility" => facility),
+            Notice | Info | Debug => debug!(self.logger, "librdkafka: {message}"; "facility" => facility),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let code = error.rdkafka_error_code();
+        if matches!(error, KafkaError::PartitionEOF(_)) || code == Some(RDKafkaErrorCode::PartitionEOF) {
+            return;
+        }
+        let Ok(mut seen) = self.seen.lock() else { return };
+        if matches!(
+            code,
+            Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed | RDKafkaErrorCode::SSL)
+        ) {
+            seen.refused = Some(reason.to_owned());
+        }
+        // "All brokers are down" says less than what it follows.
+        if code != Some(RDKafkaErrorCode::AllBrokersDown) || seen.last.is_none() {
+            seen.last = Some(reason.to_owned());
+        }
+        if seen.logged.is_some_and(|at| at.elapsed() < QUIET) {
+            seen.unlogged += 1;
+            return;
+        }
+        seen.logged = Some(Instant::now());
+        let unlogged = std::mem::take(&mut seen.unlogged);
+        drop(seen);
+        warn!(self.logger, "Kafka: {reason}"; "since_last_line" => unlogged);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        info!(self.logger, "librdkafka statistics"; "json" => String::from_utf8_lossy(statistics).into_owned());
+    }
+}
+
+impl ConsumerContext for ClientEvents {}

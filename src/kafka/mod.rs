@@ -1,0 +1,16 @@
+//! Kafka, through rdkafka: nothing else in the crate names that library, and nothing here knows an actor.
+//!
+//! - [`cluster`]: questions that block: is it there, which partitions, which offsets.
+//! - [`topics`]: topics made, described, deleted.
+//! - [`sender`]: a producer client; [`reader`]: a consumer client and its partitions' queues.
+//! - [`embedded`]: a broker in this process, for the demonstration.
+//! - [`error`]: what can go wrong, in words; `config`: the clients' properties; `events`: what clients say unasked.
+
+pub mod cluster;
+mod config;
+pub mod embedded;
+pub mod error;
+mod events;
+pub mod reader;
+pub mod sender;
+pub mod topics;

@@ -1,0 +1,142 @@
+//! A producer client: messages in, acknowledgements counted.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseRecord, Producer, ProducerContext, PurgeConfig, ThreadedProducer};
+use slog::Logger;
+
+use super::config;
+use super::error::{Failure, creation, reason};
+use super::events::ClientEvents;
+use crate::settings::Settings;
+
+/// What became of the messages that were sent.
+#[derive(Default)]
+pub struct Deliveries {
+    acknowledged: AtomicU64,
+    failed: Mutex<BTreeMap<String, u64>>,
+}
+
+impl Deliveries {
+    /// How many the brokers have acknowledged.
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged.load(Ordering::Relaxed)
+    }
+
+    /// How many were given up, by reason.
+    pub fn failed(&self) -> BTreeMap<String, u64> {
+        self.failed.lock().map(|failed| failed.clone()).unwrap_or_default()
+    }
+
+    /// Counts one message that was given up.
+    pub fn fail(&self, reason: String) {
+        if let Ok(mut failed) = self.failed.lock() {
+            *failed.entry(reason).or_default() += 1;
+        }
+    }
+}
+
+struct SenderEvents {
+    client: ClientEvents,
+    deliveries: Arc<Deliveries>,
+}
+
+impl ClientContext for SenderEvents {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.client.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.client.error(error, reason);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        self.client.stats_raw(statistics);
+    }
+}
+
+impl ProducerContext for SenderEvents {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        match result {
+            Ok(_) => {
+                self.deliveries.acknowledged.fetch_add(1, Ordering::Relaxed);
+            }
+            Err((error, _)) => self.deliveries.fail(reason(error)),
+        }
+    }
+}
+
+/// Why a message was not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SendError {
+    /// Too many wait for their acknowledgement: try again in a moment.
+    QueueFull,
+    /// This message will never be taken, and why; others may be.
+    Refused(String),
+    /// Nothing more will be taken, and why.
+    Fatal(String),
+}
+
+/// A client of one producer thread; its acknowledgements are served by a thread of its own.
+pub struct Sender {
+    producer: ThreadedProducer<SenderEvents>,
+    topic: String,
+    deliveries: Arc<Deliveries>,
+}
+
+impl Sender {
+    /// Makes the client; it connects by itself.
+    ///
+    /// # Errors
+    /// [`Failure::Settings`].
+    pub fn new(settings: &Settings, logger: &Logger) -> Result<Self, Failure> {
+        let deliveries = Arc::new(Deliveries::default());
+        let events = SenderEvents { client: ClientEvents::new(logger), deliveries: Arc::clone(&deliveries) };
+        let producer = config::sender(settings).create_with_context(events).map_err(|error| creation(&error))?;
+        Ok(Self { producer, topic: settings.kafka.topic.clone(), deliveries })
+    }
+
+    /// What became of what was sent.
+    pub fn deliveries(&self) -> Arc<Deliveries> {
+        Arc::clone(&self.deliveries)
+    }
+
+    /// Hands one message over; it is copied. What becomes of it is counted in [`Sender::deliveries`].
+    ///
+    /// # Errors
+    /// See [`SendError`]; nothing is counted then.
+    pub fn send(&self, key: Option<&[u8]>, payload: &[u8]) -> Result<(), SendError> {
+        let mut record = BaseRecord::<[u8], [u8]>::to(&self.topic).payload(payload);
+        if let Some(key) = key {
+            record = record.key(key);
+        }
+        self.producer.send(record).map_err(|(error, _)| match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::QueueFull) => SendError::QueueFull,
+            Some(RDKafkaErrorCode::Fatal) => SendError::Fatal(self.fatal().unwrap_or_else(|| reason(&error))),
+            _ => SendError::Refused(reason(&error)),
+        })
+    }
+
+    fn fatal(&self) -> Option<String> {
+        self.producer.client().fatal_error().map(|(_, text)| text)
+    }
+
+    /// Waits up to `timeout` for what was sent; whether all of it was acknowledged or given up.
+    pub fn flush(&self, timeout: Duration) -> bool {
+        self.producer.flush(timeout).is_ok() && self.producer.in_flight_count() == 0
+    }
+
+    /// Gives up what is still under way. Messages on their way to a broker may yet arrive there.
+    pub fn abandon(&self) {
+        self.producer.purge(PurgeConfig::default().queue().inflight());
+    }
+}

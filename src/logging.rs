@@ -1,0 +1,233 @@
+//! Log lines: what they look like, and the one place that they are written at.
+//!
+//! All lines of a process, and those that its workers send it, go through one [`Screen`]: they are never interleaved,
+//! and a terminal's progress stays below them. stdout is not touched.
+
+use std::cell::RefCell;
+use std::io::{self, IsTerminal, Write};
+use std::time::SystemTime;
+
+use indicatif::{MultiProgress, ProgressDrawTarget};
+use serde::{Deserialize, Serialize};
+use slog::{Drain, FnValue, Level, LevelFilter, Logger, OwnedKVList, PushFnValue, Record, o};
+use slog_async::{Async, AsyncGuard, OverflowStrategy};
+use slog_term::{Decorator, FullFormat, RecordDecorator};
+
+use crate::settings::{LogFormat, LogLevel};
+
+/// How many lines may wait to be written; what comes while they all wait is dropped, and said so. A terminal that was
+/// stopped with Ctrl+S must not stop Kafka's heartbeats.
+const WAITING_LINES: usize = 8_192;
+
+/// stderr, with a terminal's progress at its bottom.
+#[derive(Clone)]
+pub struct Screen {
+    progress: Option<MultiProgress>,
+}
+
+impl Screen {
+    /// A screen that shows progress if `progress` is wanted and stderr is a terminal.
+    pub fn new(progress: bool) -> Self {
+        let terminal = progress && io::stderr().is_terminal();
+        let progress = terminal.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
+        Self { progress }
+    }
+
+    /// Where progress is drawn, if it is.
+    pub fn progress(&self) -> Option<&MultiProgress> {
+        self.progress.as_ref()
+    }
+
+    /// Writes whole lines, above the progress. A stderr that is closed or full is nobody's business: the program's
+    /// work goes on.
+    pub fn write_lines(&self, lines: &[u8]) {
+        let write = || io::stderr().lock().write_all(lines);
+        let _nobody_reads = match &self.progress {
+            Some(progress) => progress.suspend(write),
+            None => write(),
+        };
+    }
+}
+
+/// How lines are to look; the supervisor tells its workers.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Style {
+    /// For people or machines.
+    pub format: LogFormat,
+    /// What is left out.
+    pub level: LogLevel,
+    /// With colours.
+    pub color: bool,
+}
+
+impl Style {
+    /// As the settings say, with colours on a terminal unless `NO_COLOR` is set (<https://no-color.org>).
+    pub fn new(settings: &crate::settings::Logging) -> Self {
+        let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self { format: settings.format, level: settings.level, color }
+    }
+}
+
+/// A logger that does not keep its callers waiting. What was logged is written when the guard is dropped.
+pub fn asynchronous(style: Style, screen: &Screen) -> (Logger, AsyncGuard) {
+    let (drain, guard) = Async::new(drain(style, screen))
+        .chan_size(WAITING_LINES)
+        .overflow_strategy(OverflowStrategy::DropAndReport)
+        .thread_name("log".to_owned())
+        .build_with_guard();
+    (Logger::root(drain.fuse(), o!()), guard)
+}
+
+/// A logger whose lines are written when the call returns.
+pub fn synchronous(style: Style, screen: &Screen) -> Logger {
+    Logger::root(std::sync::Mutex::new(drain(style, screen)).fuse(), o!())
+}
+
+/// A logger that writes nothing.
+pub fn silent() -> Logger {
+    Logger::root(slog::Discard, o!())
+}
+
+type Lines = Box<dyn Drain<Ok = (), Err = slog::Never> + Send>;
+
+fn drain(style: Style, screen: &Screen) -> Lines {
+    let lines = WholeLines { screen: screen.clone(), line: Vec::new() };
+    let level = level(style.level);
+    match style.format {
+        LogFormat::Terminal => {
+            let decorator = Styled { lines: RefCell::new(lines), color: style.color };
+            let drain = FullFormat::new(decorator).use_custom_timestamp(clock_time).use_original_order().build();
+            Box::new(LevelFilter::new(drain.ignore_res(), level).ignore_res())
+        }
+        LogFormat::Json => {
+            let drain = slog_json::Json::new(lines)
+                .add_key_value(o!(
+                    "time" => FnValue(|_: &Record<'_>| rfc3339_now()),
+                    "level" => FnValue(|record: &Record<'_>| record.level().as_str().to_lowercase()),
+                    "message" => PushFnValue(|record: &Record<'_>, serializer| serializer.emit(record.msg())),
+                ))
+                .build();
+            Box::new(LevelFilter::new(drain.ignore_res(), level).ignore_res())
+        }
+    }
+}
+
+fn level(level: LogLevel) -> Level {
+    match level {
+        LogLevel::Error => Level::Error,
+        LogLevel::Warning => Level::Warning,
+        LogLevel::Info => Level::Info,
+        LogLevel::Debug => Level::Debug,
+        LogLevel::Trace => Level::Trace,
+    }
+}
+
+fn rfc3339_now() -> String {
+    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
+}
+
+/// `HH:MM:SS.mmm` in UTC: whoever watches a terminal knows the day.
+fn clock_time(out: &mut dyn Write) -> io::Result<()> {
+    let now = rfc3339_now();
+    out.write_all(now.get(11..23).unwrap_or(&now).as_bytes())
+}
+
+/// Collects what formatters write piece by piece and hands on whole lines.
+struct WholeLines {
+    screen: Screen,
+    line: Vec<u8>,
+}
+
+impl Write for WholeLines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.line.extend_from_slice(bytes);
+        if bytes.last() == Some(&b'\n') {
+            self.screen.write_lines(&self.line);
+            self.line.clear();
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Colours for a terminal, and no escape sequence but our own: a message's content must not steer a terminal.
+struct Styled {
+    lines: RefCell<WholeLines>,
+    color: bool,
+}
+
+impl Decorator for Styled {
+    fn with_record<F>(&self, record: &Record<'_>, _: &OwnedKVList, write: F) -> io::Result<()>
+    where
+        F: FnOnce(&mut dyn RecordDecorator) -> io::Result<()>,
+    {
+        let mut line = StyledLine { bytes: Vec::with_capacity(256), color: self.color, level: record.level() };
+        write(&mut line)?;
+        self.lines.borrow_mut().write_all(&line.bytes)
+    }
+}
+
+struct StyledLine {
+    bytes: Vec<u8>,
+    color: bool,
+    level: Level,
+}
+
+impl StyledLine {
+    fn style(&mut self, code: &str) -> io::Result<()> {
+        if self.color { write!(self.bytes, "\x1b[{code}m") } else { Ok(()) }
+    }
+}
+
+impl Write for StyledLine {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes
+            .extend(bytes.iter().map(|byte| if byte.is_ascii_control() && *byte != b'\n' { b' ' } else { *byte }));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl RecordDecorator for StyledLine {
+    fn reset(&mut self) -> io::Result<()> {
+        self.style("0")
+    }
+    fn start_timestamp(&mut self) -> io::Result<()> {
+        self.style("2")
+    }
+    fn start_level(&mut self) -> io::Result<()> {
+        let code = match self.level {
+            Level::Critical | Level::Error => "31",
+            Level::Warning => "33",
+            Level::Info => "32",
+            Level::Debug => "36",
+            Level::Trace => "34",
+        };
+        self.style(code)
+    }
+    fn start_msg(&mut self) -> io::Result<()> {
+        self.style("1")
+    }
+    fn start_key(&mut self) -> io::Result<()> {
+        self.style("2")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_escape_sequence_of_a_value_reaches_the_terminal() {
+        let mut line = StyledLine { bytes: Vec::new(), color: true, level: Level::Info };
+        line.start_level().unwrap();
+        line.write_all(b"a\x1b[2Jb\n").unwrap();
+        assert_eq!(line.bytes, b"\x1b[32ma [2Jb\n");
+    }
+}

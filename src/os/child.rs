@@ -1,0 +1,163 @@
+//! Worker processes as the supervisor sees them.
+
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+/// A worker process: this binary, executed anew, in a process group of its own.
+pub struct WorkerProcess {
+    child: Child,
+    ended: Option<Ended>,
+}
+
+/// What is held of a worker that was just started.
+pub struct Started {
+    /// The process.
+    pub process: WorkerProcess,
+    /// Our end of the control channel; the worker has the other one as its stdin.
+    pub control: UnixStream,
+    /// What it writes to stderr: its log.
+    pub stderr: ChildStderr,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// By itself, with this code.
+    Code(i32),
+    /// By a signal.
+    Signal {
+        /// Its number.
+        number: i32,
+        /// Whether a core was written.
+        core: bool,
+    },
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Code(code) => write!(f, "exit code {code}"),
+            Self::Signal { number, core } => {
+                match Signal::try_from(number) {
+                    Ok(signal) => write!(f, "{signal}")?,
+                    Err(_) => write!(f, "signal {number}")?,
+                }
+                f.write_str(if core { " (core dumped)" } else { "" })
+            }
+        }
+    }
+}
+
+impl From<ExitStatus> for Ended {
+    fn from(status: ExitStatus) -> Self {
+        match (status.code(), status.signal()) {
+            (Some(code), _) => Self::Code(code),
+            (None, number) => Self::Signal { number: number.unwrap_or(0), core: status.core_dumped() },
+        }
+    }
+}
+
+/// Starts this binary as `worker --slot SLOT`.
+///
+/// To be called from the main thread only: Linux sends the parent-death signal when the *thread* that started the
+/// child ends.
+///
+/// # Errors
+/// As the operating system says: no more processes, memory or descriptors.
+pub fn start_worker(slot: usize) -> io::Result<Started> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let mut child = Command::new(this_binary()?)
+        .args(["worker", "--slot", &slot.to_string()])
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stderr(Stdio::piped())
+        // Ctrl+C in a terminal reaches the supervisor alone, which tells the workers.
+        .process_group(0)
+        .spawn()?;
+    let stderr = child.stderr.take().ok_or_else(|| io::Error::other("the worker has no stderr"))?;
+    Ok(Started { process: WorkerProcess { child, ended: None }, control: ours, stderr })
+}
+
+/// The binary that runs, even when its file has been replaced or deleted meanwhile (Linux).
+fn this_binary() -> io::Result<PathBuf> {
+    if cfg!(target_os = "linux") { Ok(PathBuf::from("/proc/self/exe")) } else { std::env::current_exe() }
+}
+
+impl WorkerProcess {
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it has ended, and how; it is reaped then, and everything that it had started is killed.
+    ///
+    /// # Errors
+    /// As the operating system says; none is expected.
+    pub fn try_reap(&mut self) -> io::Result<Option<Ended>> {
+        if self.ended.is_none() && self.is_zombie()? {
+            // While it is not reaped its number cannot belong to another group: what it started goes with it.
+            self.signal_group(Signal::SIGKILL);
+            self.ended = self.child.try_wait()?.map(Ended::from);
+        }
+        Ok(self.ended)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn is_zombie(&self) -> io::Result<bool> {
+        use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        Ok(waitid(Id::Pid(self.group()), flags)? != WaitStatus::StillAlive)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn is_zombie(&self) -> io::Result<bool> {
+        // nix has no waitid here; an ended child stays a zombie until `try_wait` below.
+        Ok(true)
+    }
+
+    /// SIGKILL to the worker and to everything that it has started.
+    pub fn kill(&self) {
+        if self.ended.is_none() {
+            self.signal_group(Signal::SIGKILL);
+        }
+    }
+
+    fn group(&self) -> Pid {
+        Pid::from_raw(self.child.id() as i32)
+    }
+
+    fn signal_group(&self, signal: Signal) {
+        // Fails only when no process of the group is left, and then there is nothing to signal.
+        let _nobody_left = killpg(self.group(), signal);
+    }
+}
+
+impl Drop for WorkerProcess {
+    /// Nothing outlives its owner.
+    fn drop(&mut self) {
+        if self.ended.is_none() {
+            self.kill();
+            let _reaped = self.child.wait();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_named() {
+        assert_eq!(Ended::Code(3).to_string(), "exit code 3");
+        assert_eq!(Ended::Signal { number: 9, core: false }.to_string(), "SIGKILL");
+        assert_eq!(Ended::Signal { number: 6, core: true }.to_string(), "SIGABRT (core dumped)");
+        assert_eq!(Ended::Signal { number: 99, core: false }.to_string(), "signal 99");
+    }
+}

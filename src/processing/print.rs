@@ -1,0 +1,51 @@
+//! `print`: messages as NDJSON on stdout, made for pipes.
+
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+
+use super::{Failure, Processing, Processor, WorkerContext, json};
+use crate::record::Record;
+
+/// Writes straight to stdout and not through the supervisor: a message is processed when the pipe has it, whatever
+/// happens to the supervisor then.
+pub(super) struct Print {
+    /// Held while a line is written. Every worker opens it for itself: locks on a file belong to the opening.
+    lock: File,
+    line: Vec<u8>,
+}
+
+impl Print {
+    pub(super) fn new(context: &WorkerContext) -> Result<Self, Failure> {
+        let Some(path) = &context.output_lock else {
+            return Err(Failure::Worker("the supervisor gave no lock for stdout".to_owned()));
+        };
+        let lock = File::open(path)
+            .map_err(|error| Failure::Worker(format!("could not open the lock {}: {error}", path.display())))?;
+        Ok(Self { lock, line: Vec::new() })
+    }
+
+    fn print(&mut self, record: &Record<'_>) -> Result<(), Failure> {
+        self.line.clear();
+        json::write_line(&mut self.line, None, record)?;
+        // A pipe takes at most 4 KiB at once without mixing it with other writers' lines.
+        self.lock.lock()?;
+        let written = write_all(&self.line);
+        self.lock.unlock()?;
+        written
+    }
+}
+
+fn write_all(line: &[u8]) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(line).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Failure::OutputClosed),
+        Err(error) => Err(Failure::Worker(format!("could not write to stdout: {error}"))),
+    }
+}
+
+impl Processor for Print {
+    fn process(&mut self, record: &Record<'_>) -> Processing {
+        Processing::Done(self.print(record))
+    }
+}

@@ -1,0 +1,373 @@
+//! Hands out work to the producers, counts, and decides when all is done.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use slog::{Logger, error, info, warn};
+use tokio::sync::oneshot;
+
+use super::messages::{Consumed, Ended, Flush, Flushed, Halt, Outcome, Produce, Slice};
+use super::producer::Producer;
+use super::schedule::Schedule;
+use crate::background;
+use crate::exit::{Exit, ExitCode};
+use crate::kafka::cluster::Cluster;
+use crate::kafka::sender::{Deliveries, Sender};
+use crate::message::Generator;
+use crate::progress::{ProduceProgress, ThreadProgress};
+use crate::report::{self, ProduceReport, ThreadReport};
+use crate::settings::Settings;
+use crate::shutdown::Interrupt;
+
+/// Messages in one piece of work: the producer's time slice ends it earlier.
+const SLICE_MESSAGES: u64 = 4_096;
+/// How often idle producers are looked after: those for whom nothing was due, or who had to wait for readers.
+const TICK: Duration = Duration::from_millis(5);
+/// How often progress is shown.
+const SHOW: Duration = Duration::from_millis(100);
+
+/// What a coordinator is made of.
+pub struct Order {
+    /// All settings.
+    pub settings: Arc<Settings>,
+    /// Makes the messages.
+    pub generator: Box<dyn Generator>,
+    /// How many bytes may be unread on the other side, which [`Consumed`] then has to tell; `None`: any number.
+    pub unread_limit: Option<u64>,
+    /// Where progress is shown.
+    pub progress: ProduceProgress,
+    /// The log.
+    pub logger: Logger,
+}
+
+/// The actor; its end is told through the channel that it was started with.
+pub struct ProducerCoordinator {
+    order: Order,
+    schedule: Schedule,
+    threads: Vec<Thread>,
+    halt: Arc<Halt>,
+    begun: Instant,
+    /// No message is made after this.
+    until: Option<Instant>,
+    consumed: u64,
+    interrupted: bool,
+    outcome: Option<oneshot::Sender<Outcome>>,
+}
+
+/// One producer as the coordinator sees it.
+struct Thread {
+    producer: Addr<Producer>,
+    deliveries: Arc<Deliveries>,
+    sent: u64,
+    bytes: u64,
+    state: State,
+    ended: Option<Ended>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nothing to do at the moment.
+    Idle,
+    /// A slice is under way.
+    Working,
+    /// Waits for acknowledgements.
+    Flushing,
+    /// All is counted.
+    Done,
+}
+
+impl ProducerCoordinator {
+    /// Starts it; the receiver gets the outcome.
+    pub fn start(order: Order) -> (Addr<Self>, oneshot::Receiver<Outcome>) {
+        let (sender, receiver) = oneshot::channel();
+        let schedule = Schedule { rate: order.settings.producer.rate, threads: order.settings.producer.threads };
+        let coordinator = Self {
+            order,
+            schedule,
+            threads: Vec::new(),
+            halt: Arc::default(),
+            begun: Instant::now(),
+            until: None,
+            consumed: 0,
+            interrupted: false,
+            outcome: Some(sender),
+        };
+        (Actor::start(coordinator), receiver)
+    }
+
+    fn begin(&mut self, senders: Vec<Sender>, context: &mut Context<Self>) {
+        let producer = &self.order.settings.producer;
+        info!(self.order.logger, "producing";
+            "topic" => &self.order.settings.kafka.topic, "threads" => producer.threads, "messages" => requested_text(self.requested()));
+        self.begun = Instant::now();
+        self.until = (!producer.duration.is_zero()).then(|| self.begun + producer.duration);
+        for (number, sender) in senders.into_iter().enumerate() {
+            let thread = self.start_thread(number, Arc::new(sender));
+            self.threads.push(thread);
+        }
+        context.run_interval(TICK, |coordinator, context| coordinator.hand_out(context));
+        context.run_interval(SHOW, |coordinator, _| coordinator.show());
+        self.hand_out(context);
+    }
+
+    fn start_thread(&self, number: usize, sender: Arc<Sender>) -> Thread {
+        let deliveries = sender.deliveries();
+        let settings = self.order.settings.producer.clone();
+        let generator = Mutex::new(self.order.generator.clone_boxed());
+        let halt = Arc::clone(&self.halt);
+        // An arbiter of one thread each: work for one producer cannot land at another.
+        let producer = SyncArbiter::start(1, move || {
+            let generator = generator.lock().unwrap_or_else(PoisonError::into_inner).clone_boxed();
+            Producer::new(number, &settings, generator, Arc::clone(&sender), Arc::clone(&halt))
+        });
+        Thread { producer, deliveries, sent: 0, bytes: 0, state: State::Idle, ended: None }
+    }
+
+    /// Gives every idle producer what it may do now.
+    fn hand_out(&mut self, context: &mut Context<Self>) {
+        for number in 0..self.threads.len() {
+            if self.threads[number].state == State::Idle {
+                self.hand_to(number, context);
+            }
+        }
+    }
+
+    fn hand_to(&mut self, number: usize, context: &mut Context<Self>) {
+        if self.is_finished(number) {
+            self.flush(number, context);
+            return;
+        }
+        let due = self.schedule.due(number, self.begun.elapsed()).min(self.limit());
+        let thread = &self.threads[number];
+        let count = due.saturating_sub(thread.sent).min(SLICE_MESSAGES);
+        let bytes = self.unread_allowance();
+        if count == 0 || bytes == 0 {
+            return;
+        }
+        let work =
+            thread.producer.send(Produce { count, bytes }).into_actor(self).map(move |slice, coordinator, context| {
+                // The mailbox is closed only if the thread is gone, and that takes a panic outside the guarded code,
+                // which ends the process.
+                coordinator.slice_done(number, slice.unwrap_or_default(), context);
+            });
+        self.threads[number].state = State::Working;
+        context.spawn(work);
+    }
+
+    fn slice_done(&mut self, number: usize, slice: Slice, context: &mut Context<Self>) {
+        let thread = &mut self.threads[number];
+        thread.sent += slice.sent;
+        thread.bytes += slice.bytes;
+        thread.state = State::Idle;
+        if let Some(ended) = slice.ended {
+            match &ended {
+                Ended::Panicked(text) => error!(self.order.logger, "producer {number}: the generator {text}"),
+                Ended::Fatal(text) => error!(self.order.logger, "producer {number}: {text}"),
+            }
+            thread.ended = Some(ended);
+        }
+        self.hand_to(number, context);
+    }
+
+    /// Messages that each thread is to send.
+    fn limit(&self) -> u64 {
+        match self.order.settings.producer.messages_per_thread {
+            0 => u64::MAX,
+            limit => limit,
+        }
+    }
+
+    /// Messages that all threads are to send, if that is known.
+    fn requested(&self) -> Option<u64> {
+        let producer = &self.order.settings.producer;
+        match (producer.messages_per_thread, producer.duration.is_zero()) {
+            (0, _) | (_, false) => None,
+            (messages, true) => Some(messages * producer.threads as u64),
+        }
+    }
+
+    fn is_finished(&self, number: usize) -> bool {
+        let thread = &self.threads[number];
+        self.halt.is_stopped()
+            || thread.ended.is_some()
+            || thread.sent >= self.limit()
+            || self.until.is_some_and(|until| Instant::now() >= until)
+    }
+
+    /// How many bytes one thread may add to what is unread.
+    fn unread_allowance(&self) -> u64 {
+        let Some(limit) = self.order.unread_limit else { return u64::MAX };
+        let (sent, bytes) =
+            self.threads.iter().fold((0, 0), |(sent, bytes), thread| (sent + thread.sent, bytes + thread.bytes));
+        let average = if sent == 0 { 0 } else { bytes / sent };
+        let unread = bytes.saturating_sub(self.consumed * average);
+        limit.saturating_sub(unread) / self.threads.len().max(1) as u64
+    }
+
+    fn flush(&mut self, number: usize, context: &mut Context<Self>) {
+        let thread = &mut self.threads[number];
+        thread.state = State::Flushing;
+        let deadline = Instant::now() + self.order.settings.producer.flush_timeout;
+        let flush =
+            thread.producer.send(Flush { deadline }).into_actor(self).map(move |flushed, coordinator, context| {
+                coordinator.flushed(number, &flushed.unwrap_or_default(), context);
+            });
+        context.spawn(flush);
+    }
+
+    fn flushed(&mut self, number: usize, flushed: &Flushed, context: &mut Context<Self>) {
+        let thread = &mut self.threads[number];
+        thread.state = State::Done;
+        let failed: u64 = flushed.failed.values().sum();
+        let unknown = thread.sent.saturating_sub(flushed.acknowledged + failed);
+        if unknown > 0 {
+            (0..unknown).for_each(|_| thread.deliveries.fail("not acknowledged in time".to_owned()));
+        }
+        info!(self.order.logger, "producer {number} is done";
+            "sent" => thread.sent, "acknowledged" => flushed.acknowledged, "failed" => failed + unknown);
+        if self.threads.iter().all(|thread| thread.state == State::Done) {
+            let exit = self.verdict();
+            self.finish(exit, context);
+        }
+    }
+
+    /// How it ends, now that everything is counted.
+    fn verdict(&self) -> Exit {
+        let report = self.report();
+        let failed: u64 = report.failed.values().sum();
+        let sent: u64 = report.threads.iter().map(|thread| thread.sent).sum();
+        let ended = self.threads.iter().enumerate().find_map(|(number, thread)| Some((number, thread.ended.as_ref()?)));
+        match (ended, report.requested) {
+            (Some((number, Ended::Panicked(text))), _) => {
+                Exit::failed(format!("producer {number}: the generator {text}"))
+            }
+            (Some((number, Ended::Fatal(text))), _) => Exit::failed(format!("producer {number}: {text}")),
+            (None, _) if failed > 0 => {
+                Exit::failed(format!("{failed} of {sent} messages were not acknowledged: {}", reasons(&report.failed)))
+            }
+            (None, Some(requested)) if report.acknowledged < requested => Exit::failed(format!(
+                "interrupted: {} of {requested} messages were sent and acknowledged",
+                report.acknowledged
+            )),
+            (None, _) if self.interrupted => Exit::clean(format!("stopped; all {sent} messages were acknowledged")),
+            (None, _) => Exit::clean(format!("all {sent} messages were acknowledged")),
+        }
+    }
+
+    fn report(&self) -> ProduceReport {
+        let mut failed: BTreeMap<String, u64> = BTreeMap::new();
+        let mut threads = Vec::new();
+        for (producer, thread) in self.threads.iter().enumerate() {
+            let reasons = thread.deliveries.failed();
+            let panic = match &thread.ended {
+                Some(Ended::Panicked(text)) => Some(text.clone()),
+                _ => None,
+            };
+            let acknowledged = thread.deliveries.acknowledged();
+            threads.push(ThreadReport {
+                producer,
+                sent: thread.sent,
+                acknowledged,
+                failed: reasons.values().sum(),
+                panic,
+            });
+            for (reason, count) in reasons {
+                *failed.entry(reason).or_default() += count;
+            }
+        }
+        let acknowledged = threads.iter().map(|thread| thread.acknowledged).sum();
+        let messages_per_second = report::rate(acknowledged, self.begun.elapsed());
+        ProduceReport { requested: self.requested(), acknowledged, failed, messages_per_second, threads }
+    }
+
+    fn show(&mut self) {
+        let threads: Vec<_> = self
+            .threads
+            .iter()
+            .map(|thread| ThreadProgress { sent: thread.sent, acknowledged: thread.deliveries.acknowledged() })
+            .collect();
+        self.order.progress.show(&threads);
+    }
+
+    fn finish(&mut self, exit: Exit, context: &mut Context<Self>) {
+        self.show();
+        self.order.progress.finish();
+        if let Some(outcome) = self.outcome.take() {
+            let outcome_unheard = outcome.send(Outcome { exit, report: self.report(), interrupted: self.interrupted });
+            debug_assert!(outcome_unheard.is_ok(), "whoever started the coordinator waits for its outcome");
+        }
+        context.stop();
+    }
+}
+
+fn requested_text(requested: Option<u64>) -> String {
+    requested.map_or_else(|| "until stopped".to_owned(), |count| count.to_string())
+}
+
+fn reasons(failed: &BTreeMap<String, u64>) -> String {
+    failed.iter().map(|(reason, count)| format!("{reason}: {count}")).collect::<Vec<_>>().join(", ")
+}
+
+/// Finds out whether the topic is there, before any thread is started.
+fn prepare(settings: &Settings, logger: &Logger) -> Result<Vec<Sender>, Exit> {
+    let senders: Result<Vec<_>, _> = (0..settings.producer.threads).map(|_| Sender::new(settings, logger)).collect();
+    Cluster::connect(settings, logger)?.partitions(&settings.kafka.topic)?;
+    Ok(senders?)
+}
+
+impl Actor for ProducerCoordinator {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        let (settings, logger) = (Arc::clone(&self.order.settings), self.order.logger.clone());
+        let preparation = background::run("prepare", move || prepare(&settings, &logger));
+        context.spawn(preparation.into_actor(self).map(|prepared, coordinator, context| match prepared {
+            Ok(Ok(senders)) => coordinator.begin(senders, context),
+            Ok(Err(exit)) => coordinator.finish(exit, context),
+            Err(error) => coordinator.finish(Exit::failed(error), context),
+        }));
+    }
+}
+
+impl Handler<Consumed> for ProducerCoordinator {
+    type Result = ();
+
+    fn handle(&mut self, Consumed(messages): Consumed, context: &mut Self::Context) {
+        self.consumed = messages;
+        if !self.schedule.is_paced() {
+            self.hand_out(context);
+        }
+    }
+}
+
+impl Handler<Interrupt> for ProducerCoordinator {
+    type Result = ();
+
+    fn handle(&mut self, interrupt: Interrupt, context: &mut Self::Context) {
+        match interrupt {
+            Interrupt::Graceful => {
+                warn!(self.order.logger, "stopping: waiting for acknowledgements"; "deadline" => ?self.order.settings.shutdown.deadline);
+                self.interrupted = true;
+                self.halt.stop(Instant::now() + self.order.settings.shutdown.deadline);
+                if self.threads.is_empty() {
+                    let exit = Exit::failed("stopped before anything was produced");
+                    self.finish(exit, context);
+                }
+            }
+            Interrupt::AtOnce => {
+                self.interrupted = true;
+                self.halt.stop(Instant::now());
+                self.finish(
+                    Exit::new(ExitCode::Forced, "ended at once by a signal; what was not acknowledged is not known"),
+                    context,
+                );
+            }
+            Interrupt::Status => match serde_json::to_string(&self.report()) {
+                Ok(status) => info!(self.order.logger, "status"; "produce" => status),
+                Err(error) => error!(self.order.logger, "no status: {error}"),
+            },
+        }
+    }
+}

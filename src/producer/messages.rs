@@ -1,0 +1,103 @@
+//! What travels between the coordinator and its producers.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use actix::Message;
+
+use crate::exit::Exit;
+use crate::report::ProduceReport;
+
+/// To a producer: generate and send messages. It returns early when its time slice is over, so that no producer is
+/// out of reach for long.
+#[derive(Message)]
+#[rtype(result = "Slice")]
+pub struct Produce {
+    /// At most so many messages.
+    pub count: u64,
+    /// And no more once so many bytes were sent.
+    pub bytes: u64,
+}
+
+/// What a producer did with a [`Produce`].
+#[derive(Debug, Default)]
+pub struct Slice {
+    /// Messages that were generated, and taken or refused by the client.
+    pub sent: u64,
+    /// Their keys' and payloads' bytes.
+    pub bytes: u64,
+    /// Set if this producer cannot go on.
+    pub ended: Option<Ended>,
+}
+
+/// Why a producer cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The user's generator panicked.
+    Panicked(String),
+    /// The Kafka client takes nothing more.
+    Fatal(String),
+}
+
+/// To a producer: wait until everything that was sent is acknowledged or given up.
+#[derive(Message)]
+#[rtype(result = "Flushed")]
+pub struct Flush {
+    /// Until then at the latest.
+    pub deadline: Instant,
+}
+
+/// What became of all the messages of a producer.
+#[derive(Debug, Default)]
+pub struct Flushed {
+    /// Acknowledged by the brokers.
+    pub acknowledged: u64,
+    /// Given up, by reason.
+    pub failed: BTreeMap<String, u64>,
+}
+
+/// To the coordinator: so many messages have been read on the other side. Only a run with an unread limit listens.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Consumed(pub u64);
+
+/// From the coordinator, once: how it all ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The end.
+    pub exit: Exit,
+    /// What was produced.
+    pub report: ProduceReport,
+    /// Whether a signal ended it before its time.
+    pub interrupted: bool,
+}
+
+/// What reaches producers in the middle of their work, where no message can.
+#[derive(Debug, Default)]
+pub struct Halt {
+    stop: AtomicBool,
+    flush_by: Mutex<Option<Instant>>,
+}
+
+impl Halt {
+    /// Send nothing more, and flush until `flush_by` only.
+    pub fn stop(&self, flush_by: Instant) {
+        if let Ok(mut current) = self.flush_by.lock() {
+            *current = Some(flush_by);
+        }
+        self.stop.store(true, Ordering::Release);
+    }
+
+    /// Whether nothing more is to be sent.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// The deadline of a flush, which [`Halt::stop`] may have moved.
+    pub fn flush_by(&self, deadline: Instant) -> Instant {
+        let stopped = self.flush_by.lock().ok().and_then(|by| *by);
+        stopped.map_or(deadline, |by| by.min(deadline))
+    }
+}

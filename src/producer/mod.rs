@@ -1,0 +1,12 @@
+//! The producing side: one process, many threads.
+//!
+//! - [`coordinator`]: hands out work in bounded slices, counts, decides when all is done.
+//! - [`producer`]: one actor on a thread and a Kafka client of its own: generates and sends.
+//! - `schedule`: what is due when, pure.
+//! - [`messages`]: what travels between them.
+
+pub mod coordinator;
+pub mod messages;
+#[allow(clippy::module_inception, reason = "each file is named after its actor")]
+pub mod producer;
+mod schedule;

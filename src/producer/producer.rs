@@ -1,0 +1,191 @@
+//! One producer thread.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::{Actor, Handler, MessageResult, SyncContext};
+
+use super::messages::{Ended, Flush, Flushed, Halt, Produce, Slice};
+use crate::kafka::sender::{SendError, Sender};
+use crate::message::{Generator, Outgoing, Source};
+use crate::panics::guarded;
+use crate::settings::{self, KeySource};
+
+/// How long a slice of work takes at most, unless the generator itself takes longer: well below the 100 ms in which a
+/// stop or a rate has to be felt.
+const SLICE: Duration = Duration::from_millis(20);
+/// How often the clock is read: reading it for every message would cost more than some generators.
+const CLOCK_EVERY: u64 = 64;
+/// How long to wait when the client's queue is full.
+const FULL: Duration = Duration::from_millis(1);
+/// In which steps a flush looks whether its deadline was moved.
+const FLUSH_STEP: Duration = Duration::from_millis(100);
+
+/// Generates messages and sends them, on a thread of its own and with a client of its own.
+pub struct Producer {
+    source: Source,
+    generator: Box<dyn Generator>,
+    sender: Arc<Sender>,
+    key: Key,
+    message: Outgoing,
+    /// The message of `source.sequence` is made already; the queue was full.
+    made: bool,
+    halt: Arc<Halt>,
+}
+
+enum Key {
+    None,
+    RoundRobin { cardinality: u64 },
+    Message { field: String },
+}
+
+impl Producer {
+    /// Producer `number` of `producers`.
+    pub fn new(
+        number: usize,
+        settings: &settings::Producer,
+        generator: Box<dyn Generator>,
+        sender: Arc<Sender>,
+        halt: Arc<Halt>,
+    ) -> Self {
+        let key = match settings.key {
+            KeySource::None => Key::None,
+            KeySource::RoundRobin => Key::RoundRobin { cardinality: settings.key_cardinality },
+            KeySource::Message => Key::Message { field: settings.key_field.clone() },
+        };
+        let source = Source { producer: number, producers: settings.threads, sequence: 0 };
+        Self { source, generator, sender, key, message: Outgoing::default(), made: false, halt }
+    }
+
+    fn produce(&mut self, work: &Produce) -> Slice {
+        let begun = Instant::now();
+        let mut slice = Slice::default();
+        while slice.sent < work.count && slice.bytes < work.bytes && !self.halt.is_stopped() {
+            let look = slice.sent % CLOCK_EVERY == CLOCK_EVERY - 1;
+            if look && begun.elapsed() >= SLICE {
+                break;
+            }
+            if let Err(ended) = self.make() {
+                slice.ended = Some(ended);
+                break;
+            }
+            if !self.made {
+                // The generator refused; counted already.
+                self.advance(&mut slice);
+                continue;
+            }
+            match self.sender.send(self.message.key.as_deref(), &self.message.payload) {
+                Ok(()) => self.advance(&mut slice),
+                Err(SendError::Refused(reason)) => {
+                    self.sender.deliveries().fail(reason);
+                    self.advance(&mut slice);
+                }
+                Err(SendError::QueueFull) if begun.elapsed() >= SLICE => break,
+                Err(SendError::QueueFull) => std::thread::sleep(FULL),
+                Err(SendError::Fatal(reason)) => {
+                    slice.ended = Some(Ended::Fatal(reason));
+                    break;
+                }
+            }
+        }
+        slice
+    }
+
+    fn advance(&mut self, slice: &mut Slice) {
+        slice.sent += 1;
+        slice.bytes += (self.message.payload.len() + self.message.key.as_ref().map_or(0, Vec::len)) as u64;
+        self.source.sequence += 1;
+        self.made = false;
+    }
+
+    /// Makes the next message, unless it is made already.
+    fn make(&mut self) -> Result<(), Ended> {
+        if self.made {
+            return Ok(());
+        }
+        self.message.clear();
+        let (generator, source, message) = (&mut self.generator, &self.source, &mut self.message);
+        match guarded(|| generator.generate(source, message)).map_err(Ended::Panicked)? {
+            Ok(()) => {
+                self.set_key();
+                self.made = true;
+            }
+            Err(error) => self.sender.deliveries().fail(format!("generator: {error}")),
+        }
+        Ok(())
+    }
+
+    fn set_key(&mut self) {
+        match &self.key {
+            Key::None => self.message.key = None,
+            Key::RoundRobin { cardinality } => {
+                let number =
+                    (self.source.sequence * self.source.producers as u64 + self.source.producer as u64) % cardinality;
+                self.message.key = Some(format!("key-{number}").into_bytes());
+            }
+            Key::Message { field } => {
+                if self.message.key.is_none() {
+                    self.message.key = field_of(&self.message.payload, field);
+                }
+            }
+        }
+    }
+
+    fn flush(&self, deadline: Instant) -> Flushed {
+        while !self.sender.flush(FLUSH_STEP) {
+            if Instant::now() >= self.halt.flush_by(deadline) {
+                self.sender.abandon();
+                // What was abandoned comes back as given up; it takes no broker to tell.
+                self.sender.flush(FLUSH_STEP);
+                break;
+            }
+        }
+        let deliveries = self.sender.deliveries();
+        Flushed { acknowledged: deliveries.acknowledged(), failed: deliveries.failed() }
+    }
+}
+
+/// A JSON object's member as a key: a string without its quotes, anything else as it is written.
+fn field_of(payload: &[u8], field: &str) -> Option<Vec<u8>> {
+    let members: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(payload).ok()?;
+    match members.get(field)? {
+        serde_json::Value::Null => None,
+        serde_json::Value::String(text) => Some(text.clone().into_bytes()),
+        other => Some(other.to_string().into_bytes()),
+    }
+}
+
+impl Actor for Producer {
+    type Context = SyncContext<Self>;
+}
+
+impl Handler<Produce> for Producer {
+    type Result = MessageResult<Produce>;
+
+    fn handle(&mut self, work: Produce, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.produce(&work))
+    }
+}
+
+impl Handler<Flush> for Producer {
+    type Result = MessageResult<Flush>;
+
+    fn handle(&mut self, flush: Flush, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.flush(flush.deadline))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_of_the_message_is_its_key() {
+        let payload = br#"{"id":7,"name":"a b","nothing":null}"#;
+        assert_eq!(field_of(payload, "id").unwrap(), b"7");
+        assert_eq!(field_of(payload, "name").unwrap(), b"a b");
+        assert_eq!(field_of(payload, "nothing"), None);
+        assert_eq!(field_of(payload, "missing"), None);
+        assert_eq!(field_of(b"not json", "id"), None);
+    }
+}

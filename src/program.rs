@@ -1,0 +1,305 @@
+//! The whole program: command line, settings, log, one command, report, exit code.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use actix::System;
+use clap::Parser;
+use slog::{Logger, error, info, warn};
+
+use crate::cli::{Cli, Command, Config, ConfigCommand, ShowConfig};
+use crate::consumer::supervisor::actor as supervisor;
+use crate::consumer::worker;
+use crate::demo::{self, Director};
+use crate::exit::{Exit, ExitCode};
+use crate::kafka::embedded::{self, Embedded};
+use crate::logging::{self, Screen, Style};
+use crate::message::{Generator, generate_message};
+use crate::panics;
+use crate::processing::{BUILT_IN, Failure, OWN, Processor, ProcessorFactory, WorkerContext};
+use crate::producer::coordinator::{self, ProducerCoordinator};
+use crate::progress::{ConsumeProgress, ProduceProgress};
+use crate::report::{Draft, Target};
+use crate::settings::{self, Inputs, Loaded, LogLevel, Settings};
+use crate::{shutdown, topics};
+
+/// The program, with what a user has put in. See the [crate's text](crate) for a whole `main.rs`.
+pub struct Program {
+    generator: Box<dyn Generator>,
+    processor: Option<ProcessorFactory>,
+    defaults: Vec<(String, String)>,
+}
+
+impl Default for Program {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Program {
+    /// The program as it comes: [`generate_message`] and the built-in processors.
+    pub fn new() -> Self {
+        Self { generator: Box::new(generate_message), processor: None, defaults: Vec::new() }
+    }
+
+    /// Sends what `generator` makes.
+    #[must_use]
+    pub fn generator(mut self, generator: impl Generator) -> Self {
+        self.generator = Box::new(generator);
+        self
+    }
+
+    /// Processes messages with a clone of `processor` in each worker, unless `consumer.processor` names a built-in.
+    #[must_use]
+    pub fn processor<P: Processor + Clone + Send + Sync>(self, processor: P) -> Self {
+        self.processor_with(move |_| Ok(Box::new(processor.clone())))
+    }
+
+    /// The same for a processor that is made in its worker: one that opens a connection, say, or logs.
+    #[must_use]
+    pub fn processor_with<F>(mut self, make: F) -> Self
+    where
+        F: Fn(&WorkerContext) -> Result<Box<dyn Processor>, Failure> + Send + Sync + 'static,
+    {
+        self.processor = Some(Arc::new(make));
+        self.default_setting("consumer.processor", OWN)
+    }
+
+    /// Changes a setting's default; the user's file, environment and flags go before it.
+    #[must_use]
+    pub fn default_setting(mut self, key: &str, value: &str) -> Self {
+        self.defaults.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Runs the command line of this process. To be called from `main`, first thing and on the main thread: workers
+    /// are this same binary, started anew.
+    pub fn run(self) -> std::process::ExitCode {
+        match Cli::try_parse() {
+            Ok(cli) => self.execute(&cli).into(),
+            Err(error) => {
+                // Help and version are no errors to clap either: they go to stdout with exit code 0.
+                let _closed = error.print();
+                std::process::ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(ExitCode::Usage as u8))
+            }
+        }
+    }
+
+    fn execute(self, cli: &Cli) -> ExitCode {
+        if let Command::Worker(worker) = &cli.command {
+            panics::abort_on_panic(Screen::new(false));
+            return worker::run(worker.slot, self.processor);
+        }
+        let screen = Screen::new(!cli.quiet);
+        panics::abort_on_panic(screen.clone());
+        let mut target = match Target::open(cli.report.as_deref().map(Path::new)) {
+            Ok(target) => target,
+            Err(exit) => return say(&screen, &exit),
+        };
+        let mut draft = Draft::new(cli.command.name());
+        let exit = match settings::load(self.inputs(cli)) {
+            Ok(loaded) => self.command(cli, loaded, &screen, &target, &mut draft),
+            Err(error) => {
+                let exit = Exit::new(ExitCode::Usage, error.to_string());
+                say(&screen, &exit);
+                exit
+            }
+        };
+        let code = exit.code;
+        match target.write(&draft.finish(exit)) {
+            Ok(()) => code,
+            Err(error) => {
+                say(&screen, &Exit::failed(format!("--report: the report could not be written: {error}")));
+                if code == ExitCode::Clean { ExitCode::Failed } else { code }
+            }
+        }
+    }
+
+    fn inputs(&self, cli: &Cli) -> Inputs {
+        let own = self.processor.is_some().then_some(OWN);
+        Inputs {
+            config_file: cli.config.clone(),
+            environment: std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
+                .collect(),
+            sets: cli.set.clone(),
+            flags: cli.flags(),
+            program: self.defaults.clone(),
+            processors: BUILT_IN.iter().copied().chain(own).map(str::to_owned).collect(),
+        }
+    }
+
+    /// Runs the command with a log, and says how it ended.
+    fn command(self, cli: &Cli, loaded: Loaded, screen: &Screen, target: &Target, draft: &mut Draft) -> Exit {
+        let style = Style::new(&loaded.settings.logging);
+        let (logger, _written_at_the_end) = logging::asynchronous(style, screen);
+        let stage = Stage { screen: screen.clone(), style, logger: logger.clone() };
+        let exit = match &cli.command {
+            Command::Produce(_) => self.produce(loaded.settings, &stage, draft),
+            Command::Consume(_) => consume(loaded.settings, &stage, draft),
+            Command::Demo(demo) => self.demo(loaded, demo.brokers.is_none(), demo.partitions, &stage, draft),
+            Command::Topics(command) => topics::run(&command.command, &loaded.settings, &logger, &mut product(target)),
+            Command::Config(Config { command: ConfigCommand::Show(ShowConfig { origin, .. }), .. }) => {
+                written(product(target).write_all(loaded.show(*origin).as_bytes()))
+            }
+            Command::Config(Config { command: ConfigCommand::Check(_), .. }) => {
+                Exit::clean("the settings are in order")
+            }
+            // Dealt with before there was a log.
+            Command::Worker(_) => Exit::new(ExitCode::Usage, "workers are started by `consume`, not by hand"),
+        };
+        let quiet_end = matches!(&cli.command, Command::Config(Config { command: ConfigCommand::Show(_), .. }));
+        match exit.code {
+            ExitCode::Clean if quiet_end => {}
+            ExitCode::Clean => info!(logger, "done: {}", exit.reason),
+            _ => error!(logger, "{}", exit.reason),
+        }
+        exit
+    }
+
+    fn produce(self, settings: Settings, stage: &Stage, draft: &mut Draft) -> Exit {
+        let order = self.producing(Arc::new(settings), None, stage);
+        let outcome = System::new().block_on(async move {
+            let (coordinator, outcome) = ProducerCoordinator::start(order);
+            shutdown::forward_signals(coordinator.recipient()).map_err(|error| no_signals(&error))?;
+            outcome.await.map_err(|_| vanished())
+        });
+        match outcome {
+            Ok(outcome) => {
+                draft.produce = Some(outcome.report);
+                outcome.exit
+            }
+            Err(exit) => exit,
+        }
+    }
+
+    fn producing(self, settings: Arc<Settings>, unread_limit: Option<u64>, stage: &Stage) -> coordinator::Order {
+        let limit = if settings.producer.duration.is_zero() { settings.producer.messages_per_thread } else { 0 };
+        coordinator::Order {
+            generator: self.generator,
+            unread_limit,
+            progress: ProduceProgress::new(&stage.screen, &stage.logger, settings.producer.threads, limit),
+            logger: stage.logger.clone(),
+            settings,
+        }
+    }
+
+    fn demo(self, loaded: Loaded, on_embedded: bool, partitions: i32, stage: &Stage, draft: &mut Draft) -> Exit {
+        let (rate_given, group_given) = (loaded.is_given("producer.rate"), loaded.is_given("consumer.group"));
+        let mut settings = loaded.settings;
+        demo::adapt(&mut settings, on_embedded, rate_given, group_given);
+        // Dropped last: the workers are gone then.
+        let broker = match demo_broker(&mut settings, on_embedded, partitions, stage) {
+            Ok(broker) => broker,
+            Err(exit) => return exit,
+        };
+        let settings = Arc::new(settings);
+        let unread_limit = on_embedded.then_some(embedded::UNREAD_BYTES);
+        let verbose = matches!(settings.logging.level, LogLevel::Debug | LogLevel::Trace);
+        let consuming = consuming(Arc::clone(&settings), true, verbose, stage);
+        let producing = self.producing(Arc::clone(&settings), unread_limit, stage);
+        let logger = stage.logger.clone();
+        let outcome = System::new().block_on(async move {
+            let (director, outcome) = Director::start(settings, producing, consuming, logger);
+            shutdown::forward_signals(director.recipient()).map_err(|error| no_signals(&error))?;
+            outcome.await.map_err(|_| vanished())
+        });
+        drop(broker);
+        match outcome {
+            Ok(outcome) => {
+                if stage.style.level != LogLevel::Error {
+                    stage.screen.write_lines(demo::summary(&outcome).as_bytes());
+                }
+                draft.produce = Some(outcome.produce);
+                draft.consume = Some(outcome.consume);
+                outcome.exit
+            }
+            Err(exit) => exit,
+        }
+    }
+}
+
+/// Where a command shows itself.
+struct Stage {
+    screen: Screen,
+    style: Style,
+    logger: Logger,
+}
+
+fn consume(settings: Settings, stage: &Stage, draft: &mut Draft) -> Exit {
+    let order = consuming(Arc::new(settings), false, true, stage);
+    let outcome = System::new().block_on(async move {
+        let (supervisor, outcome) = supervisor::ConsumerSupervisor::start(order);
+        shutdown::forward_signals(supervisor.recipient()).map_err(|error| no_signals(&error))?;
+        outcome.await.map_err(|_| vanished())
+    });
+    match outcome {
+        Ok(outcome) => {
+            draft.consume = Some(outcome.report);
+            outcome.exit
+        }
+        Err(exit) => exit,
+    }
+}
+
+fn consuming(settings: Arc<Settings>, finite: bool, log_messages: bool, stage: &Stage) -> supervisor::Order {
+    supervisor::Order {
+        finite,
+        log_messages,
+        observer: None,
+        screen: stage.screen.clone(),
+        style: stage.style,
+        progress: ConsumeProgress::new(&stage.screen, &stage.logger, settings.consumer.processes),
+        logger: stage.logger.clone(),
+        settings,
+    }
+}
+
+/// The embedded broker, or the topic on a real one.
+fn demo_broker(
+    settings: &mut Settings,
+    embedded: bool,
+    partitions: i32,
+    stage: &Stage,
+) -> Result<Option<Embedded>, Exit> {
+    if !embedded {
+        return topics::ensure(settings, partitions, &stage.logger).map(|()| None);
+    }
+    let broker = Embedded::start(&settings.kafka.topic, partitions)?;
+    settings.kafka.brokers = broker.brokers();
+    warn!(stage.logger, "this is {}", embedded::WHAT_IT_IS);
+    info!(stage.logger, "topic made"; "topic" => &settings.kafka.topic, "partitions" => partitions);
+    Ok(Some(broker))
+}
+
+fn no_signals(error: &std::io::Error) -> Exit {
+    Exit::failed(format!("signals cannot be received: {error}"))
+}
+
+fn vanished() -> Exit {
+    Exit::failed("the actor that the command hung on is gone without a word")
+}
+
+/// Where a command's own product goes: stdout, unless the report is there.
+fn product(target: &Target) -> Box<dyn Write> {
+    match target {
+        Target::Stdout => Box::new(std::io::stderr()),
+        _ => Box::new(std::io::stdout()),
+    }
+}
+
+/// A reader that has seen enough (`| head -1`) is no error.
+pub(crate) fn written(result: std::io::Result<()>) -> Exit {
+    match result {
+        Ok(()) => Exit::clean("shown"),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::clean("stdout is closed"),
+        Err(error) => Exit::failed(format!("stdout: {error}")),
+    }
+}
+
+/// For ends before there is a log.
+fn say(screen: &Screen, exit: &Exit) -> ExitCode {
+    screen.write_lines(format!("kafka-actors: {}\n", exit.reason).as_bytes());
+    exit.code
+}

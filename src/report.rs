@@ -1,0 +1,222 @@
+//! The report: one JSON object at the end of every command, for success and failure alike. Tests and scripts read it.
+//!
+//! Fields are added, never renamed or removed, while [`VERSION`] stays the same. Offsets are as Kafka counts them:
+//! `next`, `committed` and `end` are the next offset to be read or written. Times are seconds.
+//!
+//! ```json
+//! {"version": 1, "command": "consume", "exit": {"code": 0, "reason": "end reached"}, "seconds": 1.93,
+//!  "produce": {"requested": 400, "acknowledged": 400, "failed": {"message too large": 1}, "messages_per_second": 4100.0,
+//!              "threads": [{"producer": 0, "sent": 100, "acknowledged": 100, "failed": 0, "panic": null}]},
+//!  "consume": {"processed": 400, "failed": 0, "dead_lettered": 0, "messages_per_second": 4000.0,
+//!              "partitions": [{"topic": "t", "partition": 0, "worker": 0, "first": 0, "next": 70, "committed": 70,
+//!                              "end": 70, "lag": 0, "processed": 70, "failed": 0, "abandoned": 0}],
+//!              "workers": [{"slot": 0, "pids": [123], "restarts": [{"cause": "SIGKILL", "at": "…", "uptime": 1.5}]}]}}
+//! ```
+//!
+//! - `requested` is null for a run without a limit. `failed` counts messages by reason.
+//! - `first` is where reading began; `abandoned` counts what was in processing when a worker was killed at the
+//!   deadline: 0 or 1. `worker` is null for a partition that no worker had.
+//! - `committed` is read back from the broker after the last worker has ended; null if nothing was ever committed.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::exit::{Exit, ExitCode};
+
+/// The version of the report's schema.
+pub const VERSION: u32 = 1;
+
+/// The whole report; see the [module](self).
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs, reason = "the module's text documents the fields together")]
+pub struct Report {
+    pub version: u32,
+    pub command: String,
+    pub exit: Exit,
+    pub seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub produce: Option<ProduceReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consume: Option<ConsumeReport>,
+}
+
+/// What was produced.
+#[derive(Clone, Debug, Default, Serialize)]
+#[allow(missing_docs, reason = "the module's text documents the fields together")]
+pub struct ProduceReport {
+    pub requested: Option<u64>,
+    pub acknowledged: u64,
+    pub failed: BTreeMap<String, u64>,
+    pub messages_per_second: f64,
+    pub threads: Vec<ThreadReport>,
+}
+
+/// What one producer thread did.
+#[derive(Clone, Debug, Default, Serialize)]
+#[allow(missing_docs, reason = "the module's text documents the fields together")]
+pub struct ThreadReport {
+    pub producer: usize,
+    pub sent: u64,
+    pub acknowledged: u64,
+    pub failed: u64,
+    pub panic: Option<String>,
+}
+
+/// What was consumed.
+#[derive(Clone, Debug, Default, Serialize)]
+#[allow(missing_docs, reason = "the module's text documents the fields together")]
+pub struct ConsumeReport {
+    pub processed: u64,
+    pub failed: u64,
+    pub dead_lettered: u64,
+    pub messages_per_second: f64,
+    pub partitions: Vec<PartitionReport>,
+    pub workers: Vec<WorkerReport>,
+}
+
+/// Where reading a partition came to.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs, reason = "the module's text documents the fields together")]
+pub struct PartitionReport {
+    pub topic: String,
+    pub partition: i32,
+    pub worker: Option<usize>,
+    pub first: i64,
+    pub next: i64,
+    pub committed: Option<i64>,
+    pub end: i64,
+    pub lag: i64,
+    pub processed: u64,
+    pub failed: u64,
+    pub abandoned: u64,
+}
+
+/// A worker's processes.
+#[derive(Clone, Debug, Default, Serialize)]
+#[allow(missing_docs, reason = "the module's text documents the fields together")]
+pub struct WorkerReport {
+    pub slot: usize,
+    pub pids: Vec<u32>,
+    pub restarts: Vec<RestartReport>,
+}
+
+/// Why a worker was started again.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs, reason = "the module's text documents the fields together")]
+pub struct RestartReport {
+    pub cause: String,
+    pub at: String,
+    pub uptime: f64,
+}
+
+/// Messages per second, 0 if no time has passed.
+pub fn rate(messages: u64, time: Duration) -> f64 {
+    if time.is_zero() { 0.0 } else { messages as f64 / time.as_secs_f64() }
+}
+
+/// Where the report goes. It is opened before the run: a file that cannot be written is found then.
+pub enum Target {
+    /// `--report` was not given.
+    Nowhere,
+    /// `-`
+    Stdout,
+    /// A file, empty until the end.
+    File(PathBuf, File),
+}
+
+impl Target {
+    /// Opens what `--report` names.
+    ///
+    /// # Errors
+    /// An end with [`ExitCode::Usage`] if the file cannot be written.
+    pub fn open(path: Option<&Path>) -> Result<Self, Exit> {
+        match path {
+            None => Ok(Self::Nowhere),
+            Some(path) if path == Path::new("-") => Ok(Self::Stdout),
+            Some(path) => File::create(path).map(|file| Self::File(path.to_owned(), file)).map_err(|error| {
+                let text =
+                    format!("--report {}: the file cannot be written: {error}; name another one", path.display());
+                Exit::new(ExitCode::Usage, text)
+            }),
+        }
+    }
+
+    /// Writes the report as one line.
+    ///
+    /// # Errors
+    /// When the disk is full or stdout is closed.
+    pub fn write(&mut self, report: &Report) -> io::Result<()> {
+        let mut line = serde_json::to_vec(report)?;
+        line.push(b'\n');
+        match self {
+            Self::Nowhere => Ok(()),
+            Self::Stdout => {
+                let mut stdout = io::stdout().lock();
+                stdout.write_all(&line)?;
+                stdout.flush()
+            }
+            Self::File(_, file) => {
+                file.write_all(&line)?;
+                file.sync_all().or_else(|error| match error.kind() {
+                    // A pipe or a device has nothing to sync.
+                    io::ErrorKind::InvalidInput => Ok(()),
+                    _ => Err(error),
+                })
+            }
+        }
+    }
+}
+
+/// A report that is begun when the command begins.
+pub struct Draft {
+    command: String,
+    began: Instant,
+    /// What was produced, if the command produces.
+    pub produce: Option<ProduceReport>,
+    /// What was consumed, if the command consumes.
+    pub consume: Option<ConsumeReport>,
+}
+
+impl Draft {
+    /// Begins the report of `command`.
+    pub fn new(command: impl Into<String>) -> Self {
+        Self { command: command.into(), began: Instant::now(), produce: None, consume: None }
+    }
+
+    /// The report, now that it is known how the command ended.
+    pub fn finish(self, exit: Exit) -> Report {
+        Report {
+            version: VERSION,
+            command: self.command,
+            exit,
+            seconds: self.began.elapsed().as_secs_f64(),
+            produce: self.produce,
+            consume: self.consume,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unwritable_report_is_found_before_the_run() {
+        let exit = Target::open(Some(Path::new("/no/such/folder/report.json"))).err().unwrap();
+        assert_eq!(exit.code, ExitCode::Usage);
+        assert!(exit.reason.contains("/no/such/folder/report.json"), "{}", exit.reason);
+    }
+
+    #[test]
+    fn only_the_parts_that_a_command_has_are_there() {
+        let value = serde_json::to_value(Draft::new("topics").finish(Exit::clean("done"))).unwrap();
+        assert_eq!(value["version"], 1);
+        assert_eq!(value["exit"]["code"], 0);
+        assert!(value.get("produce").is_none() && value.get("consume").is_none());
+    }
+}

@@ -1,0 +1,319 @@
+//! What the program is told: `Settings.toml` < environment < command line, merged, typed and validated.
+//!
+//! - [`values`](self): the typed settings below, a plain tree that is also sent to the workers over their control socket.
+//! - `keys`: the keys that exist, and the nearest one to a key that does not.
+//! - `layers`: the places that a value can come from, and who set what (`config show --origin`).
+//! - `parse`: texts and TOML values to types.
+//! - `load`: all of it in order, and what follows from one setting for another.
+//! - `validate`: what a type cannot say: ranges, names, contradictions across fields; `properties`: raw ones.
+//!
+//! The top level's `Settings.toml` is compiled in as the lowest layer: the documentation of every key and its default
+//! are one text and cannot drift apart. It is also the list of the keys that exist.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+mod error;
+mod keys;
+mod layers;
+mod load;
+mod parse;
+mod properties;
+mod validate;
+
+pub use error::SettingsError;
+pub use layers::{Layer, Origin};
+pub use load::{Inputs, Loaded, load};
+pub use properties::Properties;
+pub(crate) use validate::topic_problem;
+
+/// Everything that the program is told. The meaning, unit and default of each key stand in `Settings.toml`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "each key is documented where users read it: in Settings.toml")]
+pub struct Settings {
+    pub kafka: Kafka,
+    pub producer: Producer,
+    pub consumer: Consumer,
+    pub shutdown: Shutdown,
+    pub logging: Logging,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "see Settings.toml")]
+pub struct Kafka {
+    #[serde(deserialize_with = "parse::list")]
+    pub brokers: Vec<String>,
+    pub topic: String,
+    /// How long the first contact with the brokers may take.
+    #[serde(with = "parse::duration")]
+    pub connect_timeout: Duration,
+    pub security: Security,
+    #[serde(default)]
+    pub properties: Properties,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "see Settings.toml")]
+pub struct Security {
+    pub protocol: SecurityProtocol,
+    pub sasl_mechanism: String,
+    pub username: String,
+    pub password: Secret,
+    /// Read while loading; its content is then in `password`.
+    pub password_file: String,
+    pub ca_file: String,
+    pub certificate_file: String,
+    pub key_file: String,
+    pub key_password: Secret,
+}
+
+/// A text that is never printed: not by `Debug`, a log, the status or `config show`.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself; only what configures a client asks for it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "\"\"" } else { "\"***\"" })
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "see Settings.toml")]
+pub struct Producer {
+    #[serde(deserialize_with = "parse::count")]
+    pub threads: usize,
+    /// 0: no limit.
+    #[serde(deserialize_with = "parse::count")]
+    pub messages_per_thread: u64,
+    /// Zero: no limit.
+    #[serde(with = "parse::duration")]
+    pub duration: Duration,
+    /// Messages per second of all threads together; 0: as fast as it goes.
+    #[serde(deserialize_with = "parse::number")]
+    pub rate: f64,
+    pub compression: Compression,
+    pub key: KeySource,
+    #[serde(deserialize_with = "parse::count")]
+    pub key_cardinality: u64,
+    pub key_field: String,
+    #[serde(with = "parse::duration")]
+    pub linger: Duration,
+    #[serde(with = "parse::duration")]
+    pub message_timeout: Duration,
+    #[serde(with = "parse::duration")]
+    pub flush_timeout: Duration,
+    #[serde(default)]
+    pub properties: Properties,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "see Settings.toml")]
+pub struct Consumer {
+    /// Empty: `kafka.topic`. Read it through [`Settings::consumed_topics`].
+    #[serde(deserialize_with = "parse::list")]
+    pub topics: Vec<String>,
+    #[serde(deserialize_with = "parse::count")]
+    pub processes: usize,
+    pub assignment: Assignment,
+    pub strategy: Strategy,
+    pub group: String,
+    /// `committed`, `beginning`, `end` or a time.
+    pub start: Start,
+    pub without_commit: WithoutCommit,
+    #[serde(deserialize_with = "parse::switch")]
+    pub until_end: bool,
+    /// 0: no limit.
+    #[serde(deserialize_with = "parse::count")]
+    pub max_messages: u64,
+    /// Zero: never.
+    #[serde(with = "parse::duration")]
+    pub idle_exit: Duration,
+    pub processor: String,
+    #[serde(deserialize_with = "parse::command")]
+    pub command: Vec<String>,
+    #[serde(with = "parse::duration")]
+    pub commit_interval: Duration,
+    #[serde(deserialize_with = "parse::count")]
+    pub memory_budget_mb: u64,
+    pub on_failure: OnFailure,
+    #[serde(default)]
+    pub properties: Properties,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "see Settings.toml")]
+pub struct Shutdown {
+    #[serde(with = "parse::duration")]
+    pub deadline: Duration,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "see Settings.toml")]
+pub struct Logging {
+    pub format: LogFormat,
+    pub level: LogLevel,
+}
+
+/// Defines an enum whose variants are the words that a setting allows; those after `later` are refused with a sentence
+/// of their own, because the documentation of other versions names them.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }
+        $(later $later:literal)?) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(try_from = "String")]
+        pub enum $name { $($(#[$vdoc])* #[serde(rename = $word)] $variant),+ }
+
+        impl $name {
+            /// The words that the setting allows.
+            pub const WORDS: &'static [&'static str] = &[$($word),+];
+
+            /// The word of this value, as written in the settings.
+            pub fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = String;
+
+            fn try_from(text: String) -> Result<Self, String> {
+                match text.as_str() {
+                    $($word => Ok(Self::$variant),)+
+                    $($later => Err(format!("is not available in this version; allowed: {}", Self::WORDS.join(", "))),)?
+                    _ => Err(format!("allowed: {}", Self::WORDS.join(", "))),
+                }
+            }
+        }
+    };
+}
+
+words!(/// How the clients talk to the brokers.
+SecurityProtocol {
+    /// Neither encrypted nor authenticated.
+    Plaintext = "plaintext",
+    /// TLS.
+    Ssl = "ssl",
+    /// SASL without TLS: the password crosses the network as the mechanism has it.
+    SaslPlaintext = "sasl_plaintext",
+    /// SASL over TLS.
+    SaslSsl = "sasl_ssl",
+});
+words!(/// How batches are compressed on the wire and in the log.
+Compression {
+    /// Not at all.
+    None = "none",
+    /// LZ4.
+    Lz4 = "lz4",
+    /// Zstandard.
+    Zstd = "zstd",
+    /// gzip.
+    Gzip = "gzip",
+    /// Snappy.
+    Snappy = "snappy",
+});
+words!(/// Where a message's key comes from.
+KeySource {
+    /// No key: librdkafka spreads the messages over the partitions.
+    None = "none",
+    /// `key-0`, `key-1`, … up to `key_cardinality`, then again.
+    RoundRobin = "round_robin",
+    /// From the message: what the generator set as key, else the payload's JSON field `key_field`.
+    Message = "message",
+});
+words!(/// Who decides which worker reads which partition.
+Assignment {
+    /// The supervisor plans it.
+    Manual = "manual",
+} later "group");
+words!(/// How partitions are dealt to workers.
+Strategy {
+    /// Neighbouring partitions to the same worker.
+    Range = "range",
+    /// In turn.
+    RoundRobin = "round_robin",
+});
+words!(/// Where to start in a partition in which the group has committed nothing.
+WithoutCommit {
+    /// At the oldest message that is still there.
+    Beginning = "beginning",
+    /// After the newest message.
+    End = "end",
+});
+words!(/// What becomes of a message whose processing failed.
+OnFailure {
+    /// The program stops; the message is the next one to be read at the next start.
+    Stop = "stop",
+    /// Logged, counted, and the next one is processed.
+    Skip = "skip",
+} later "dead_letter");
+words!(/// How log lines look.
+LogFormat {
+    /// For people.
+    Terminal = "terminal",
+    /// One JSON object a line.
+    Json = "json",
+});
+words!(/// The least important log lines that are written.
+LogLevel {
+    /// Data was lost or somebody has to act.
+    Error = "error",
+    /// Something is off; the program deals with it.
+    Warning = "warning",
+    /// What happens, in few lines.
+    Info = "info",
+    /// Single messages.
+    Debug = "debug",
+    /// Everything.
+    Trace = "trace",
+});
+
+/// Where reading starts in each partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Start {
+    /// Where the group has committed; else at `without_commit`.
+    Committed,
+    /// The oldest message that is still there, whatever is committed.
+    Beginning,
+    /// After the newest message, whatever is committed.
+    End,
+    /// The first message of this time or later, in milliseconds since 1970 UTC.
+    Time(i64),
+}
+
+impl Settings {
+    /// The topics that are read: `consumer.topics`, or `kafka.topic` where that is empty.
+    pub fn consumed_topics(&self) -> Vec<String> {
+        if self.consumer.topics.is_empty() { vec![self.kafka.topic.clone()] } else { self.consumer.topics.clone() }
+    }
+}
+
+/// The built-in settings, for tests of what depends on them.
+#[cfg(test)]
+pub(crate) fn defaults() -> Settings {
+    let processors = vec!["log".to_owned()];
+    load(Inputs { processors, ..Inputs::default() }).expect("the defaults are valid").settings
+}

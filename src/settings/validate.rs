@@ -1,0 +1,377 @@
+//! What a type cannot say: ranges, names, files, and settings that exclude each other.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::time::Duration;
+
+use super::error::SettingsError;
+use super::layers::Sources;
+use super::{KeySource, SecurityProtocol, Settings, Start, keys, properties};
+
+/// All that is wrong.
+pub(super) fn all(settings: &Settings, sources: &Sources, processors: &[String]) -> Vec<SettingsError> {
+    let ranges = ranges(settings).into_iter().filter(|(_, holds, _)| !holds);
+    let ranges = ranges.map(|(key, _, allowed)| sources.invalid(key, allowed));
+    let pairs = contradictions(settings).into_iter().filter(|(_, excluded, _)| *excluded);
+    let pairs = pairs.map(|(keys, _, problem)| sources.contradiction(keys, problem));
+    let named = names(settings, processors).into_iter().map(|(key, problem)| sources.invalid(&key, problem));
+    ranges.chain(named).chain(pairs).collect()
+}
+
+const fn milliseconds(number: u64) -> Duration {
+    Duration::from_millis(number)
+}
+
+const fn minutes(number: u64) -> Duration {
+    Duration::from_secs(60 * number)
+}
+
+/// Key, whether it holds, what is allowed.
+fn ranges(settings: &Settings) -> Vec<(&'static str, bool, &'static str)> {
+    let Settings { kafka, producer, consumer, shutdown, .. } = settings;
+    let within = |value: Duration, least: Duration, most: Duration| (least..=most).contains(&value);
+    let (hour, day) = (minutes(60), minutes(24 * 60));
+    vec![
+        (
+            "kafka.connect_timeout",
+            within(kafka.connect_timeout, milliseconds(100), minutes(10)),
+            "allowed: 100ms to 10m",
+        ),
+        ("producer.threads", (1..=256).contains(&producer.threads), "allowed: 1 to 256"),
+        ("producer.rate", producer.rate.is_finite() && producer.rate >= 0.0, "allowed: 0 (no limit) or more"),
+        ("producer.key_cardinality", producer.key_cardinality >= 1, "allowed: 1 or more"),
+        ("producer.linger", producer.linger <= minutes(15), "allowed: 0s to 15m"),
+        ("producer.message_timeout", within(producer.message_timeout, milliseconds(1), day), "allowed: 1ms to 1d"),
+        ("producer.flush_timeout", !producer.flush_timeout.is_zero(), "allowed: more than 0s"),
+        ("consumer.processes", (1..=256).contains(&consumer.processes), "allowed: 1 to 256"),
+        ("consumer.group", !consumer.group.trim().is_empty(), "allowed: a name; it must not be empty"),
+        ("consumer.commit_interval", within(consumer.commit_interval, milliseconds(10), hour), "allowed: 10ms to 1h"),
+        ("consumer.memory_budget_mb", (1..=65_536).contains(&consumer.memory_budget_mb), "allowed: 1 to 65536"),
+        ("shutdown.deadline", within(shutdown.deadline, milliseconds(100), hour), "allowed: 100ms to 1h"),
+    ]
+}
+
+/// Names and files: key, what is wrong.
+fn names(settings: &Settings, processors: &[String]) -> Vec<(String, String)> {
+    let Settings { kafka, producer, consumer, .. } = settings;
+    let mut wrong = Vec::new();
+    let mut check = |key: &str, problem: Option<String>| wrong.extend(problem.map(|problem| (key.to_owned(), problem)));
+    let none = kafka.brokers.is_empty().then(|| "name one broker at least".to_owned());
+    check("kafka.brokers", none.or_else(|| kafka.brokers.iter().find_map(|broker| broker_problem(broker))));
+    check("kafka.topic", topic_problem(&kafka.topic));
+    let topics = consumer.topics.iter().find_map(|topic| topic_problem(topic));
+    check("consumer.topics", topics.or_else(|| duplicate(&consumer.topics)));
+    check("consumer.processor", processor_problem(&consumer.processor, processors));
+    let security = &kafka.security;
+    check("kafka.security.sasl_mechanism", mechanism_problem(&security.sasl_mechanism));
+    check("kafka.security.ca_file", file_problem(&security.ca_file));
+    check("kafka.security.certificate_file", file_problem(&security.certificate_file));
+    check("kafka.security.key_file", file_problem(&security.key_file));
+    let tables = [("kafka", &kafka.properties), ("producer", &producer.properties), ("consumer", &consumer.properties)];
+    for (section, table) in tables {
+        for name in table.keys() {
+            check(&format!("{section}.properties.{name}"), properties::refusal(name));
+        }
+    }
+    wrong
+}
+
+/// Keys, whether they exclude each other, why.
+fn contradictions(settings: &Settings) -> Vec<(&'static [&'static str], bool, &'static str)> {
+    use SecurityProtocol::{SaslPlaintext, SaslSsl, Ssl};
+    let Settings { kafka, producer, consumer, .. } = settings;
+    let security = &kafka.security;
+    let sasl = matches!(security.protocol, SaslPlaintext | SaslSsl);
+    let tls = matches!(security.protocol, Ssl | SaslSsl);
+    let has_password = !security.password.reveal().is_empty();
+    let has_key_password = !security.key_password.reveal().is_empty();
+    let is_command = consumer.processor == "command";
+    let needs_sasl = "only the protocols sasl_plaintext and sasl_ssl use it";
+    let needs_tls = "only the protocols ssl and sasl_ssl use it";
+    vec![
+        (
+            &["kafka.security.protocol", "kafka.security.sasl_mechanism"],
+            sasl && security.sasl_mechanism.is_empty(),
+            "this protocol needs a mechanism: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512",
+        ),
+        (
+            &["kafka.security.protocol", "kafka.security.username"],
+            sasl && security.username.is_empty(),
+            "this protocol needs a user name",
+        ),
+        (
+            &["kafka.security.protocol", "kafka.security.password"],
+            sasl && !has_password,
+            "this protocol needs kafka.security.password or kafka.security.password_file",
+        ),
+        (
+            &["kafka.security.sasl_mechanism", "kafka.security.protocol"],
+            !sasl && !security.sasl_mechanism.is_empty(),
+            needs_sasl,
+        ),
+        (&["kafka.security.username", "kafka.security.protocol"], !sasl && !security.username.is_empty(), needs_sasl),
+        (&["kafka.security.password", "kafka.security.protocol"], !sasl && has_password, needs_sasl),
+        (&["kafka.security.ca_file", "kafka.security.protocol"], !tls && !security.ca_file.is_empty(), needs_tls),
+        (
+            &["kafka.security.certificate_file", "kafka.security.protocol"],
+            !tls && !security.certificate_file.is_empty(),
+            needs_tls,
+        ),
+        (&["kafka.security.key_file", "kafka.security.protocol"], !tls && !security.key_file.is_empty(), needs_tls),
+        (
+            &["kafka.security.certificate_file", "kafka.security.key_file"],
+            security.certificate_file.is_empty() != security.key_file.is_empty(),
+            "a certificate and its key go together",
+        ),
+        (
+            &["kafka.security.key_password", "kafka.security.key_file"],
+            has_key_password && security.key_file.is_empty(),
+            "there is no key that the password could open",
+        ),
+        (
+            &["producer.message_timeout", "producer.linger"],
+            producer.message_timeout <= producer.linger,
+            "a message would fail before its batch is sent; message_timeout must be longer than linger",
+        ),
+        (
+            &["producer.key", "producer.key_field"],
+            producer.key == KeySource::Message && producer.key_field.trim().is_empty(),
+            "key = \"message\" needs the name of a field",
+        ),
+        (
+            &["consumer.until_end", "consumer.start"],
+            consumer.until_end && consumer.start == Start::End,
+            "nothing would be read: it would end where it starts",
+        ),
+        (
+            &["consumer.processor", "consumer.command"],
+            is_command && consumer.command.first().is_none_or(|program| program.trim().is_empty()),
+            "the processor command needs a command",
+        ),
+        (
+            &["consumer.processor", "consumer.command"],
+            !is_command && !consumer.command.is_empty(),
+            "a command is run only by the processor command; leave one of the two out",
+        ),
+    ]
+}
+
+/// `host`, `host:port`, `[IPv6]` or `[IPv6]:port`.
+fn broker_problem(broker: &str) -> Option<String> {
+    let problem = |what: &str| Some(format!("{broker:?} {what}; expected host:port, such as localhost:9092"));
+    let bracketed = broker.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let (host, port) = match bracketed {
+        Some((host, "")) => (host, None),
+        Some((host, rest)) => match rest.strip_prefix(':') {
+            Some(port) => (host, Some(port)),
+            None => return problem("has something between ] and the port"),
+        },
+        None => broker.split_once(':').map_or((broker, None), |(host, port)| (host, Some(port))),
+    };
+    if bracketed.is_some() && host.parse::<std::net::Ipv6Addr>().is_err() {
+        return problem("has no IPv6 address between its brackets");
+    }
+    if bracketed.is_none() && port.is_some_and(|port| port.contains(':')) && !broker.contains("//") {
+        return problem("has more than one colon (an IPv6 address stands in brackets)");
+    }
+    if host.is_empty() {
+        return problem("has no host");
+    }
+    if broker.contains(|c: char| c.is_whitespace() || matches!(c, '/' | ',' | '@')) {
+        return problem("has a character that no host name has");
+    }
+    match port {
+        Some(port) if !port.parse::<u16>().is_ok_and(|number| number > 0) => problem("has no port from 1 to 65535"),
+        _ => None,
+    }
+}
+
+/// Kafka's rule for the names of topics.
+pub(crate) fn topic_problem(topic: &str) -> Option<String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let holds = (1..=249).contains(&topic.len()) && topic.chars().all(allowed) && !matches!(topic, "." | "..");
+    (!holds).then(|| {
+        format!("{topic:?} is no name for a topic; allowed: 1 to 249 of A-Z, a-z, 0-9, \".\", \"_\" and \"-\", not \".\" or \"..\"")
+    })
+}
+
+fn duplicate(topics: &[String]) -> Option<String> {
+    let mut seen = BTreeSet::new();
+    topics.iter().find(|topic| !seen.insert(*topic)).map(|topic| format!("{topic:?} is named twice"))
+}
+
+fn processor_problem(name: &str, processors: &[String]) -> Option<String> {
+    if processors.iter().any(|known| known == name) {
+        return None;
+    }
+    let nearest = keys::nearest_word(name, processors).map(|near| format!("; did you mean {near}?"));
+    Some(format!("allowed: {}{}", processors.join(", "), nearest.unwrap_or_default()))
+}
+
+fn mechanism_problem(mechanism: &str) -> Option<String> {
+    (!matches!(mechanism, "" | "PLAIN" | "SCRAM-SHA-256" | "SCRAM-SHA-512"))
+        .then(|| "allowed: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512".to_owned())
+}
+
+fn file_problem(path: &str) -> Option<String> {
+    if path.is_empty() {
+        return None;
+    }
+    match File::open(path).and_then(|file| file.metadata()) {
+        Ok(metadata) if metadata.is_dir() => Some("is a directory; expected a file".to_owned()),
+        Ok(_) => None,
+        Err(error) => Some(format!("cannot be read: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Inputs, load};
+    use super::topic_problem;
+
+    /// What loading these `--set`s says; empty if all holds.
+    fn told(sets: &[&str]) -> String {
+        let processors = ["log", "print", "count", "command"].map(str::to_owned).to_vec();
+        let sets = sets.iter().map(|&set| set.to_owned()).collect();
+        let inputs = Inputs { sets, processors, config_file: Some("/dev/null".into()), ..Inputs::default() };
+        load(inputs).err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_value_out_of_range_names_key_value_origin_and_the_range() {
+        let cases = [
+            ("producer.threads", "0", "1 to 256"),
+            ("producer.threads", "257", "1 to 256"),
+            ("consumer.processes", "0", "1 to 256"),
+            ("consumer.processes", "257", "1 to 256"),
+            ("kafka.connect_timeout", "99ms", "100ms to 10m"),
+            ("producer.linger", "16m", "0s to 15m"),
+            ("producer.message_timeout", "0s", "1ms to 1d"),
+            ("producer.message_timeout", "2d", "1ms to 1d"),
+            ("producer.flush_timeout", "0s", "more than 0s"),
+            ("shutdown.deadline", "99ms", "100ms to 1h"),
+            ("consumer.commit_interval", "61m", "10ms to 1h"),
+            ("consumer.memory_budget_mb", "0", "1 to 65536"),
+            ("producer.rate", "-1", "0 (no limit) or more"),
+            ("producer.rate", "NaN", "0 (no limit) or more"),
+            ("producer.rate", "inf", "0 (no limit) or more"),
+            ("producer.key_cardinality", "0", "1 or more"),
+        ];
+        for (key, value, allowed) in cases {
+            let told = told(&[&format!("{key}={value}")]);
+            let expected = format!("{key} = {value} (--set): allowed: {allowed}");
+            assert!(told.lines().any(|line| line == expected), "{told}\n{expected}");
+        }
+        assert!(told(&["consumer.group="]).starts_with("consumer.group = \"\" (--set): allowed: a name"));
+    }
+
+    #[test]
+    fn the_limits_themselves_are_allowed() {
+        let least = ["producer.threads=1", "consumer.processes=1", "shutdown.deadline=100ms", "producer.linger=0"];
+        assert_eq!(told(&least), "");
+        let most =
+            ["producer.threads=256", "consumer.processes=256", "shutdown.deadline=1h", "producer.message_timeout=1d"];
+        assert_eq!(told(&most), "");
+    }
+
+    #[test]
+    fn topics_have_kafkas_names() {
+        for name in ["a", "A.b_c-9", "...", &"x".repeat(249)] {
+            assert_eq!(topic_problem(name), None);
+        }
+        for name in ["", ".", "..", "a b", "a/b", "ä", &"x".repeat(250)] {
+            let told = told(&[&format!("kafka.topic={name}")]);
+            assert!(told.starts_with("kafka.topic = ") && told.contains("(--set)"), "{told}");
+            assert!(told.contains("is no name for a topic; allowed: 1 to 249"), "{told}");
+        }
+        assert!(told(&["consumer.topics=a,b c"]).contains("\"b c\" is no name for a topic"));
+        assert!(told(&["consumer.topics=a,b,a"]).ends_with("\"a\" is named twice"));
+    }
+
+    #[test]
+    fn brokers_are_hosts_and_ports() {
+        assert_eq!(told(&["kafka.brokers=a,b:1,10.0.0.1:65535,[::1],[fe80::1]:9092"]), "");
+        let bad =
+            ["", ":1", "a:", "a:0", "a:65536", "a:x", "::1", "[::1", "[x]:1", "[::1]1", "a b:1", "http://a:1", "u@a:1"];
+        for broker in bad {
+            let told = told(&[&format!("kafka.brokers={broker}")]);
+            assert!(told.starts_with("kafka.brokers = ") && told.contains("(--set): "), "{broker}: {told}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_processor_names_the_nearest() {
+        let expected = "consumer.processor = prnt (--set): allowed: log, print, count, command; did you mean print?";
+        assert_eq!(told(&["consumer.processor=prnt"]), expected);
+    }
+
+    #[test]
+    fn security_holds_together() {
+        let sasl = "kafka.security.protocol=sasl_ssl";
+        let mechanism = "kafka.security.sasl_mechanism=PLAIN";
+        let (user, password) = ("kafka.security.username=me", "kafka.security.password=geheim");
+        assert_eq!(told(&[sasl, mechanism, user, password]), "");
+        let cases: [(&[&str], &str); 9] = [
+            (&[sasl, user, password], "needs a mechanism: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"),
+            (&[sasl, mechanism, password], "needs a user name"),
+            (&[sasl, mechanism, user], "needs kafka.security.password or kafka.security.password_file"),
+            (&[mechanism], "only the protocols sasl_plaintext and sasl_ssl use it"),
+            (&[user], "only the protocols sasl_plaintext and sasl_ssl use it"),
+            (&[password], "only the protocols sasl_plaintext and sasl_ssl use it"),
+            (&["kafka.security.ca_file=/dev/null"], "only the protocols ssl and sasl_ssl use it"),
+            (
+                &["kafka.security.protocol=ssl", "kafka.security.certificate_file=/dev/null"],
+                "a certificate and its key go together",
+            ),
+            (&["kafka.security.key_password=geheim"], "there is no key that the password could open"),
+        ];
+        for (sets, expected) in cases {
+            let told = told(sets);
+            assert!(told.ends_with(expected) && told.lines().count() == 1, "{told}");
+            assert!(told.contains("(--set)") && told.contains(" and ") && !told.contains("geheim"), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_mechanism_or_file_that_cannot_be_is_told() {
+        let told = told(&["kafka.security.sasl_mechanism=GSSAPI", "kafka.security.ca_file=/no/such"]);
+        assert!(
+            told.contains("sasl_mechanism = GSSAPI (--set): allowed: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512"),
+            "{told}"
+        );
+        assert!(told.contains("ca_file = /no/such (--set): cannot be read: No such file"), "{told}");
+    }
+
+    #[test]
+    fn settings_that_exclude_each_other_are_both_named() {
+        let cases: [(&[&str], &str); 3] = [
+            (
+                &["consumer.start=end", "consumer.until_end=true"],
+                "consumer.until_end = true (--set) and consumer.start = end (--set): nothing would be read: it would end \
+                 where it starts",
+            ),
+            (
+                &["producer.linger=2s", "producer.message_timeout=1s"],
+                "producer.message_timeout = 1s (--set) and producer.linger = 2s (--set): a message would fail before its \
+                 batch is sent; message_timeout must be longer than linger",
+            ),
+            (
+                &["producer.key=message", "producer.key_field="],
+                "producer.key = message (--set) and producer.key_field = \"\" (--set): key = \"message\" needs the name \
+                 of a field",
+            ),
+        ];
+        for (sets, expected) in cases {
+            assert_eq!(told(sets), expected);
+        }
+    }
+
+    #[test]
+    fn a_property_that_the_program_sets_is_refused_with_what_to_use() {
+        let expected = "producer.properties.linger.ms = 3 (--set): the program sets this property by itself: use \
+                        producer.linger";
+        assert_eq!(told(&["producer.properties.linger.ms=3"]), expected);
+        assert!(told(&["kafka.properties.sasl.password=geheim"]).contains("sasl.password = *** (--set)"));
+        assert_eq!(told(&["producer.properties.acks=1", "consumer.properties.queued.min.messages=1"]), "");
+    }
+}
