@@ -49,7 +49,7 @@ pub struct Cli {
 
 /// Writes JSON messages to Kafka from many threads, and reads them with many supervised worker processes.
 #[derive(Parser)]
-#[command(name = "kafka-actors", version, after_help = EXAMPLES, max_term_width = 120, disable_help_subcommand = true)]
+#[command(name = "kafka-actors", version, after_help = EXAMPLES, max_term_width = 120, disable_help_subcommand = true, args_override_self = true)]
 struct Raw {
     #[command(flatten)]
     general: General,

@@ -64,6 +64,7 @@ pub struct Director {
     supervisor: Option<Addr<ConsumerSupervisor>>,
     coordinator: Option<Addr<ProducerCoordinator>>,
     produced: Option<producing::Outcome>,
+    consumed: Option<consuming::Outcome>,
     interrupted: bool,
     outcome: Option<oneshot::Sender<Outcome>>,
 }
@@ -85,6 +86,7 @@ impl Director {
             supervisor: None,
             coordinator: None,
             produced: None,
+            consumed: None,
             interrupted: false,
             outcome: Some(sender),
         };
@@ -107,35 +109,41 @@ impl Director {
     }
 
     fn produced(&mut self, outcome: producing::Outcome, context: &mut Context<Self>) {
-        info!(self.logger, "produced: {}; now everything is read to the end", outcome.exit.reason);
-        let given_up = outcome.exit.code == ExitCode::Forced || outcome.report.acknowledged == 0;
-        self.produced = Some(outcome);
         self.coordinator = None;
-        let Some(supervisor) = &self.supervisor else { return };
+        let given_up = outcome.exit.code == ExitCode::Forced || outcome.report.acknowledged == 0;
+        info!(self.logger, "produced: {}", outcome.exit.reason);
+        self.produced = Some(outcome);
+        let Some(supervisor) = self.supervisor.clone().filter(|_| self.consumed.is_none()) else {
+            self.finish(context);
+            return;
+        };
         if given_up {
             supervisor.do_send(Interrupt::Graceful);
         } else {
             supervisor.do_send(ReadToEnd);
         }
         if self.interrupted {
-            // What is left of the deadline is the readers'.
-            let supervisor = supervisor.clone();
+            // As much time as the senders had.
             context.run_later(self.settings.shutdown.deadline, move |_, _| supervisor.do_send(Interrupt::Graceful));
         }
     }
 
-    fn consumed(&mut self, consumed: consuming::Outcome, context: &mut Context<Self>) {
-        if let Some(coordinator) = self.coordinator.take() {
+    fn consumed(&mut self, outcome: consuming::Outcome, context: &mut Context<Self>) {
+        self.consumed = Some(outcome);
+        match &self.coordinator {
             // The readers have given up: nothing more needs to be sent.
-            coordinator.do_send(Interrupt::AtOnce);
+            Some(coordinator) => coordinator.do_send(Interrupt::Graceful),
+            None => self.finish(context),
         }
+    }
+
+    fn finish(&mut self, context: &mut Context<Self>) {
+        let (Some(consumed), Some(outcome)) = (self.consumed.take(), self.outcome.take()) else { return };
         let produced = self.produced.take();
         let exit = verdict(produced.as_ref(), &consumed);
         let produce = produced.map(|produced| produced.report).unwrap_or_default();
-        if let Some(outcome) = self.outcome.take() {
-            // Whoever started it waits for this, or is gone with the process.
-            let _unheard = outcome.send(Outcome { exit, produce, consume: consumed.report });
-        }
+        // Whoever started it waits for this, or is gone with the process.
+        let _unheard = outcome.send(Outcome { exit, produce, consume: consumed.report });
         context.stop();
     }
 }

@@ -22,7 +22,8 @@ use crate::producer::coordinator::{self, ProducerCoordinator};
 use crate::progress::{ConsumeProgress, ProduceProgress};
 use crate::report::{Draft, Target};
 use crate::settings::{self, Inputs, Loaded, LogLevel, Settings};
-use crate::{shutdown, topics};
+use crate::shutdown::{self, Second};
+use crate::topics;
 
 /// The program, with what a user has put in. See the [crate's text](crate) for a whole `main.rs`.
 pub struct Program {
@@ -149,9 +150,8 @@ impl Program {
             // Dealt with before there was a log.
             Command::Worker(_) => Exit::new(ExitCode::Usage, "workers are started by `consume`, not by hand"),
         };
-        let quiet_end = matches!(&cli.command, Command::Config(Config { command: ConfigCommand::Show(_), .. }));
         match exit.code {
-            ExitCode::Clean if quiet_end => {}
+            ExitCode::Clean if exit.reason == SHOWN => {}
             ExitCode::Clean => info!(logger, "done: {}", exit.reason),
             _ => error!(logger, "{}", exit.reason),
         }
@@ -162,7 +162,7 @@ impl Program {
         let order = self.producing(Arc::new(settings), None, stage);
         let outcome = System::new().block_on(async move {
             let (coordinator, outcome) = ProducerCoordinator::start(order);
-            shutdown::forward_signals(coordinator.recipient()).map_err(|error| no_signals(&error))?;
+            shutdown::forward_signals(coordinator.recipient(), Second::AtOnce).map_err(|error| no_signals(&error))?;
             outcome.await.map_err(|_| vanished())
         });
         match outcome {
@@ -202,7 +202,7 @@ impl Program {
         let logger = stage.logger.clone();
         let outcome = System::new().block_on(async move {
             let (director, outcome) = Director::start(settings, producing, consuming, logger);
-            shutdown::forward_signals(director.recipient()).map_err(|error| no_signals(&error))?;
+            shutdown::forward_signals(director.recipient(), Second::AtOnce).map_err(|error| no_signals(&error))?;
             outcome.await.map_err(|_| vanished())
         });
         drop(broker);
@@ -231,7 +231,7 @@ fn consume(settings: Settings, stage: &Stage, draft: &mut Draft) -> Exit {
     let order = consuming(Arc::new(settings), false, true, stage);
     let outcome = System::new().block_on(async move {
         let (supervisor, outcome) = supervisor::ConsumerSupervisor::start(order);
-        shutdown::forward_signals(supervisor.recipient()).map_err(|error| no_signals(&error))?;
+        shutdown::forward_signals(supervisor.recipient(), Second::AtOnce).map_err(|error| no_signals(&error))?;
         outcome.await.map_err(|_| vanished())
     });
     match outcome {
@@ -289,10 +289,13 @@ fn product(target: &Target) -> Box<dyn Write> {
     }
 }
 
+/// How a command ended whose product says enough.
+const SHOWN: &str = "shown";
+
 /// A reader that has seen enough (`| head -1`) is no error.
 pub(crate) fn written(result: std::io::Result<()>) -> Exit {
     match result {
-        Ok(()) => Exit::clean("shown"),
+        Ok(()) => Exit::clean(SHOWN),
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::clean("stdout is closed"),
         Err(error) => Exit::failed(format!("stdout: {error}")),
     }

@@ -15,11 +15,20 @@ pub enum Interrupt {
     Status,
 }
 
+/// What a second SIGTERM or SIGINT means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Second {
+    /// [`Interrupt::AtOnce`]: somebody is losing patience.
+    AtOnce,
+    /// Nothing new. Linux sends a parent-death signal for each of the parent's threads: a worker gets several.
+    Ignored,
+}
+
 /// Sends every signal to `target` from now on, for as long as the actor system runs.
 ///
 /// # Errors
 /// When the operating system refuses a handler; none is expected.
-pub fn forward_signals(target: Recipient<Interrupt>) -> std::io::Result<()> {
+pub fn forward_signals(target: Recipient<Interrupt>, second: Second) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut quit = signal(SignalKind::quit())?;
@@ -28,8 +37,8 @@ pub fn forward_signals(target: Recipient<Interrupt>) -> std::io::Result<()> {
         let mut asked_before = false;
         loop {
             let message = tokio::select! {
-                _ = terminate.recv() => escalate(&mut asked_before),
-                _ = interrupt.recv() => escalate(&mut asked_before),
+                _ = terminate.recv() => asked(&mut asked_before, second),
+                _ = interrupt.recv() => asked(&mut asked_before, second),
                 _ = quit.recv() => Interrupt::AtOnce,
                 _ = status.recv() => Interrupt::Status,
             };
@@ -39,6 +48,7 @@ pub fn forward_signals(target: Recipient<Interrupt>) -> std::io::Result<()> {
     Ok(())
 }
 
-fn escalate(asked_before: &mut bool) -> Interrupt {
-    if std::mem::replace(asked_before, true) { Interrupt::AtOnce } else { Interrupt::Graceful }
+fn asked(before: &mut bool, second: Second) -> Interrupt {
+    let again = std::mem::replace(before, true);
+    if again && second == Second::AtOnce { Interrupt::AtOnce } else { Interrupt::Graceful }
 }

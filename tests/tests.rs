@@ -1,1 +1,25 @@
+//! All integration tests, in one binary. They run the built program as its users do, and judge it by its report and by
+//! Kafka's own tools.
+//!
+//! `scripts/test` runs all of them. Those marked `needs a real Kafka` are ignored by a plain `cargo test`; they find
+//! their brokers in the environment (see `harness::kafka`), and share them: each makes topics and groups of its own.
 
+#![allow(unreachable_pub, reason = "nobody uses this crate; `pub` says what the harness offers its tests")]
+
+mod harness;
+
+// What needs no broker, or the embedded one.
+mod command_line;
+mod embedded_demo;
+mod library;
+mod module_rules;
+
+// What needs a real Kafka.
+mod consuming;
+mod faults;
+mod messages;
+mod producing;
+mod security;
+mod shutdown;
+mod supervision;
+mod whole_demo;

@@ -41,7 +41,7 @@ impl Cluster {
     pub fn connect(settings: &Settings, logger: &Logger) -> Result<Self, Failure> {
         let config = config::group_inquirer(settings);
         let client: BaseConsumer<ClientEvents> =
-            config.create_with_context(ClientEvents::new(logger)).map_err(|error| creation(&error))?;
+            config.create_with_context(ClientEvents::quiet(logger)).map_err(|error| creation(&error))?;
         let cluster = Self {
             client,
             topic: settings.kafka.topic.clone(),

@@ -15,6 +15,8 @@ const QUIET: Duration = Duration::from_secs(10);
 /// Logs what a client says, and keeps its last errors for whoever waits for it.
 pub(super) struct ClientEvents {
     logger: Logger,
+    /// Whoever uses the client tells of its errors.
+    quiet: bool,
     seen: Mutex<Seen>,
 }
 
@@ -28,7 +30,12 @@ struct Seen {
 
 impl ClientEvents {
     pub(super) fn new(logger: &Logger) -> Self {
-        Self { logger: logger.clone(), seen: Mutex::default() }
+        Self { logger: logger.clone(), quiet: false, seen: Mutex::default() }
+    }
+
+    /// For a client whose calls return their errors, and that may outlive its broker.
+    pub(super) fn quiet(logger: &Logger) -> Self {
+        Self { quiet: true, ..Self::new(logger) }
     }
 
     /// The last error's text.
@@ -46,8 +53,8 @@ impl ClientContext for ClientEvents {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         use RDKafkaLogLevel::{Alert, Critical, Debug, Emerg, Error, Info, Notice, Warning};
         match level {
-            // The same comes to `error` below, where it is counted.
-            _ if matches!(facility, "FAIL" | "ERROR" | "SSL" | "CONNECT") => {
+            // The same comes to `error` below, where it is counted; and a broker that just came up has no producer ids yet.
+            _ if matches!(facility, "FAIL" | "ERROR" | "SSL" | "CONNECT" | "GETPID") => {
                 debug!(self.logger, "librdkafka: {message}"; "facility" => facility)
             }
             Emerg | Alert | Critical | Error => error!(self.logger, "librdkafka: {message}"; "facility" => facility),
@@ -71,6 +78,10 @@ impl ClientContext for ClientEvents {
         // "All brokers are down" says less than what it follows.
         if code != Some(RDKafkaErrorCode::AllBrokersDown) || seen.last.is_none() {
             seen.last = Some(reason.to_owned());
+        }
+        if self.quiet {
+            debug!(self.logger, "Kafka: {reason}");
+            return;
         }
         if seen.logged.is_some_and(|at| at.elapsed() < QUIET) {
             seen.unlogged += 1;

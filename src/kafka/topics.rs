@@ -108,7 +108,7 @@ pub fn describe(cluster: &Cluster, name: &str) -> Result<Vec<Described>, Failure
 }
 
 fn admin(settings: &Settings, logger: &Logger) -> Result<AdminClient<ClientEvents>, Failure> {
-    config::inquirer(settings).create_with_context(ClientEvents::new(logger)).map_err(|error| creation(&error))
+    config::inquirer(settings).create_with_context(ClientEvents::quiet(logger)).map_err(|error| creation(&error))
 }
 
 fn options(settings: &Settings) -> AdminOptions {

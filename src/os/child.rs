@@ -74,7 +74,10 @@ impl From<ExitStatus> for Ended {
 /// As the operating system says: no more processes, memory or descriptors.
 pub fn start_worker(slot: usize) -> io::Result<Started> {
     let (ours, theirs) = UnixStream::pair()?;
+    // Lists of processes show the program's own name.
+    let name = std::env::args_os().next().unwrap_or_else(|| "kafka-actors".into());
     let mut child = Command::new(this_binary()?)
+        .arg0(name)
         .args(["worker", "--slot", &slot.to_string()])
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stderr(Stdio::piped())

@@ -201,7 +201,7 @@ impl ProducerCoordinator {
         let Some(limit) = self.order.unread_limit else { return u64::MAX };
         let (sent, bytes) =
             self.threads.iter().fold((0, 0), |(sent, bytes), thread| (sent + thread.sent, bytes + thread.bytes));
-        let average = if sent == 0 { 0 } else { bytes / sent };
+        let average = bytes.checked_div(sent).unwrap_or(0);
         let unread = bytes.saturating_sub(self.consumed * average);
         limit.saturating_sub(unread) / self.threads.len().max(1) as u64
     }
@@ -295,8 +295,8 @@ impl ProducerCoordinator {
         self.show();
         self.order.progress.finish();
         if let Some(outcome) = self.outcome.take() {
-            let outcome_unheard = outcome.send(Outcome { exit, report: self.report(), interrupted: self.interrupted });
-            debug_assert!(outcome_unheard.is_ok(), "whoever started the coordinator waits for its outcome");
+            // Whoever started it waits for this, or is gone with the process.
+            let _unheard = outcome.send(Outcome { exit, report: self.report(), interrupted: self.interrupted });
         }
         context.stop();
     }
@@ -310,11 +310,11 @@ fn reasons(failed: &BTreeMap<String, u64>) -> String {
     failed.iter().map(|(reason, count)| format!("{reason}: {count}")).collect::<Vec<_>>().join(", ")
 }
 
-/// Finds out whether the topic is there, before any thread is started.
+/// Finds out whether the topic is there, and makes a client for each thread.
 fn prepare(settings: &Settings, logger: &Logger) -> Result<Vec<Sender>, Exit> {
-    let senders: Result<Vec<_>, _> = (0..settings.producer.threads).map(|_| Sender::new(settings, logger)).collect();
     Cluster::connect(settings, logger)?.partitions(&settings.kafka.topic)?;
-    Ok(senders?)
+    let senders = (0..settings.producer.threads).map(|_| Sender::new(settings, logger));
+    Ok(senders.collect::<Result<_, _>>()?)
 }
 
 impl Actor for ProducerCoordinator {

@@ -21,7 +21,7 @@ use crate::logging::{self, Screen, Style};
 use crate::os::isolation;
 use crate::processing::{ProcessorFactory, WorkerContext};
 use crate::settings::LogLevel;
-use crate::shutdown;
+use crate::shutdown::{self, Second};
 
 /// How long the supervisor may take for its first frame.
 const FIRST_FRAME: Duration = Duration::from_secs(10);
@@ -58,7 +58,7 @@ async fn serve(
     let router = PartitionRouter::new(Arc::clone(&start), counters.clone(), logger.clone(), ended);
     let (budget, stopping) = (Arc::clone(&router.budget), Arc::clone(&router.stopping));
     let router = router.start();
-    shutdown::forward_signals(router.clone().recipient())?;
+    shutdown::forward_signals(router.clone().recipient(), Second::Ignored)?;
     let events: Recipient<Event> = router.clone().recipient();
     let link = SupervisorLink::start(
         reader,

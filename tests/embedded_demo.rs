@@ -1,0 +1,74 @@
+//! The demonstration on the embedded broker.
+
+use nix::sys::signal::Signal;
+
+use crate::harness::program::{is_alive, kafka_actors};
+use crate::harness::wait_for;
+
+#[test]
+fn every_message_is_accounted_for() {
+    let ended = kafka_actors("demo --rate 0").run().expect(0).says("every message is accounted for").expect_committed();
+    assert_eq!((ended.acknowledged(), ended.processed()), (400, 400));
+    assert_eq!(ended.report["produce"]["threads"].as_array().unwrap().len(), 4);
+    assert_eq!(ended.partitions().len(), 6);
+    assert_eq!(ended.stdout, "");
+}
+
+#[test]
+fn it_says_what_the_broker_is_and_logs_single_messages_only_when_asked() {
+    let quiet = kafka_actors("demo --rate 0 --messages-per-thread 5").run().expect(0).says("not Apache Kafka");
+    assert!(!quiet.stderr.contains("of producer"), "{}", quiet.stderr);
+    let verbose = kafka_actors("demo -v --rate 0 --messages-per-thread 5").run().expect(0);
+    assert_eq!(verbose.stderr.matches("of producer").count(), 20, "{}", verbose.stderr);
+}
+
+#[test]
+fn more_than_the_embedded_broker_keeps_goes_through() {
+    // 400,000 messages of 110 bytes: eight times what one partition keeps, through one partition.
+    let arguments = "demo --rate 0 --partitions 1 --messages-per-thread 100000 --set producer.message_timeout=50s";
+    let ended = kafka_actors(arguments).run().expect(0);
+    assert_eq!((ended.acknowledged(), ended.processed()), (400_000, 400_000));
+}
+
+#[test]
+fn ctrl_c_half_way_ends_it_cleanly() {
+    let demo = kafka_actors("demo --rate 50 --messages-per-thread 1000").start();
+    wait_for("producing to have begun", || demo.stderr().contains("producing"));
+    let workers = demo.workers();
+    assert_eq!(workers.len(), 2);
+    demo.signal(Signal::SIGINT);
+    let ended = demo.end().expect(0);
+    assert_eq!(ended.acknowledged(), ended.processed());
+    assert!(ended.acknowledged() < 4_000);
+    assert!(!workers.into_iter().any(is_alive));
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let demo = kafka_actors("demo --rate 50 --messages-per-thread 1000").start();
+    wait_for("producing to have begun", || demo.stderr().contains("producing"));
+    let workers = demo.workers();
+    demo.signal(Signal::SIGQUIT);
+    demo.end().expect(3);
+    wait_for("the workers' end", || !workers.iter().any(|pid| is_alive(*pid)));
+}
+
+#[test]
+fn workers_without_a_partition_stand_by() {
+    let ended = kafka_actors("demo --rate 0 --partitions 1 --processes 3 --messages-per-thread 10").run().expect(0);
+    assert_eq!(ended.stderr.matches("standing by").count(), 2, "{}", ended.stderr);
+    assert_eq!(ended.report["consume"]["workers"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn json_lines_are_json_lines() {
+    let ended = kafka_actors("demo -v --rate 0 --messages-per-thread 50 --set logging.format=json --processes 4")
+        .run()
+        .expect(0);
+    let lines: Vec<_> = ended.stderr.lines().take_while(|line| !line.trim().is_empty()).collect();
+    assert!(lines.len() >= 200, "{}", ended.stderr);
+    for line in ended.stderr.lines().filter(|line| line.contains("\"message\"")) {
+        let value: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(value["time"].is_string() && value["level"].is_string(), "{line}");
+    }
+}

@@ -1,0 +1,101 @@
+//! A broker that goes away in the middle of work: brokers of the test's own.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::harness::kafka::Topic;
+use crate::harness::wait_for;
+
+/// A broker that may be killed.
+struct Broker {
+    folder: tempfile::TempDir,
+    brokers: String,
+}
+
+impl Broker {
+    fn start() -> Self {
+        let folder = tempfile::TempDir::new().unwrap();
+        let data = folder.path().join("kafka");
+        let output = Self::script().args(["up", "--port", "0", "--data"]).arg(&data).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+        let brokers = text.lines().find_map(|line| line.strip_prefix("TEST_KAFKA_BROKERS=")).unwrap();
+        Self { brokers: brokers.trim_matches(['\'', '"']).to_owned(), folder }
+    }
+
+    fn script() -> Command {
+        Command::new(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scripts/kafka"))
+    }
+
+    fn call(&self, command: &str) {
+        let data = self.folder.path().join("kafka");
+        let status = Self::script().arg(command).arg("--data").arg(data).arg("1").status().unwrap();
+        assert!(status.success(), "{command}");
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let data = self.folder.path().join("kafka");
+        let _stopped = Self::script().arg("down").arg("--data").arg(data).status();
+    }
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_broker_that_comes_back_has_cost_no_message() {
+    let broker = Broker::start();
+    let topic = Topic::on(broker.brokers.clone(), 3);
+    let consumer = topic.consume("--processor print --idle-exit 15").start();
+    let producer = topic.produce("--rate 500 --messages-per-thread 500").start();
+    consumer.wait_for_lines(200);
+    broker.call("kill-broker");
+    broker.call("restart-broker");
+    let produced = producer.end().expect(0);
+    assert_eq!(produced.acknowledged(), 2_000);
+    let consumed = consumer.end().expect(0).expect_committed();
+    let places = crate::harness::program::printed(&consumed.stdout);
+    assert_eq!(crate::harness::program::distinct(&places), 2_000, "all of them, and none twice");
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn what_a_lost_broker_has_not_taken_is_reported() {
+    let broker = Broker::start();
+    let topic = Topic::on(broker.brokers.clone(), 3);
+    let producer = topic.produce("--rate 200 --duration 6 --set producer.message_timeout=3s").start();
+    wait_for("producing", || producer.stderr().contains("producing"));
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    broker.call("kill-broker");
+    let ended = producer.end().expect(1);
+    let sent: u64 = ended.report["produce"]["threads"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|thread| thread["sent"].as_u64().unwrap())
+        .sum();
+    let failed: u64 =
+        ended.report["produce"]["failed"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
+    assert!(ended.acknowledged() > 0 && failed > 0, "{}", ended.report);
+    assert_eq!(ended.acknowledged() + failed, sent, "every message is acknowledged or reported: {}", ended.report);
+    assert!(ended.reason().contains("not acknowledged"), "{}", ended.reason());
+    assert!(ended.stderr.lines().count() < 40, "not librdkafka's noise:\n{}", ended.stderr);
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_shutdown_without_brokers_ends_by_its_deadline() {
+    let broker = Broker::start();
+    let topic = Topic::on(broker.brokers.clone(), 2);
+    topic.fill(40);
+    let consumer =
+        topic.consume("--processor print --set shutdown.deadline=3s --set consumer.commit_interval=1h").start();
+    consumer.wait_for_lines(40);
+    broker.call("kill-broker");
+    consumer.signal(nix::sys::signal::Signal::SIGTERM);
+    let asked = std::time::Instant::now();
+    let ended = consumer.end();
+    assert!(asked.elapsed().as_secs() < 8, "{:?}", asked.elapsed());
+    assert!(matches!(ended.status.code(), Some(1 | 3)), "{}: {}", ended.status, ended.stderr);
+    assert!(!ended.reason().is_empty());
+}

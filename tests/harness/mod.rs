@@ -1,0 +1,24 @@
+//! What all tests use.
+
+pub mod kafka;
+pub mod program;
+
+use std::time::{Duration, Instant};
+
+/// Long enough for a loaded machine; a test that waits so long has failed.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Waits until `condition` holds.
+pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < DEADLINE, "waited {DEADLINE:?} for: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A name that no other test and no other run has.
+pub fn unique(name: &str) -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    format!("{name}-{}-{}", std::process::id(), now.as_nanos())
+}

@@ -1,0 +1,262 @@
+//! The built program, run as a user runs it.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{DEADLINE, wait_for};
+
+/// A command line that is going to be run, in an empty folder of its own.
+pub struct Program {
+    command: Command,
+    folder: TempDir,
+}
+
+/// It runs.
+pub struct Running {
+    child: Child,
+    folder: TempDir,
+    begun: Instant,
+}
+
+/// It has ended.
+pub struct Ended {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+    pub took: Duration,
+    pub report: Value,
+}
+
+/// `kafka-actors` with these arguments (separated by spaces).
+pub fn kafka_actors(arguments: &str) -> Program {
+    Program::new(Path::new(env!("CARGO_BIN_EXE_kafka-actors"))).args(arguments)
+}
+
+/// A program of `examples/` or `tests/programs`, built by the same cargo run.
+pub fn example(name: &str, arguments: &str) -> Program {
+    let folder = Path::new(env!("CARGO_BIN_EXE_kafka-actors")).parent().unwrap();
+    let path = folder.join("examples").join(name);
+    assert!(path.exists(), "{} is not built: `cargo test` does it, `cargo build --examples` too", path.display());
+    Program::new(&path).args(arguments)
+}
+
+/// A shell line in which `$PROGRAM` is the program.
+pub fn shell(line: &str) -> Program {
+    let mut program = Program::new(Path::new("bash")).args("-c").arg(line);
+    program.command.env("PROGRAM", env!("CARGO_BIN_EXE_kafka-actors"));
+    program
+}
+
+impl Program {
+    fn new(path: &Path) -> Self {
+        let folder = TempDir::new().unwrap();
+        let mut command = Command::new(path);
+        command.current_dir(&folder).stdin(Stdio::null()).env("NO_COLOR", "1").env_remove("KAFKA_CREATE_TOPICS");
+        Self { command, folder }
+    }
+
+    pub fn args(mut self, arguments: &str) -> Self {
+        self.command.args(arguments.split_whitespace());
+        self
+    }
+
+    pub fn arg(mut self, argument: &str) -> Self {
+        self.command.arg(argument);
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// A file in the program's folder.
+    pub fn file(self, name: &str, content: &str) -> Self {
+        std::fs::write(self.folder.path().join(name), content).unwrap();
+        self
+    }
+
+    /// With `--report`, if it is the program itself.
+    fn launch(mut self, report: bool) -> Running {
+        if report {
+            self.command.arg("--report").arg(self.folder.path().join("report.json"));
+        }
+        let output = |name| File::create(self.folder.path().join(name)).unwrap();
+        let child = self.command.stdout(output("stdout")).stderr(output("stderr")).spawn().unwrap();
+        Running { child, folder: self.folder, begun: Instant::now() }
+    }
+
+    pub fn start(self) -> Running {
+        self.launch(true)
+    }
+
+    /// Without `--report`.
+    pub fn start_plain(self) -> Running {
+        self.launch(false)
+    }
+
+    /// Runs it to its end.
+    pub fn run(self) -> Ended {
+        self.start().end()
+    }
+
+    /// Runs it to its end without `--report`.
+    pub fn run_plain(self) -> Ended {
+        self.launch(false).end()
+    }
+}
+
+impl Running {
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+    }
+
+    /// What it has written to stdout so far.
+    pub fn stdout(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.folder.path().join("stdout")).unwrap()).into_owned()
+    }
+
+    pub fn stderr(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.folder.path().join("stderr")).unwrap()).into_owned()
+    }
+
+    /// Process ids of its workers.
+    pub fn workers(&self) -> Vec<i32> {
+        children(self.child.id() as i32)
+    }
+
+    pub fn wait_for_lines(&self, lines: usize) {
+        wait_for(&format!("{lines} lines on stdout"), || self.stdout().lines().count() >= lines);
+    }
+
+    /// Waits for its end; it is killed at the deadline.
+    pub fn end(mut self) -> Ended {
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            if self.begun.elapsed() > DEADLINE {
+                self.signal(Signal::SIGKILL);
+                self.child.wait().unwrap();
+                panic!("it did not end within {DEADLINE:?}; its log:\n{}", self.stderr());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        let report = std::fs::read(self.folder.path().join("report.json")).unwrap_or_default();
+        Ended {
+            status,
+            stdout: self.stdout(),
+            stderr: self.stderr(),
+            took: self.begun.elapsed(),
+            report: serde_json::from_slice(&report).unwrap_or(Value::Null),
+        }
+    }
+
+    /// SIGKILL, and nothing else.
+    pub fn kill(mut self) -> (TempDir, Vec<i32>) {
+        let workers = self.workers();
+        self.signal(Signal::SIGKILL);
+        self.child.wait().unwrap();
+        (self.folder, workers)
+    }
+}
+
+impl Ended {
+    /// Asserts the exit code of process and report, with the log in the failure's text.
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.status.code(), Some(code), "exit: {}; report: {}\n{}", self.status, self.report, self.stderr);
+        if self.report != Value::Null {
+            assert_eq!(self.report["exit"]["code"], code, "{}", self.report);
+            assert_eq!(self.report["version"], 1);
+        }
+        self
+    }
+
+    /// Asserts that stderr has this text.
+    pub fn says(self, text: &str) -> Self {
+        assert!(self.stderr.contains(text), "{text:?} is not in:\n{}", self.stderr);
+        self
+    }
+
+    pub fn reason(&self) -> &str {
+        self.report["exit"]["reason"].as_str().unwrap_or_default()
+    }
+
+    pub fn acknowledged(&self) -> u64 {
+        self.report["produce"]["acknowledged"].as_u64().unwrap()
+    }
+
+    pub fn processed(&self) -> u64 {
+        self.report["consume"]["processed"].as_u64().unwrap()
+    }
+
+    pub fn partitions(&self) -> &[Value] {
+        self.report["consume"]["partitions"].as_array().unwrap()
+    }
+
+    /// The sum of a number over all partitions.
+    pub fn sum(&self, field: &str) -> i64 {
+        self.partitions().iter().map(|partition| partition[field].as_i64().unwrap_or(0)).sum()
+    }
+
+    pub fn restarts(&self) -> Vec<String> {
+        let workers = self.report["consume"]["workers"].as_array().unwrap();
+        let restarts = workers.iter().flat_map(|worker| worker["restarts"].as_array().unwrap());
+        restarts.map(|restart| restart["cause"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Everything that was processed is committed, in every partition.
+    pub fn expect_committed(self) -> Self {
+        for partition in self.partitions() {
+            if partition["next"] != partition["first"] {
+                assert_eq!(partition["committed"], partition["next"], "{partition}");
+            }
+        }
+        self
+    }
+}
+
+/// What the `print` processor wrote: partitions and offsets, in order.
+pub fn printed(stdout: &str) -> Vec<(i64, i64)> {
+    let place = |line: &str| {
+        let message: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
+        (message["partition"].as_i64().unwrap(), message["offset"].as_i64().unwrap())
+    };
+    stdout.lines().map(place).collect()
+}
+
+/// Asserts that nothing stands there twice; how much there is.
+pub fn distinct(places: &[(i64, i64)]) -> usize {
+    let distinct: BTreeSet<_> = places.iter().collect();
+    assert_eq!(distinct.len(), places.len(), "something was processed twice");
+    places.len()
+}
+
+/// Live child processes, zombies left out.
+pub fn children(parent: i32) -> Vec<i32> {
+    processes().into_iter().filter(|(_, its_parent)| *its_parent == parent).map(|(pid, _)| pid).collect()
+}
+
+pub fn is_alive(pid: i32) -> bool {
+    processes().into_iter().any(|(live, _)| live == pid)
+}
+
+/// All live processes and their parents.
+fn processes() -> Vec<(i32, i32)> {
+    let output = Command::new("ps").args(["-A", "-o", "pid=,ppid=,stat="]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let row = |line: &str| {
+        let mut fields = line.split_whitespace();
+        let (pid, parent) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        (!fields.next()?.starts_with('Z')).then_some((pid, parent))
+    };
+    text.lines().filter_map(row).collect()
+}

@@ -1,0 +1,76 @@
+//! The rules of the layout: dependencies point one way, and each library has one room.
+
+use std::path::{Path, PathBuf};
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Files below `src` and their code without comments.
+fn code() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    sources(&root, &mut found);
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let code: Vec<_> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        (path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned(), code.join("\n"))
+    };
+    found.into_iter().map(read).collect()
+}
+
+/// Whether `word` begins somewhere: `nix::` does not in `unix::`.
+fn has(code: &str, word: &str) -> bool {
+    let part_of_name = |before: &str| before.ends_with(|c: char| c.is_alphanumeric() || c == '_');
+    code.match_indices(word).any(|(at, _)| !part_of_name(&code[..at]))
+}
+
+/// No file of `rooms` may hold `word`.
+fn nowhere(word: &str, rooms: impl Fn(&str) -> bool) {
+    let guilty: Vec<_> =
+        code().into_iter().filter(|(file, code)| rooms(file) && has(code, word)).map(|(file, _)| file).collect();
+    assert!(guilty.is_empty(), "{word:?} stands in {guilty:?}");
+}
+
+#[test]
+fn each_library_has_one_room() {
+    nowhere("rdkafka::", |file| !file.starts_with("kafka/"));
+    nowhere("nix::", |file| !file.starts_with("os/"));
+    nowhere("clap::", |file| !matches!(file, "cli.rs" | "program.rs"));
+    nowhere("config::", |file| !file.starts_with("settings/") && !file.starts_with("kafka/"));
+    nowhere("indicatif::", |file| !matches!(file, "progress.rs" | "logging.rs"));
+}
+
+#[test]
+fn kafka_knows_no_actor() {
+    nowhere("actix", |file| file.starts_with("kafka/") || file.starts_with("os/") || file.starts_with("settings/"));
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    nowhere("crate::consumer", |file| file.starts_with("producer/"));
+    nowhere("crate::producer", |file| file.starts_with("consumer/"));
+    nowhere("consumer::worker", |file| file.starts_with("consumer/supervisor/"));
+    nowhere("consumer::supervisor", |file| file.starts_with("consumer/worker/"));
+    for above in ["crate::consumer", "crate::producer", "crate::demo", "crate::program", "crate::cli"] {
+        nowhere(above, |file| file.starts_with("kafka/") || file.starts_with("os/") || file.starts_with("processing/"));
+    }
+    for above in ["crate::consumer", "crate::producer", "crate::kafka", "crate::demo", "crate::program"] {
+        nowhere(above, |file| {
+            file.starts_with("settings/") || matches!(file, "message.rs" | "record.rs" | "exit.rs" | "report.rs")
+        });
+    }
+}
+
+#[test]
+fn nothing_is_unsafe_and_nothing_exits_past_its_owners() {
+    nowhere("unsafe", |file| !file.is_empty());
+    nowhere("process::exit", |file| !file.is_empty());
+}

@@ -1,0 +1,123 @@
+//! Producing to Apache Kafka.
+
+use std::collections::BTreeMap;
+
+use nix::sys::signal::Signal;
+
+use crate::harness::kafka::{Topic, brokers, tool};
+use crate::harness::program::kafka_actors;
+use crate::harness::{unique, wait_for};
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_missing_topic_is_an_error_that_says_how_to_create_it() {
+    let topic = unique("missing");
+    for command in ["produce", "consume"] {
+        let ended = kafka_actors(&format!("{command} --brokers {} --topic {topic}", brokers())).run().expect(1);
+        assert!(ended.reason().contains(&format!("kafka-actors topics create {topic}:3:1")), "{}", ended.reason());
+    }
+    let ended = kafka_actors(&format!("topics describe {topic} --brokers {}", brokers())).run();
+    ended.expect(1).says("does not exist");
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_message_that_is_too_large_is_reported_with_its_reason() {
+    let topic = Topic::new(1);
+    let change = [
+        "--bootstrap-server",
+        &topic.brokers,
+        "--alter",
+        "--entity-type",
+        "topics",
+        "--entity-name",
+        &topic.name,
+        "--add-config",
+        "max.message.bytes=100",
+    ];
+    tool("kafka.admin.ConfigCommand", &change, "");
+    let ended = topic.produce("--threads 2 --messages-per-thread 10").run().expect(1);
+    assert_eq!(ended.acknowledged(), 0);
+    assert_eq!(ended.report["produce"]["failed"]["Broker: Message size too large"], 20, "{}", ended.report);
+    assert!(ended.reason().contains("Message size too large: 20"), "{}", ended.reason());
+    assert_eq!(topic.end(), 0);
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn an_endless_run_ends_at_a_signal_with_everything_acknowledged() {
+    let topic = Topic::new(3);
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let running = topic.produce("--messages-per-thread 0 --rate 2000").start();
+        wait_for("producing to have begun", || running.stderr().contains("producing"));
+        running.signal(signal);
+        let ended = running.end().expect(0);
+        assert_eq!(ended.report["produce"]["requested"], serde_json::Value::Null);
+        let threads = ended.report["produce"]["threads"].as_array().unwrap();
+        let sent: u64 = threads.iter().map(|thread| thread["sent"].as_u64().unwrap()).sum();
+        assert_eq!(ended.acknowledged(), sent);
+    }
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_run_that_is_cut_short_says_so() {
+    let topic = Topic::new(1);
+    let running = topic.produce("--messages-per-thread 100000 --rate 100").start();
+    wait_for("producing to have begun", || running.stderr().contains("producing"));
+    running.signal(Signal::SIGTERM);
+    let ended = running.end().expect(1);
+    assert!(ended.reason().contains("of 400000"), "{}", ended.reason());
+    assert_eq!(topic.end() as u64, ended.acknowledged());
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_duration_and_a_rate_are_kept() {
+    let topic = Topic::new(3);
+    let ended = topic.produce("--duration 2 --rate 500").run().expect(0);
+    assert!((990..=1_010).contains(&ended.acknowledged()), "{} messages in 2 s at 500/s", ended.acknowledged());
+}
+
+/// Partitions of each key.
+fn partitions_of_keys(topic: &Topic) -> BTreeMap<String, Vec<i64>> {
+    let printed = topic.consume("--processor print --until-end --from-beginning").run().expect(0).stdout;
+    let mut keys: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+    for line in printed.lines() {
+        let message: serde_json::Value = serde_json::from_str(line).unwrap();
+        let partition = message["partition"].as_i64().unwrap();
+        let partitions = keys.entry(message["key"].as_str().unwrap_or("none").to_owned()).or_default();
+        if !partitions.contains(&partition) {
+            partitions.push(partition);
+        }
+    }
+    keys
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn keys_come_round_robin_or_from_the_message() {
+    let topic = Topic::new(3);
+    topic.produce("--key round_robin --set producer.key_cardinality=5").run().expect(0);
+    let keys = partitions_of_keys(&topic);
+    assert_eq!(keys.keys().collect::<Vec<_>>(), ["key-0", "key-1", "key-2", "key-3", "key-4"]);
+    assert!(keys.values().all(|partitions| partitions.len() == 1), "{keys:?}");
+
+    let topic = Topic::new(3);
+    topic.produce("--key message --set producer.key_field=producer").run().expect(0);
+    let keys = partitions_of_keys(&topic);
+    assert_eq!(keys.keys().collect::<Vec<_>>(), ["0", "1", "2", "3"]);
+    assert!(keys.values().all(|partitions| partitions.len() == 1), "{keys:?}");
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_key_lands_where_kafkas_own_producer_puts_it() {
+    let topic = Topic::new(3);
+    let lines: String = (0..20).map(|number| format!("key-{number}\tx\n")).collect();
+    topic.write_lines(&lines);
+    topic.produce("--key round_robin --set producer.key_cardinality=20").run().expect(0);
+    let keys = partitions_of_keys(&topic);
+    assert_eq!(keys.len(), 20);
+    assert!(keys.values().all(|partitions| partitions.len() == 1), "{keys:?}");
+}

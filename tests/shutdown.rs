@@ -1,0 +1,84 @@
+//! Ends in the middle of work.
+
+use nix::sys::signal::Signal;
+
+use crate::harness::kafka::Topic;
+use crate::harness::program::{distinct, is_alive, printed};
+use crate::harness::wait_for;
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn two_runs_with_a_signal_in_between_process_each_message_once() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let topic = Topic::new(3);
+        topic.fill(60_000);
+        let first = topic.consume("--processor print").start();
+        first.wait_for_lines(2_000);
+        first.signal(signal);
+        let first = first.end().expect(0).expect_committed();
+        let mut places = printed(&first.stdout);
+        assert!(places.len() < 60_000, "the signal came in the middle of the backlog");
+        assert_eq!(places.len() as u64, first.processed());
+        let (committed, _) = topic.committed_and_lag();
+        assert_eq!(committed, places.len() as i64, "Kafka's own tool agrees");
+        let second = topic.consume("--processor print --until-end").run().expect(0).expect_committed();
+        places.extend(printed(&second.stdout));
+        assert_eq!(distinct(&places), 60_000, "{signal}: nothing twice, nothing missed");
+    }
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn what_does_not_end_by_the_deadline_is_killed_and_named() {
+    let topic = Topic::new(1);
+    topic.fill(4);
+    let arguments = "--processes 1 --set shutdown.deadline=1s";
+    let hanging = topic.consume(arguments).arg("--command").arg("sleep 1000").start();
+    wait_for("reading", || hanging.stderr().contains("reading"));
+    let workers = hanging.workers();
+    wait_for("the program", || !crate::harness::program::children(workers[0]).is_empty());
+    let programs = crate::harness::program::children(workers[0]);
+    // The message must be in the program's hands.
+    wait_for("a message in flight", || {
+        hanging.signal(Signal::SIGUSR1);
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        hanging.stderr().contains("status")
+    });
+    hanging.signal(Signal::SIGTERM);
+    let ended = hanging.end().expect(3).says("has not ended by the deadline");
+    assert_eq!((ended.processed(), ended.sum("abandoned")), (0, 1), "{}", ended.report);
+    assert!(!workers.into_iter().chain(programs).any(is_alive));
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_second_signal_ends_it_at_once() {
+    let topic = Topic::new(1);
+    topic.fill(4);
+    let hanging = topic.consume("--processes 1").arg("--command").arg("sleep 1000").start();
+    wait_for("reading", || hanging.stderr().contains("reading"));
+    let workers = hanging.workers();
+    hanging.signal(Signal::SIGTERM);
+    wait_for("the first signal to be felt", || hanging.stderr().contains("stopping"));
+    hanging.signal(Signal::SIGTERM);
+    let ended = hanging.end().expect(3);
+    assert!(ended.took.as_secs() < 9, "{:?}", ended.took);
+    assert!(!workers.into_iter().any(is_alive));
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn usr1_writes_the_status() {
+    let topic = Topic::new(2);
+    topic.fill(40);
+    let running = topic.consume("--processor count").start();
+    // Before there is a handler the signal ends a process.
+    wait_for("reading", || running.stderr().contains("reading"));
+    wait_for("the first status with everything processed", || {
+        running.signal(Signal::SIGUSR1);
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        running.stderr().contains("\"processed\":40")
+    });
+    running.signal(Signal::SIGTERM);
+    running.end().expect(0);
+}
