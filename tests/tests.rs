@@ -4,6 +4,7 @@
 //! `scripts/test` runs all of them. Those marked `needs a real Kafka` are ignored by a plain `cargo test`; they find
 //! their brokers in the environment (see `harness::kafka`), and share them: each makes topics and groups of its own.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 #![allow(unreachable_pub, reason = "nobody uses this crate; `pub` says what the harness offers its tests")]
 
 mod harness;

@@ -1,6 +1,6 @@
 //! The child's side: one process, one Kafka client, one actor for each assigned partition.
 //!
-//! - [`run`]: the process from its start to its exit code.
+//! - [`mod@run`]: the process from its start to its exit code.
 //! - [`link`]: the control channel; heartbeats.
 //! - [`router`]: opens partitions, ends them; knows when all is done.
 //! - [`poll`]: the plain thread that owns the Kafka client.
