@@ -46,13 +46,15 @@ impl Drop for Broker {
 fn a_broker_that_comes_back_has_cost_no_message() {
     let broker = Broker::start();
     let topic = Topic::on(broker.brokers.clone(), 3);
-    let consumer = topic.consume("--processor print --idle-exit 15").start();
+    let consumer = topic.consume("--processor print").start();
     let producer = topic.produce("--rate 500 --messages-per-thread 500").start();
     consumer.wait_for_lines(200);
     broker.call("kill-broker");
     broker.call("restart-broker");
     let produced = producer.end().expect(0);
     assert_eq!(produced.acknowledged(), 2_000);
+    consumer.wait_for_lines(2_000);
+    consumer.signal(nix::sys::signal::Signal::SIGTERM);
     let consumed = consumer.end().expect(0).expect_committed();
     let places = crate::harness::program::printed(&consumed.stdout);
     assert_eq!(crate::harness::program::distinct(&places), 2_000, "all of them, and none twice");

@@ -13,6 +13,8 @@ fn common(settings: &Settings) -> ClientConfig {
     config.set("client.id", "kafka-actors").set("bootstrap.servers", settings.kafka.brokers.join(","));
     // A topic that a typing error created would hide the error.
     config.set("allow.auto.create.topics", "false");
+    // A broker that is back is noticed so soon, and not after the default of up to 10 s.
+    config.set("reconnect.backoff.max.ms", "2000");
     security(settings, &mut config);
     config
 }

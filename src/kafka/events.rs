@@ -90,7 +90,11 @@ impl ClientContext for ClientEvents {
         seen.logged = Some(Instant::now());
         let unlogged = std::mem::take(&mut seen.unlogged);
         drop(seen);
-        warn!(self.logger, "Kafka: {reason}"; "since_last_line" => unlogged);
+        if unlogged == 0 {
+            warn!(self.logger, "Kafka: {reason}");
+        } else {
+            warn!(self.logger, "Kafka: {reason} (and {unlogged} more errors since the last such line)");
+        }
     }
 
     fn stats_raw(&self, statistics: &[u8]) {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use slog::{Logger, error, info, warn};
+use slog::{Logger, error, info, o, warn};
 use tokio::sync::oneshot;
 
 use super::messages::{Consumed, Ended, Flush, Flushed, Halt, Outcome, Produce, Slice};
@@ -313,7 +313,8 @@ fn reasons(failed: &BTreeMap<String, u64>) -> String {
 /// Finds out whether the topic is there, and makes a client for each thread.
 fn prepare(settings: &Settings, logger: &Logger) -> Result<Vec<Sender>, Exit> {
     Cluster::connect(settings, logger)?.partitions(&settings.kafka.topic)?;
-    let senders = (0..settings.producer.threads).map(|_| Sender::new(settings, logger));
+    let senders =
+        (0..settings.producer.threads).map(|number| Sender::new(settings, &logger.new(o!("producer" => number))));
     Ok(senders.collect::<Result<_, _>>()?)
 }
 
