@@ -18,6 +18,8 @@ pub enum ExitCode {
     Orphaned = 4,
 }
 
+const SHOWN: &str = "shown";
+
 /// Why and with which code a command ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Exit {
@@ -46,6 +48,20 @@ impl Exit {
     /// [`ExitCode::Failed`].
     pub fn failed(reason: impl Into<String>) -> Self {
         Self::new(ExitCode::Failed, reason)
+    }
+
+    /// After something was shown on stdout. A reader that has seen enough (`| head -1`) is no error.
+    pub fn shown(result: std::io::Result<()>) -> Self {
+        match result {
+            Ok(()) => Self::clean(SHOWN),
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Self::clean("stdout is closed"),
+            Err(error) => Self::failed(format!("stdout: {error}")),
+        }
+    }
+
+    /// Whether the command's product says it all.
+    pub fn says_nothing(&self) -> bool {
+        self.reason == SHOWN
     }
 
     /// Whether everything that was asked for was done.

@@ -142,7 +142,7 @@ impl Program {
             Command::Demo(demo) => self.demo(loaded, demo.brokers.is_none(), demo.partitions, &stage, draft),
             Command::Topics(command) => topics::run(&command.command, &loaded.settings, &logger, &mut product(target)),
             Command::Config(Config { command: ConfigCommand::Show(ShowConfig { origin, .. }), .. }) => {
-                written(product(target).write_all(loaded.show(*origin).as_bytes()))
+                Exit::shown(product(target).write_all(loaded.show(*origin).as_bytes()))
             }
             Command::Config(Config { command: ConfigCommand::Check(_), .. }) => {
                 Exit::clean("the settings are in order")
@@ -151,7 +151,7 @@ impl Program {
             Command::Worker(_) => Exit::new(ExitCode::Usage, "workers are started by `consume`, not by hand"),
         };
         match exit.code {
-            ExitCode::Clean if exit.reason == SHOWN => {}
+            ExitCode::Clean if exit.says_nothing() => {}
             ExitCode::Clean => info!(logger, "done: {}", exit.reason),
             _ => error!(logger, "{}", exit.reason),
         }
@@ -286,18 +286,6 @@ fn product(target: &Target) -> Box<dyn Write> {
     match target {
         Target::Stdout => Box::new(std::io::stderr()),
         _ => Box::new(std::io::stdout()),
-    }
-}
-
-/// How a command ended whose product says enough.
-const SHOWN: &str = "shown";
-
-/// A reader that has seen enough (`| head -1`) is no error.
-pub(crate) fn written(result: std::io::Result<()>) -> Exit {
-    match result {
-        Ok(()) => Exit::clean(SHOWN),
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::clean("stdout is closed"),
-        Err(error) => Exit::failed(format!("stdout: {error}")),
     }
 }
 

@@ -9,7 +9,6 @@ use crate::exit::Exit;
 use crate::kafka::cluster::Cluster;
 use crate::kafka::error::Failure;
 use crate::kafka::topics::{self, Described, Done};
-use crate::program::written;
 use crate::settings::Settings;
 
 /// Runs the command; `out` gets what `describe` shows.
@@ -74,7 +73,7 @@ fn describe_all(names: &[String], settings: &Settings, logger: &Logger, out: &mu
     let described = Cluster::connect(settings, logger)
         .and_then(|cluster| names.iter().map(|name| topics::describe(&cluster, name)).collect::<Result<Vec<_>, _>>());
     match described {
-        Ok(rows) => written(out.write_all(table(&rows.concat(), &settings.consumer.group).as_bytes())),
+        Ok(rows) => Exit::shown(out.write_all(table(&rows.concat(), &settings.consumer.group).as_bytes())),
         Err(failure) => failure.into(),
     }
 }

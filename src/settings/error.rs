@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::layers::Origin;
+use super::origin::Origin;
 
 /// Why the settings do not hold. Each text names the setting, its value, where it comes from and what is allowed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -2,31 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
 
 use config::{Config, ConfigError};
 
 use super::error::SettingsError;
 use super::keys::{self, KEYS, Kind};
-use super::layers::{self, Given, Layer, Origin, Sources};
+use super::layers::{self, Given, Inputs, Sources};
+use super::origin::{Layer, Origin};
 use super::{Secret, Settings, validate};
-
-/// All that settings are read from; nothing else is asked, not even the environment.
-#[derive(Clone, Default)]
-pub struct Inputs {
-    /// `--config`; without it, `./Settings.toml` if that exists.
-    pub config_file: Option<PathBuf>,
-    /// Environment variables; those without our prefix are passed over.
-    pub environment: Vec<(String, String)>,
-    /// What `--set` was given: `KEY=VALUE`.
-    pub sets: Vec<String>,
-    /// Flags: name with dashes, key, value.
-    pub flags: Vec<(String, String, String)>,
-    /// Defaults of a program that is built on this crate: key, value.
-    pub program: Vec<(String, String)>,
-    /// The names that `consumer.processor` may have; no other is allowed.
-    pub processors: Vec<String>,
-}
 
 /// The settings, and who set them.
 pub struct Loaded {

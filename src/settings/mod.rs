@@ -19,13 +19,15 @@ mod error;
 mod keys;
 mod layers;
 mod load;
+mod origin;
 mod parse;
 mod properties;
 mod validate;
 
 pub use error::SettingsError;
-pub use layers::{Layer, Origin};
-pub use load::{Inputs, Loaded, load};
+pub use layers::Inputs;
+pub use load::{Loaded, load};
+pub use origin::{Layer, Origin};
 pub use properties::Properties;
 pub(crate) use validate::topic_problem;
 

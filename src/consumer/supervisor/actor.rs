@@ -1,7 +1,5 @@
 //! The supervisor of the workers.
 
-use std::fs::File;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,17 +11,17 @@ use tokio::sync::oneshot;
 use super::allowance::{self, Allowance};
 use super::link::WorkerLink;
 use super::log_pipe;
-use super::messages::{Found, FromLink, Observation, Outcome, Prepare, ReadCommitted, ReadEnds, ReadToEnd};
+use super::messages::{Found, FromLink, Observation, Outcome, Prepare, ReadEnds, ReadToEnd};
+use super::output_lock::OutputLock;
 use super::partitions::Partitions;
 use super::plan::plan;
-use super::policy::{Decision, on_death};
 use super::watcher::TopicWatcher;
-use super::worker::{Running, Worker};
+use super::worker::Worker;
 use crate::consumer::control::{FromWorker, Start, ToWorker, VERSION};
 use crate::exit::{Exit, ExitCode};
 use crate::kafka::cluster::Offsets;
 use crate::logging::{Screen, Style};
-use crate::os::child::{self, Ended};
+use crate::os::child;
 use crate::progress::{ConsumeProgress, WorkerProgress};
 use crate::report::{self, ConsumeReport};
 use crate::settings::Settings;
@@ -33,9 +31,6 @@ use crate::shutdown::Interrupt;
 const TICK: Duration = Duration::from_millis(100);
 /// How often the partitions' ends are asked for.
 const ENDS: Duration = Duration::from_secs(2);
-/// The least time for reading back what is committed, even when the shutdown's deadline is near.
-const READ_BACK: Duration = Duration::from_secs(2);
-
 /// What a supervisor is made of.
 pub struct Order {
     /// All settings.
@@ -58,22 +53,22 @@ pub struct Order {
 
 /// The actor; its end is told through the channel that it was started with.
 pub struct ConsumerSupervisor {
-    order: Order,
-    watcher: Addr<TopicWatcher>,
-    workers: Vec<Worker>,
-    partitions: Partitions,
-    allowance: Option<Allowance>,
-    output_lock: Option<OutputLock>,
-    begun: Instant,
+    pub(super) order: Order,
+    pub(super) watcher: Addr<TopicWatcher>,
+    pub(super) workers: Vec<Worker>,
+    pub(super) partitions: Partitions,
+    pub(super) allowance: Option<Allowance>,
+    pub(super) output_lock: Option<OutputLock>,
+    pub(super) begun: Instant,
     /// When a message was last dealt with, or the last worker became ready.
-    moved: Instant,
-    announced_ready: bool,
-    asking_ends: bool,
-    reading_back: bool,
-    interrupted: bool,
+    pub(super) moved: Instant,
+    pub(super) announced_ready: bool,
+    pub(super) asking_ends: bool,
+    pub(super) reading_back: bool,
+    pub(super) interrupted: bool,
     /// Set once it is stopping: how it will have ended, and when it ends by force.
-    stopping: Option<(Exit, Instant)>,
-    outcome: Option<oneshot::Sender<Outcome>>,
+    pub(super) stopping: Option<(Exit, Instant)>,
+    pub(super) outcome: Option<oneshot::Sender<Outcome>>,
 }
 
 impl ConsumerSupervisor {
@@ -153,7 +148,7 @@ impl ConsumerSupervisor {
         }
     }
 
-    fn start_worker(&mut self, slot: usize, context: &mut Context<Self>) {
+    pub(super) fn start_worker(&mut self, slot: usize, context: &mut Context<Self>) {
         if let Err(error) = self.try_start_worker(slot, context) {
             self.stop(Exit::failed(format!("worker {slot} could not be started: {error}")), context);
         }
@@ -263,7 +258,7 @@ impl ConsumerSupervisor {
         }
     }
 
-    fn say_all(&mut self, say: Vec<allowance::Say>) {
+    pub(super) fn say_all(&mut self, say: Vec<allowance::Say>) {
         for say in say {
             match say {
                 allowance::Say::Grant(slot, messages) => {
@@ -275,136 +270,7 @@ impl ConsumerSupervisor {
         }
     }
 
-    // ---- ends of workers -------------------------------------------------------------------------------------------
-
-    fn reap(&mut self, context: &mut Context<Self>) {
-        for slot in 0..self.workers.len() {
-            match self.workers[slot].take_ended() {
-                Ok(Some((running, ended))) => self.worker_ended(slot, &running, ended, context),
-                Ok(None) => {}
-                Err(error) => error!(self.order.logger, "worker {slot} could not be reaped: {error}"),
-            }
-        }
-        let all_ended = self.workers.iter().all(|worker| worker.running.is_none());
-        if let (Some((exit, deadline)), true) = (&self.stopping, all_ended) {
-            let (exit, deadline) = (exit.clone(), *deadline);
-            self.read_back(exit, deadline, context);
-        }
-    }
-
-    fn worker_ended(&mut self, slot: usize, running: &Running, ended: Ended, context: &mut Context<Self>) {
-        let dealt_with = self.partitions.dealt_with_by(slot);
-        let killed_by_us = self.stopping.as_ref().is_some_and(|(_, deadline)| Instant::now() >= *deadline);
-        self.partitions.process_ended(slot, killed_by_us);
-        let cause = running.cause(ended);
-        let expected = self.stopping.is_some() && running.finished && ended == Ended::Code(0);
-        match on_death(&mut self.workers[slot].history, running.death(expected || self.stopping.is_some())) {
-            Decision::Leave if expected => debug!(self.order.logger, "worker {slot} has ended"),
-            Decision::Leave => {
-                error!(
-                    self.order.logger,
-                    "worker {slot} (pid {}) ended in the shutdown: {cause}",
-                    running.process.pid()
-                );
-                self.worsen(format!("worker {slot} ended in the shutdown ({cause}): what it had not committed is processed again at the next start"));
-            }
-            Decision::Restart { after } => {
-                warn!(self.order.logger, "worker {slot} (pid {}) died: {cause}; starting it again", running.process.pid();
-                    "uptime" => ?running.since.elapsed(), "after" => ?after);
-                self.workers[slot].restarting(cause, running.since.elapsed().as_secs_f64());
-                let unused = self.workers[slot].granted.saturating_sub(dealt_with);
-                let say = self.allowance.as_mut().map(|allowance| allowance.died(slot, unused));
-                self.say_all(say.unwrap_or_default());
-                context.run_later(after, move |supervisor, context| {
-                    if supervisor.stopping.is_none() {
-                        supervisor.start_worker(slot, context);
-                    }
-                });
-            }
-            Decision::EndProgram => {
-                let reason = running.broken.as_ref().map_or(cause, |(reason, _)| reason.clone());
-                self.stop(Exit::failed(format!("worker {slot}: {reason}")), context);
-            }
-        }
-    }
-
-    /// A shutdown that was clean so far is not any more.
-    fn worsen(&mut self, reason: String) {
-        if let Some((exit, _)) = &mut self.stopping
-            && exit.is_clean()
-        {
-            *exit = Exit::failed(reason);
-        }
-    }
-
-    // ---- stopping --------------------------------------------------------------------------------------------------
-
-    /// Begins the end; the first reason is the one that is reported.
-    fn stop(&mut self, exit: Exit, context: &mut Context<Self>) {
-        if self.stopping.is_some() {
-            return;
-        }
-        info!(self.order.logger, "stopping: {}", exit.reason);
-        let deadline = self.order.settings.shutdown.deadline;
-        self.stopping = Some((exit, Instant::now() + deadline));
-        self.workers.iter().for_each(|worker| worker.say(ToWorker::Stop));
-        context.run_later(deadline, |supervisor, _| supervisor.kill_late_workers());
-        self.reap(context);
-    }
-
-    fn kill_late_workers(&mut self) {
-        for (slot, worker) in self.workers.iter().enumerate() {
-            let Some(running) = &worker.running else { continue };
-            let pid = running.process.pid();
-            error!(self.order.logger, "worker {slot} (pid {pid}) has not ended by the deadline: killed";
-                "shutdown.deadline" => ?self.order.settings.shutdown.deadline);
-            running.process.kill();
-            let reason = format!("worker {slot} had not ended by the deadline (shutdown.deadline) and was killed");
-            if let Some((exit, _)) = &mut self.stopping
-                && exit.code != ExitCode::Forced
-            {
-                *exit = Exit::new(ExitCode::Forced, reason);
-            }
-        }
-    }
-
-    /// Asks the brokers what is committed, now that nobody commits any more.
-    fn read_back(&mut self, exit: Exit, deadline: Instant, context: &mut Context<Self>) {
-        if self.outcome.is_none() || std::mem::replace(&mut self.reading_back, true) {
-            return;
-        }
-        let names = self.partitions.names();
-        if names.is_empty() {
-            self.finish(exit, context);
-            return;
-        }
-        let time = deadline.saturating_duration_since(Instant::now()).max(READ_BACK);
-        let answer = self.watcher.send(ReadCommitted(names)).timeout(time);
-        context.spawn(answer.into_actor(self).map(|answer, supervisor, context| {
-            let problem = match answer {
-                Ok(Ok(answer)) => {
-                    supervisor.partitions.read_back(&answer);
-                    supervisor
-                        .partitions
-                        .uncommitted()
-                        .map(|text| format!("not everything that was processed is committed: {text}"))
-                }
-                Ok(Err(failure)) => Some(format!("what is committed could not be read back: {failure}")),
-                Err(error) => Some(format!("what is committed could not be read back in time: {error}")),
-            };
-            let exit = match problem {
-                Some(problem) if exit.is_clean() => Exit::failed(problem),
-                Some(problem) => {
-                    warn!(supervisor.order.logger, "{problem}");
-                    exit
-                }
-                None => exit,
-            };
-            supervisor.finish(exit, context);
-        }));
-    }
-
-    fn finish(&mut self, exit: Exit, context: &mut Context<Self>) {
+    pub(super) fn finish(&mut self, exit: Exit, context: &mut Context<Self>) {
         self.show();
         self.order.progress.finish();
         self.output_lock = None;
@@ -480,28 +346,6 @@ impl ConsumerSupervisor {
             let ends: Vec<_> = ends.iter().map(|(partition, end)| (partition.clone(), *end)).collect();
             supervisor.workers.iter().for_each(|worker| worker.say(ToWorker::ReadUntil(ends.clone())));
         });
-    }
-}
-
-/// A file that only this run's workers know, removed at the end.
-struct OutputLock {
-    path: PathBuf,
-}
-
-impl OutputLock {
-    fn new() -> std::io::Result<Self> {
-        let nanoseconds =
-            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_nanos());
-        let path = std::env::temp_dir().join(format!("kafka-actors-{}-{nanoseconds}.lock", std::process::id()));
-        File::create_new(&path)?;
-        Ok(Self { path })
-    }
-}
-
-impl Drop for OutputLock {
-    fn drop(&mut self) {
-        // Somebody has cleaned up the folder for temporary files.
-        let _gone_already = std::fs::remove_file(&self.path);
     }
 }
 

@@ -8,19 +8,22 @@ use std::sync::atomic::AtomicBool;
 use actix::prelude::*;
 
 use super::counters::Budget;
-use super::messages::{Event, FinishProcessor, Open};
+use super::messages::{Event, Opening};
 use super::partition::PartitionConsumer;
+use super::shared::Shared;
 use crate::panics::{Guarded, guarded};
-use crate::processing::{self, Failure, Processing, Processor, ProcessorFactory, WorkerContext};
+use crate::processing::{self, Failure, Processing, ProcessorFactory, WorkerContext};
+use crate::record::TopicPartition;
 
-/// What all partitions of a worker share, on the processing thread.
-pub(super) struct Shared {
-    pub(super) processor: RefCell<Box<dyn Processor>>,
-    pub(super) context: WorkerContext,
-    pub(super) budget: Arc<Budget>,
-    pub(super) stopping: Arc<AtomicBool>,
-    pub(super) events: Recipient<Event>,
-}
+/// Router to host: start a consumer for each; the processor is made first.
+#[derive(Message)]
+#[rtype(result = "Result<Vec<(TopicPartition, Addr<PartitionConsumer>)>, Failure>")]
+pub(super) struct Open(pub(super) Vec<Opening>);
+
+/// Router to host: no message is under way any more, the processor may finish.
+#[derive(Message)]
+#[rtype(result = "Result<(), Failure>")]
+pub(super) struct FinishProcessor;
 
 /// What a host is made of.
 pub(super) struct HostParts {
@@ -68,7 +71,7 @@ impl Handler<Open> for PartitionHost {
             Err(failure) => return MessageResult(Err(failure)),
         };
         self.shared = Some(Rc::clone(&shared));
-        let start = |opening: super::messages::Opening| {
+        let start = |opening: Opening| {
             let partition = opening.counters.partition.clone();
             (partition, PartitionConsumer::new(opening, Rc::clone(&shared)).start())
         };

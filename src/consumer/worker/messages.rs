@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use actix::{Addr, Message};
+use actix::Message;
 
 use super::counters::Counters;
-use super::partition::PartitionConsumer;
 use crate::consumer::control::{FromWorker, ToWorker};
 use crate::kafka::reader::PartitionStream;
-use crate::processing::Failure;
 use crate::record::TopicPartition;
 
 /// Link to router: what the supervisor said.
@@ -53,16 +51,6 @@ pub(super) struct Opening {
     pub(super) start: i64,
     pub(super) until: Option<i64>,
 }
-
-/// Router to host: start a consumer for each; the processor is made first.
-#[derive(Message)]
-#[rtype(result = "Result<Vec<(TopicPartition, Addr<PartitionConsumer>)>, Failure>")]
-pub(super) struct Open(pub(super) Vec<Opening>);
-
-/// Router to host: no message is under way any more, the processor may finish.
-#[derive(Message)]
-#[rtype(result = "Result<(), Failure>")]
-pub(super) struct FinishProcessor;
 
 /// To a partition: something may be in its queue, or a grant has come.
 #[derive(Message)]

@@ -6,7 +6,7 @@
 //! - [`poll`]: the plain thread that owns the Kafka client.
 //! - [`host`]: lives on the processing arbiter, owns the processor.
 //! - [`partition`]: reads one partition and has each message processed.
-//! - [`counters`]: where partitions are, for heartbeats; [`messages`]: what travels between the actors.
+//! - [`shared`]: what the partitions share; [`counters`]: where they are, for heartbeats; [`messages`]: what travels between the actors.
 
 mod counters;
 mod host;
@@ -16,5 +16,6 @@ mod partition;
 mod poll;
 mod router;
 mod run;
+mod shared;
 
 pub use run::run;

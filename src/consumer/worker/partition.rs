@@ -11,8 +11,8 @@ use slog::{debug, warn};
 use tokio::sync::oneshot;
 
 use super::counters::Counters;
-use super::host::Shared;
 use super::messages::{DataReady, Event, Opening, ReadUntil, StopPartition};
+use super::shared::Shared;
 use crate::kafka::reader::{Next, PartitionStream};
 use crate::panics::{Guarded, guarded};
 use crate::processing::{Failure, Processing};

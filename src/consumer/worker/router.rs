@@ -9,11 +9,9 @@ use slog::{Logger, error, info, warn};
 use tokio::sync::oneshot;
 
 use super::counters::{Budget, Counters};
-use super::host::PartitionHost;
+use super::host::{FinishProcessor, Open, PartitionHost};
 use super::link::SupervisorLink;
-use super::messages::{
-    Close, DataReady, Event, FinishProcessor, FromSupervisor, Open, Opening, ReadUntil, StopPartition, Tell,
-};
+use super::messages::{Close, DataReady, Event, FromSupervisor, Opening, ReadUntil, StopPartition, Tell};
 use super::partition::PartitionConsumer;
 use super::poll::{Opened, PollThread};
 use crate::consumer::control::{FromWorker, Start, ToWorker, VERSION};

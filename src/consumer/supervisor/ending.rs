@@ -1,0 +1,144 @@
+//! The supervisor's ends: of a worker, and of all.
+
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use slog::{debug, error, info, warn};
+
+use super::actor::ConsumerSupervisor;
+use super::messages::ReadCommitted;
+use super::policy::{Decision, on_death};
+use super::worker::Running;
+use crate::consumer::control::ToWorker;
+use crate::exit::{Exit, ExitCode};
+use crate::os::child::Ended;
+
+/// The least time for reading back what is committed, even when the shutdown's deadline is near.
+const READ_BACK: Duration = Duration::from_secs(2);
+
+impl ConsumerSupervisor {
+    pub(super) fn reap(&mut self, context: &mut Context<Self>) {
+        for slot in 0..self.workers.len() {
+            match self.workers[slot].take_ended() {
+                Ok(Some((running, ended))) => self.worker_ended(slot, &running, ended, context),
+                Ok(None) => {}
+                Err(error) => error!(self.order.logger, "worker {slot} could not be reaped: {error}"),
+            }
+        }
+        let all_ended = self.workers.iter().all(|worker| worker.running.is_none());
+        if let (Some((exit, deadline)), true) = (&self.stopping, all_ended) {
+            let (exit, deadline) = (exit.clone(), *deadline);
+            self.read_back(exit, deadline, context);
+        }
+    }
+
+    fn worker_ended(&mut self, slot: usize, running: &Running, ended: Ended, context: &mut Context<Self>) {
+        let dealt_with = self.partitions.dealt_with_by(slot);
+        let killed_by_us = self.stopping.as_ref().is_some_and(|(_, deadline)| Instant::now() >= *deadline);
+        self.partitions.process_ended(slot, killed_by_us);
+        let cause = running.cause(ended);
+        let expected = self.stopping.is_some() && running.finished && ended == Ended::Code(0);
+        match on_death(&mut self.workers[slot].history, running.death(expected || self.stopping.is_some())) {
+            Decision::Leave if expected => debug!(self.order.logger, "worker {slot} has ended"),
+            Decision::Leave => {
+                error!(
+                    self.order.logger,
+                    "worker {slot} (pid {}) ended in the shutdown: {cause}",
+                    running.process.pid()
+                );
+                self.worsen(format!("worker {slot} ended in the shutdown ({cause}): what it had not committed is processed again at the next start"));
+            }
+            Decision::Restart { after } => {
+                warn!(self.order.logger, "worker {slot} (pid {}) died: {cause}; starting it again", running.process.pid();
+                    "uptime" => ?running.since.elapsed(), "after" => ?after);
+                self.workers[slot].restarting(cause, running.since.elapsed().as_secs_f64());
+                let unused = self.workers[slot].granted.saturating_sub(dealt_with);
+                let say = self.allowance.as_mut().map(|allowance| allowance.died(slot, unused));
+                self.say_all(say.unwrap_or_default());
+                context.run_later(after, move |supervisor, context| {
+                    if supervisor.stopping.is_none() {
+                        supervisor.start_worker(slot, context);
+                    }
+                });
+            }
+            Decision::EndProgram => {
+                let reason = running.broken.as_ref().map_or(cause, |(reason, _)| reason.clone());
+                self.stop(Exit::failed(format!("worker {slot}: {reason}")), context);
+            }
+        }
+    }
+
+    /// A shutdown that was clean so far is not any more.
+    fn worsen(&mut self, reason: String) {
+        if let Some((exit, _)) = &mut self.stopping
+            && exit.is_clean()
+        {
+            *exit = Exit::failed(reason);
+        }
+    }
+
+    /// Begins the end; the first reason is the one that is reported.
+    pub(super) fn stop(&mut self, exit: Exit, context: &mut Context<Self>) {
+        if self.stopping.is_some() {
+            return;
+        }
+        info!(self.order.logger, "stopping: {}", exit.reason);
+        let deadline = self.order.settings.shutdown.deadline;
+        self.stopping = Some((exit, Instant::now() + deadline));
+        self.workers.iter().for_each(|worker| worker.say(ToWorker::Stop));
+        context.run_later(deadline, |supervisor, _| supervisor.kill_late_workers());
+        self.reap(context);
+    }
+
+    fn kill_late_workers(&mut self) {
+        for (slot, worker) in self.workers.iter().enumerate() {
+            let Some(running) = &worker.running else { continue };
+            let pid = running.process.pid();
+            error!(self.order.logger, "worker {slot} (pid {pid}) has not ended by the deadline: killed";
+                "shutdown.deadline" => ?self.order.settings.shutdown.deadline);
+            running.process.kill();
+            let reason = format!("worker {slot} had not ended by the deadline (shutdown.deadline) and was killed");
+            if let Some((exit, _)) = &mut self.stopping
+                && exit.code != ExitCode::Forced
+            {
+                *exit = Exit::new(ExitCode::Forced, reason);
+            }
+        }
+    }
+
+    /// Asks the brokers what is committed, now that nobody commits any more.
+    fn read_back(&mut self, exit: Exit, deadline: Instant, context: &mut Context<Self>) {
+        if self.outcome.is_none() || std::mem::replace(&mut self.reading_back, true) {
+            return;
+        }
+        let names = self.partitions.names();
+        if names.is_empty() {
+            self.finish(exit, context);
+            return;
+        }
+        let time = deadline.saturating_duration_since(Instant::now()).max(READ_BACK);
+        let answer = self.watcher.send(ReadCommitted(names)).timeout(time);
+        context.spawn(answer.into_actor(self).map(|answer, supervisor, context| {
+            let problem = match answer {
+                Ok(Ok(answer)) => {
+                    supervisor.partitions.read_back(&answer);
+                    supervisor
+                        .partitions
+                        .uncommitted()
+                        .map(|text| format!("not everything that was processed is committed: {text}"))
+                }
+                Ok(Err(failure)) => Some(format!("what is committed could not be read back: {failure}")),
+                Err(error) => Some(format!("what is committed could not be read back in time: {error}")),
+            };
+            let exit = match problem {
+                Some(problem) if exit.is_clean() => Exit::failed(problem),
+                Some(problem) => {
+                    warn!(supervisor.order.logger, "{problem}");
+                    exit
+                }
+                None => exit,
+            };
+            supervisor.finish(exit, context);
+        }));
+    }
+}
