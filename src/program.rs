@@ -13,6 +13,7 @@ use crate::consumer::supervisor::actor as supervisor;
 use crate::consumer::worker;
 use crate::demo::{self, Director};
 use crate::exit::{Exit, ExitCode};
+use crate::kafka;
 use crate::kafka::embedded::{self, Embedded};
 use crate::logging::{self, Screen, Style};
 use crate::message::{Generator, generate_message};
@@ -99,10 +100,9 @@ impl Program {
             Err(exit) => return say(&screen, &exit),
         };
         let mut draft = Draft::new(cli.command.name());
-        let exit = match settings::load(self.inputs(cli)) {
+        let exit = match self.load(cli) {
             Ok(loaded) => self.command(cli, loaded, &screen, &target, &mut draft),
-            Err(error) => {
-                let exit = Exit::new(ExitCode::Usage, error.to_string());
+            Err(exit) => {
                 say(&screen, &exit);
                 exit
             }
@@ -115,6 +115,12 @@ impl Program {
                 if code == ExitCode::Clean { ExitCode::Failed } else { code }
             }
         }
+    }
+
+    fn load(&self, cli: &Cli) -> Result<Loaded, Exit> {
+        let loaded = settings::load(self.inputs(cli)).map_err(|error| Exit::new(ExitCode::Usage, error.to_string()))?;
+        kafka::config::check(&loaded.settings)?;
+        Ok(loaded)
     }
 
     fn inputs(&self, cli: &Cli) -> Inputs {

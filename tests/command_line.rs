@@ -107,9 +107,11 @@ fn the_report_tells_of_wrong_settings_too() {
 
 #[test]
 fn a_property_that_librdkafka_does_not_know_is_named() {
-    let ended = kafka_actors("demo --set consumer.properties.no.such.thing=1").run().expect(1);
-    assert!(ended.reason().contains("no.such.thing"), "{}", ended.reason());
-    kafka_actors("demo --set producer.properties.no.such.thing=1").run().expect(2).says("no.such.thing");
+    for side in ["kafka", "producer", "consumer"] {
+        let ended = kafka_actors(&format!("config check --set {side}.properties.no.such.thing=1")).run().expect(2);
+        assert!(ended.reason().contains("no.such.thing"), "{}", ended.reason());
+    }
+    kafka_actors("produce --set producer.properties.batch.size=many").run().expect(2).says("batch.size");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
+use super::error::{Failure, creation};
 use crate::settings::{Properties, SecurityProtocol, Settings};
 
 /// What every client needs.
@@ -108,4 +109,15 @@ pub(super) fn group_inquirer(settings: &Settings) -> ClientConfig {
     config.set("group.id", &settings.consumer.group).set("enable.auto.commit", "false");
     raw(&mut config, &settings.kafka.properties);
     config
+}
+
+/// Finds properties that librdkafka does not know, or whose values it does not take, without making a client.
+///
+/// # Errors
+/// [`Failure::Settings`].
+pub fn check(settings: &Settings) -> Result<(), Failure> {
+    for config in [inquirer(settings), sender(settings), reader(settings, 1, false), group_inquirer(settings)] {
+        config.create_native_config().map_err(|error| creation(&error))?;
+    }
+    Ok(())
 }

@@ -4,10 +4,10 @@
 //! - [`topics`]: topics made, described, deleted.
 //! - [`sender`]: a producer client; [`reader`]: a consumer client and its partitions' queues.
 //! - [`embedded`]: a broker in this process, for the demonstration.
-//! - [`error`]: what can go wrong, in words; `config`: the clients' properties; `events`: what clients say unasked.
+//! - [`error`]: what can go wrong, in words; [`config`]: the clients' properties; `events`: what clients say unasked.
 
 pub mod cluster;
-mod config;
+pub mod config;
 pub mod embedded;
 pub mod error;
 mod events;

@@ -104,25 +104,33 @@ impl WorkerProcess {
     /// # Errors
     /// As the operating system says; none is expected.
     pub fn try_reap(&mut self) -> io::Result<Option<Ended>> {
-        if self.ended.is_none() && self.is_zombie()? {
-            // While it is not reaped its number cannot belong to another group: what it started goes with it.
-            self.signal_group(Signal::SIGKILL);
+        if self.ended.is_none() && self.has_ended()? {
             self.ended = self.child.try_wait()?.map(Ended::from);
         }
         Ok(self.ended)
     }
 
+    /// While it is not reaped its number cannot belong to another group: what it started goes with it.
     #[cfg(target_os = "linux")]
-    fn is_zombie(&self) -> io::Result<bool> {
+    fn has_ended(&mut self) -> io::Result<bool> {
         use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-        Ok(waitid(Id::Pid(self.group()), flags)? != WaitStatus::StillAlive)
+        let ended = waitid(Id::Pid(self.group()), flags)? != WaitStatus::StillAlive;
+        if ended {
+            self.signal_group(Signal::SIGKILL);
+        }
+        Ok(ended)
     }
 
+    /// nix has no `waitid` here, so it is reaped first. Its number can be taken by another group only when nothing of
+    /// its own is left, and not before all numbers have had their turn.
     #[cfg(not(target_os = "linux"))]
-    fn is_zombie(&self) -> io::Result<bool> {
-        // nix has no waitid here; an ended child stays a zombie until `try_wait` below.
-        Ok(true)
+    fn has_ended(&mut self) -> io::Result<bool> {
+        let ended = self.child.try_wait()?.is_some();
+        if ended {
+            self.signal_group(Signal::SIGKILL);
+        }
+        Ok(ended)
     }
 
     /// SIGKILL to the worker and to everything that it has started.

@@ -1,6 +1,7 @@
 //! The supervisor of the workers.
 
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
@@ -59,6 +60,7 @@ pub struct ConsumerSupervisor {
     pub(super) partitions: Partitions,
     pub(super) allowance: Option<Allowance>,
     pub(super) output_lock: Option<OutputLock>,
+    pub(super) log_pipes: Vec<JoinHandle<()>>,
     pub(super) begun: Instant,
     /// When a message was last dealt with, or the last worker became ready.
     pub(super) moved: Instant,
@@ -83,6 +85,7 @@ impl ConsumerSupervisor {
             partitions: Partitions::default(),
             allowance: None,
             output_lock: None,
+            log_pipes: Vec::new(),
             begun: Instant::now(),
             moved: Instant::now(),
             announced_ready: false,
@@ -157,7 +160,8 @@ impl ConsumerSupervisor {
     fn try_start_worker(&mut self, slot: usize, context: &mut Context<Self>) -> std::io::Result<()> {
         let started = child::start_worker(slot)?;
         let pid = started.process.pid();
-        log_pipe::forward(started.stderr, slot, self.order.screen.clone())?;
+        self.log_pipes.retain(|pipe| !pipe.is_finished());
+        self.log_pipes.push(log_pipe::forward(started.stderr, slot, self.order.screen.clone())?);
         let supervisor = context.address().recipient();
         let link = WorkerLink::start(started.control, slot, pid, supervisor, self.order.logger.clone())?;
         self.workers[slot].begin(started.process, link);
@@ -274,6 +278,7 @@ impl ConsumerSupervisor {
         self.show();
         self.order.progress.finish();
         self.output_lock = None;
+        log_pipe::finish(&self.log_pipes);
         if let Some(outcome) = self.outcome.take() {
             // Whoever started it waits for this, or is gone with the process.
             let _unheard = outcome.send(Outcome { exit, report: self.report(), interrupted: self.interrupted });

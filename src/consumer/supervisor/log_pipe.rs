@@ -2,17 +2,21 @@
 
 use std::io::Read;
 use std::process::ChildStderr;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use crate::logging::Screen;
 
 /// A line that is longer is written in pieces: memory is bounded, lines are for reading.
 const LONGEST_LINE: usize = 64 << 10;
+/// How long the last lines may take.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Hands on whole lines, on a thread that ends with the last process that holds the pipe.
 ///
 /// # Errors
 /// When no thread can be started.
-pub(super) fn forward(mut stderr: ChildStderr, slot: usize, screen: Screen) -> std::io::Result<()> {
+pub(super) fn forward(mut stderr: ChildStderr, slot: usize, screen: Screen) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(format!("log-{slot}")).spawn(move || {
         let mut lines = Vec::new();
         let mut chunk = [0; 8_192];
@@ -34,6 +38,14 @@ pub(super) fn forward(mut stderr: ChildStderr, slot: usize, screen: Screen) -> s
             lines.push(b'\n');
             screen.write_lines(&lines);
         }
-    })?;
-    Ok(())
+    })
+}
+
+/// Waits until everything that workers have logged is written; not for long, since whatever has left a worker's group
+/// may still hold its stderr.
+pub(super) fn finish(pipes: &[JoinHandle<()>]) {
+    let begun = Instant::now();
+    while pipes.iter().any(|pipe| !pipe.is_finished()) && begun.elapsed() < LAST_LINES {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
