@@ -18,7 +18,7 @@ use crate::kafka::sender::{Deliveries, Sender};
 use crate::message::Generator;
 use crate::progress::{ProduceProgress, ThreadProgress};
 use crate::report::{self, ProduceReport, ThreadReport};
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 use crate::shutdown::Interrupt;
 
 /// Messages in one piece of work: the producer's time slice ends it earlier.
@@ -100,7 +100,7 @@ impl ProducerCoordinator {
     fn begin(&mut self, senders: Vec<Sender>, context: &mut Context<Self>) {
         let producer = &self.order.settings.producer;
         info!(self.order.logger, "producing";
-            "topic" => &self.order.settings.kafka.topic, "threads" => producer.threads, "messages" => requested_text(self.requested()));
+            "topic" => &self.order.settings.kafka.topic, "threads" => producer.threads, "messages" => asked(producer));
         self.begun = Instant::now();
         self.until = (!producer.duration.is_zero()).then(|| self.begun + producer.duration);
         for (number, sender) in senders.into_iter().enumerate() {
@@ -302,8 +302,15 @@ impl ProducerCoordinator {
     }
 }
 
-fn requested_text(requested: Option<u64>) -> String {
-    requested.map_or_else(|| "until stopped".to_owned(), |count| count.to_string())
+/// How many messages are asked for, for people.
+fn asked(producer: &settings::Producer) -> String {
+    let messages = producer.messages_per_thread * producer.threads as u64;
+    match (messages, producer.duration) {
+        (0, Duration::ZERO) => "until stopped".to_owned(),
+        (0, duration) => format!("for {duration:?}"),
+        (messages, Duration::ZERO) => messages.to_string(),
+        (messages, duration) => format!("{messages} or for {duration:?}"),
+    }
 }
 
 fn reasons(failed: &BTreeMap<String, u64>) -> String {
