@@ -119,7 +119,7 @@ impl Program {
 
     fn load(&self, cli: &Cli) -> Result<Loaded, Exit> {
         let loaded = settings::load(self.inputs(cli)).map_err(|error| Exit::new(ExitCode::Usage, error.to_string()))?;
-        kafka::config::check(&loaded.settings)?;
+        kafka::check(&loaded.settings)?;
         Ok(loaded)
     }
 

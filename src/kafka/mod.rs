@@ -4,13 +4,15 @@
 //! - [`topics`]: topics made, described, deleted.
 //! - [`sender`]: a producer client; [`reader`]: a consumer client and its partitions' queues.
 //! - [`embedded`]: a broker in this process, for the demonstration.
-//! - [`error`]: what can go wrong, in words; [`config`]: the clients' properties; `events`: what clients say unasked.
+//! - [`error`]: what can go wrong, in words; `config`: the clients' properties; `events`: what clients say unasked.
 
 pub mod cluster;
-pub mod config;
+mod config;
 pub mod embedded;
 pub mod error;
 mod events;
 pub mod reader;
 pub mod sender;
 pub mod topics;
+
+pub use config::check;
