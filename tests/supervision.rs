@@ -7,9 +7,9 @@ use crate::harness::kafka::{Topic, tool};
 use crate::harness::program::{Running, children, is_alive, printed, shell};
 use crate::harness::{unique, wait_for};
 
-/// One worker per partition prints; a pipe that is read slowly keeps them in the middle of a backlog.
+/// Each worker feeds a program that takes its time, tells what it got, and has started something that does not end.
 fn slowly(topic: &Topic, arguments: &str) -> Running {
-    let program = "import sys, json, time\nfor line in sys.stdin:\n    time.sleep(0.001)\n    m = json.loads(line)\n    \
+    let program = "import sys, json, time, subprocess\nsubprocess.Popen(['sleep', '1000'])\nfor line in sys.stdin:\n    time.sleep(0.001)\n    m = json.loads(line)\n    \
         print(json.dumps({'id': m['id']}), flush=True)\n    print(json.dumps(m), file=sys.stderr, flush=True)\n";
     topic.consume(arguments).arg("--command").arg("python3 work.py").file("work.py", program).start()
 }
@@ -28,7 +28,9 @@ fn a_killed_worker_is_named_and_started_again_and_nothing_is_missed() {
     let running = slowly(&topic, "--until-end");
     wait_for("some messages", || told(&running.stderr()).len() > 200);
     let (killed, other) = (running.workers()[0], running.workers()[1]);
-    let its_programs = children(killed);
+    let mut its_programs = children(killed);
+    its_programs.extend(its_programs.clone().into_iter().flat_map(children));
+    assert_eq!(its_programs.len(), 2, "the program and its sleep");
     kill(Pid::from_raw(killed), Signal::SIGKILL).unwrap();
     wait_for("the end of what it had started", || !its_programs.iter().any(|pid| is_alive(*pid)));
     wait_for("another worker", || running.workers().len() == 2);
