@@ -29,6 +29,8 @@ pub(super) struct PartitionRouter {
     pub(super) logger: Logger,
     partitions: Vec<(TopicPartition, Addr<PartitionConsumer>)>,
     reading: BTreeSet<TopicPartition>,
+    /// Told by the supervisor, possibly before the partitions were open.
+    ends: Vec<(TopicPartition, i64)>,
     grant_asked: bool,
     link: Option<Addr<SupervisorLink>>,
     host: Option<Addr<PartitionHost>>,
@@ -64,6 +66,7 @@ impl PartitionRouter {
             logger,
             partitions: Vec::new(),
             reading,
+            ends: Vec::new(),
             grant_asked: false,
             link: None,
             host: None,
@@ -104,9 +107,17 @@ impl PartitionRouter {
             info!(self.logger, "reading"; "partitions" => names.join(", "));
         }
         self.partitions = partitions;
+        self.read_until();
         self.tell(FromWorker::Ready { version: VERSION });
         if self.start.finite && self.reading.is_empty() {
             self.tell(FromWorker::EndReached);
+        }
+    }
+
+    fn read_until(&self) {
+        for (ended, until) in &self.ends {
+            let addressed = self.partitions.iter().filter(|(partition, _)| partition == ended);
+            addressed.for_each(|(_, partition)| partition.do_send(ReadUntil(*until)));
         }
     }
 
@@ -185,10 +196,8 @@ impl Handler<FromSupervisor> for PartitionRouter {
             }
             FromSupervisor::Frame(ToWorker::Recall) => self.tell(FromWorker::Returned(self.budget.drain())),
             FromSupervisor::Frame(ToWorker::ReadUntil(ends)) => {
-                for (ended, until) in ends {
-                    let addressed = self.partitions.iter().filter(|(partition, _)| *partition == ended);
-                    addressed.for_each(|(_, partition)| partition.do_send(ReadUntil(until)));
-                }
+                self.ends = ends;
+                self.read_until();
                 if self.reading.is_empty() {
                     self.tell(FromWorker::EndReached);
                 }
