@@ -1,6 +1,7 @@
 //! The demonstration on the embedded broker.
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::harness::program::{is_alive, kafka_actors};
 use crate::harness::wait_for;
@@ -41,6 +42,17 @@ fn ctrl_c_half_way_ends_it_cleanly() {
     assert_eq!(ended.acknowledged(), ended.processed());
     assert!(ended.acknowledged() < 4_000);
     assert!(!workers.into_iter().any(is_alive));
+}
+
+#[test]
+fn a_worker_that_is_killed_costs_no_message() {
+    let demo = kafka_actors("demo --rate 200").start();
+    wait_for("producing to have begun", || demo.stderr().contains("producing"));
+    let killed = demo.workers()[0];
+    kill(Pid::from_raw(killed), Signal::SIGKILL).unwrap();
+    let ended = demo.end().expect(0).expect_committed();
+    assert_eq!((ended.acknowledged(), ended.restarts()), (400, vec!["SIGKILL".to_owned()]));
+    assert_eq!(ended.sum("next"), 400, "every message of each partition was reached");
 }
 
 #[test]
