@@ -67,7 +67,7 @@ fn what_a_lost_broker_has_not_taken_is_reported() {
     let topic = Topic::on(broker.brokers.clone(), 3);
     let producer = topic.produce("--rate 200 --duration 6 --set producer.message_timeout=3s").start();
     wait_for("producing", || producer.stderr().contains("producing"));
-    std::thread::sleep(std::time::Duration::from_secs(1));
+    wait_for("acknowledgements", || !producer.status().contains("\"acknowledged\":0,\"failed\":{}"));
     broker.call("kill-broker");
     let ended = producer.end().expect(1);
     let sent: u64 = ended.report["produce"]["threads"]

@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 
 use crate::harness::kafka::Topic;
-use crate::harness::program::Program;
 
 /// A topic with a tombstone, an empty value, text, JSON and a value that is not UTF-8, in one partition.
 fn strange_messages() -> Topic {
@@ -30,22 +29,13 @@ fn what_is_not_json_is_handed_on_as_it_is() {
     }
 }
 
-/// `consume` with this Python program as its processor; `m` is a message, `answer` answers it.
-fn with_program(topic: &Topic, arguments: &str, body: &str) -> Program {
-    let text = format!(
-        "import sys, json, os, time, signal\ndef answer(m, **more): print(json.dumps(dict(id=m['id'], **more)), flush=True)\n\
-         for line in sys.stdin:\n    m = json.loads(line)\n    {body}\n"
-    );
-    topic.consume(arguments).arg("--command").arg("python3 work.py").file("work.py", &text)
-}
-
 #[test]
 #[ignore = "needs a real Kafka"]
 fn an_external_program_gets_every_message_and_answers() {
     let topic = Topic::new(3);
     topic.fill(200);
     let body = "open(f'got-{os.environ[\"KAFKA_WORKER_SLOT\"]}', 'a').write(line); answer(m)";
-    let ended = with_program(&topic, "--until-end", body).run().expect(0).expect_committed();
+    let ended = topic.consume_with("--until-end", body).run().expect(0).expect_committed();
     assert_eq!(ended.processed(), 200);
     assert_eq!(topic.committed_and_lag(), (200, 0));
 }
@@ -56,10 +46,10 @@ fn the_programs_no_is_the_messages_failure() {
     let topic = Topic::new(1);
     topic.fill(20);
     let body = "answer(m, error='no thanks') if m['offset'] == 7 else answer(m)";
-    let stopped = with_program(&topic, "--until-end", body).run().expect(1);
+    let stopped = topic.consume_with("--until-end", body).run().expect(1);
     assert!(stopped.reason().contains("@7") && stopped.reason().contains("no thanks"), "{}", stopped.reason());
     assert_eq!((stopped.processed(), stopped.sum("committed")), (7, 7), "the failed one is the next to be read");
-    let skipped = with_program(&topic, "--until-end --on-failure skip", body).run().expect(0).expect_committed();
+    let skipped = topic.consume_with("--until-end --on-failure skip", body).run().expect(0).expect_committed();
     assert_eq!(skipped.report["consume"]["failed"], 1);
     assert_eq!((skipped.processed(), skipped.sum("committed")), (12, 20));
 }
@@ -70,7 +60,7 @@ fn a_program_that_dies_takes_its_worker_along_and_loses_nothing() {
     let topic = Topic::new(2);
     topic.fill(100);
     let body = "os.path.exists('died') or (m['offset'] == 20 and (open('died', 'w'), os.kill(os.getpid(), signal.SIGKILL))); answer(m)";
-    let ended = with_program(&topic, "--until-end", body).run().expect(0).expect_committed();
+    let ended = topic.consume_with("--until-end", body).run().expect(0).expect_committed();
     assert!(ended.processed() >= 100, "{}", ended.processed());
     assert_eq!(ended.sum("next"), 100);
     let restarts = ended.restarts();
@@ -82,7 +72,7 @@ fn a_program_that_dies_takes_its_worker_along_and_loses_nothing() {
 fn a_program_that_answers_nonsense_is_named() {
     let topic = Topic::new(1);
     topic.fill(4);
-    let running = with_program(&topic, "", "print('hello', flush=True)").start();
+    let running = topic.consume_with("", "print('hello', flush=True)").start();
     crate::harness::wait_for("the complaint", || running.stderr().contains("answered \"hello\""));
     running.signal(nix::sys::signal::Signal::SIGTERM);
     assert_eq!(running.end().processed(), 0);

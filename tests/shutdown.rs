@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 
 use crate::harness::kafka::Topic;
-use crate::harness::program::{distinct, is_alive, printed};
+use crate::harness::program::{children, distinct, is_alive, printed};
 use crate::harness::wait_for;
 
 #[test]
@@ -33,17 +33,11 @@ fn what_does_not_end_by_the_deadline_is_killed_and_named() {
     let topic = Topic::new(1);
     topic.fill(4);
     let arguments = "--processes 1 --set shutdown.deadline=1s";
-    let hanging = topic.consume(arguments).arg("--command").arg("sleep 1000").start();
-    wait_for("reading", || hanging.stderr().contains("reading"));
+    let hanging = topic.consume_with(arguments, "open('got', 'w'); time.sleep(1000)").start();
+    wait_for("a message in the program's hands", || hanging.has_file("got"));
     let workers = hanging.workers();
-    wait_for("the program", || !crate::harness::program::children(workers[0]).is_empty());
-    let programs = crate::harness::program::children(workers[0]);
-    // The message must be in the program's hands.
-    wait_for("a message in flight", || {
-        hanging.signal(Signal::SIGUSR1);
-        std::thread::sleep(std::time::Duration::from_millis(200));
-        hanging.stderr().contains("status")
-    });
+    let programs = children(workers[0]);
+    assert_eq!(programs.len(), 1);
     hanging.signal(Signal::SIGTERM);
     let ended = hanging.end().expect(3).says("has not ended by the deadline");
     assert_eq!((ended.processed(), ended.sum("abandoned")), (0, 1), "{}", ended.report);
@@ -74,11 +68,7 @@ fn usr1_writes_the_status() {
     let running = topic.consume("--processor count").start();
     // Before there is a handler the signal ends a process.
     wait_for("reading", || running.stderr().contains("reading"));
-    wait_for("the first status with everything processed", || {
-        running.signal(Signal::SIGUSR1);
-        std::thread::sleep(std::time::Duration::from_millis(100));
-        running.stderr().contains("\"processed\":40")
-    });
+    wait_for("everything to be processed", || running.status().contains("\"processed\":40"));
     running.signal(Signal::SIGTERM);
     running.end().expect(0);
 }

@@ -50,6 +50,17 @@ impl Topic {
         ))
     }
 
+    /// `consume` with a Python program as its processor, which does this with each message `m`, and answers with
+    /// `answer(m)`.
+    pub fn consume_with(&self, arguments: &str, body: &str) -> Program {
+        let text = format!(
+            "import sys, json, os, time, signal\n\
+             def answer(m, **more): print(json.dumps(dict(id=m['id'], **more)), flush=True)\n\
+             for line in sys.stdin:\n    m = json.loads(line)\n    {body}\n"
+        );
+        self.consume(arguments).arg("--command").arg("python3 work.py").file("work.py", &text)
+    }
+
     /// So many messages in it, from four threads.
     pub fn fill(&self, messages: u64) {
         let done = self.produce(&format!("--messages-per-thread {}", messages / 4)).run().expect(0);

@@ -128,6 +128,21 @@ impl Running {
         String::from_utf8_lossy(&std::fs::read(self.folder.path().join("stderr")).unwrap()).into_owned()
     }
 
+    /// Whether it, or what it has started, has made this file.
+    pub fn has_file(&self, name: &str) -> bool {
+        self.folder.path().join(name).exists()
+    }
+
+    /// Asks for its status with SIGUSR1, and waits for it.
+    pub fn status(&self) -> String {
+        let lines =
+            || self.stderr().lines().filter(|line| line.contains("INFO status")).map(str::to_owned).collect::<Vec<_>>();
+        let before = lines().len();
+        self.signal(Signal::SIGUSR1);
+        wait_for("the status", || lines().len() > before);
+        lines().pop().unwrap()
+    }
+
     /// Process ids of its workers.
     pub fn workers(&self) -> Vec<i32> {
         children(self.child.id() as i32)
