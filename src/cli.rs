@@ -198,7 +198,7 @@ pub struct Demo {
     /// Messages of each thread; 0: no limit [default: 100]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub messages_per_thread: Option<String>,
-    /// Messages a second, all threads together; 0: as fast as it goes [default: 0]
+    /// Messages a second, all threads together; 0: as fast as it goes [default: so many that it takes 4 s]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub rate: Option<String>,
     /// Worker processes [default: 2]
@@ -247,7 +247,7 @@ pub struct CreateTopics {
 #[derive(Clone, Debug, Args)]
 #[allow(missing_docs, reason = "these are the texts of --help")]
 pub struct DescribeTopics {
-    /// The topics, also separated by commas [default: all]
+    /// The topics, also separated by commas [default: the settings' own]
     #[arg(value_name = "NAME", value_delimiter = ',')]
     pub names: Vec<String>,
     /// Where the cluster is asked for at first, separated by commas [default: localhost:9092]

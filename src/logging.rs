@@ -80,7 +80,8 @@ pub fn asynchronous(style: Style, screen: &Screen) -> (Logger, AsyncGuard) {
 
 /// A logger whose lines are written when the call returns.
 pub fn synchronous(style: Style, screen: &Screen) -> Logger {
-    Logger::root(std::sync::Mutex::new(drain(style, screen)).fuse(), o!())
+    // A value of the user's that panics while it is written poisons the lock; the next lines are lost then, not the process.
+    Logger::root(std::sync::Mutex::new(drain(style, screen)).ignore_res(), o!())
 }
 
 /// A logger that writes nothing.

@@ -22,7 +22,7 @@ use crate::processing::{BUILT_IN, Failure, OWN, Processor, ProcessorFactory, Wor
 use crate::producer::coordinator::{self, ProducerCoordinator};
 use crate::progress::{ConsumeProgress, ProduceProgress};
 use crate::report::{Draft, Target};
-use crate::settings::{self, Inputs, Loaded, LogLevel, Settings};
+use crate::settings::{self, Inputs, Loaded, LogFormat, LogLevel, Settings};
 use crate::shutdown::{self, Second};
 use crate::topics;
 
@@ -145,7 +145,7 @@ impl Program {
         let exit = match &cli.command {
             Command::Produce(_) => self.produce(loaded.settings, &stage, draft),
             Command::Consume(_) => consume(loaded.settings, &stage, draft),
-            Command::Demo(demo) => self.demo(loaded, demo.brokers.is_none(), demo.partitions, &stage, draft),
+            Command::Demo(demo) => self.demo(loaded, demo.partitions, &stage, draft),
             Command::Topics(command) => topics::run(&command.command, &loaded.settings, &logger, &mut product(target)),
             Command::Config(Config { command: ConfigCommand::Show(ShowConfig { origin, .. }), .. }) => {
                 Exit::shown(product(target).write_all(loaded.show(*origin).as_bytes()))
@@ -191,10 +191,10 @@ impl Program {
         }
     }
 
-    fn demo(self, loaded: Loaded, on_embedded: bool, partitions: i32, stage: &Stage, draft: &mut Draft) -> Exit {
-        let (rate_given, group_given) = (loaded.is_given("producer.rate"), loaded.is_given("consumer.group"));
+    fn demo(self, loaded: Loaded, partitions: i32, stage: &Stage, draft: &mut Draft) -> Exit {
+        let (on_embedded, rate_given) = (!loaded.is_given("kafka.brokers"), loaded.is_given("producer.rate"));
         let mut settings = loaded.settings;
-        demo::adapt(&mut settings, on_embedded, rate_given, group_given);
+        demo::adapt(&mut settings, on_embedded, rate_given);
         // Dropped last: the workers are gone then.
         let broker = match demo_broker(&mut settings, on_embedded, partitions, stage) {
             Ok(broker) => broker,
@@ -214,8 +214,10 @@ impl Program {
         drop(broker);
         match outcome {
             Ok(outcome) => {
-                if stage.style.level != LogLevel::Error {
-                    stage.screen.write_lines(demo::summary(&outcome).as_bytes());
+                match (stage.style.format, stage.style.level) {
+                    (LogFormat::Json, _) => info!(stage.logger, "{}", demo::totals(&outcome)),
+                    (LogFormat::Terminal, LogLevel::Error) => {}
+                    (LogFormat::Terminal, _) => stage.screen.write_lines(demo::summary(&outcome).as_bytes()),
                 }
                 draft.produce = Some(outcome.produce);
                 draft.consume = Some(outcome.consume);

@@ -137,7 +137,8 @@ impl Target {
     pub fn open(path: Option<&Path>) -> Result<Self, Exit> {
         match path {
             None => Ok(Self::Nowhere),
-            Some(path) if path == Path::new("-") => Ok(Self::Stdout),
+            // Opened anew it would be written from its beginning, over what is there.
+            Some(path) if path == Path::new("-") || path == Path::new("/dev/stdout") => Ok(Self::Stdout),
             Some(path) => File::create(path).map(|file| Self::File(path.to_owned(), file)).map_err(|error| {
                 let text =
                     format!("--report {}: the file cannot be written: {error}; name another one", path.display());

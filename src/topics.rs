@@ -52,7 +52,12 @@ fn create(topic: &NewTopic, settings: &Settings, cluster: &Cluster, logger: &Log
         }
         Done::Before => {
             let found = cluster.partitions(name)?.len();
-            info!(logger, "the topic exists already, and stays as it is"; "topic" => name, "partitions" => found);
+            if found != *partitions as usize {
+                let reason =
+                    format!("it exists already, with {found} partitions and not {partitions}, and stays as it is");
+                return Err(Failure::Topic { topic: name.clone(), reason });
+            }
+            info!(logger, "the topic exists already"; "topic" => name, "partitions" => found);
         }
     }
     Ok(())

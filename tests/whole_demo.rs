@@ -45,7 +45,8 @@ fn topics_are_made_described_and_deleted() {
     let describe = || kafka_actors(&format!("topics describe {} --brokers {}", topic.name, topic.brokers));
     assert_eq!(describe().run().expect(0).stdout.lines().count(), 1 + 5);
     let create = format!("topics create {}:9:1 --brokers {}", topic.name, topic.brokers);
-    kafka_actors(&create).run().expect(0).says("exists already");
+    kafka_actors(&create).run().expect(1).says("exists already, with 5 partitions and not 9");
+    kafka_actors(&create.replace(":9:", ":5:")).run().expect(0);
     assert_eq!(describe().run().expect(0).stdout.lines().count(), 1 + 5, "it stays as it is");
     kafka_actors(&format!("topics delete {} --brokers {}", topic.name, topic.brokers)).run().expect(0);
     describe().run().expect(1).says("topics create");

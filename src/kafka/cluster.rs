@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use rdkafka::{Offset, TopicPartitionList};
 use slog::Logger;
@@ -27,6 +27,8 @@ pub struct Cluster {
     topic: String,
     brokers: String,
     timeout: Duration,
+    /// The end of the first contact: what is asked until then shares one deadline.
+    first_contact: Instant,
 }
 
 /// An offset of each partition; a partition without one is left out.
@@ -47,13 +49,14 @@ impl Cluster {
             topic: settings.kafka.topic.clone(),
             brokers: settings.kafka.brokers.join(","),
             timeout: settings.kafka.connect_timeout,
+            first_contact: Instant::now() + settings.kafka.connect_timeout,
         };
         cluster.wait_for_broker()?;
         Ok(cluster)
     }
 
     fn wait_for_broker(&self) -> Result<(), Failure> {
-        let deadline = Instant::now() + self.timeout;
+        let deadline = self.first_contact;
         loop {
             let attempt = ATTEMPT.min(deadline.saturating_duration_since(Instant::now()));
             let answer = self.client.fetch_metadata(Some(&self.topic), attempt.max(Duration::from_millis(10)));
@@ -69,12 +72,35 @@ impl Cluster {
         }
     }
 
+    /// How long a request may take.
+    fn patience(&self) -> Duration {
+        let left = self.first_contact.saturating_duration_since(Instant::now());
+        if left.is_zero() { self.timeout } else { left.max(Duration::from_secs(1)) }
+    }
+
+    /// A time-out says nothing; the connection's last error does.
+    fn failed(&self, what: impl Into<String>, error: &KafkaError) -> Failure {
+        let reason = super::error::reason(error);
+        let reason = match self.client.context().last_error() {
+            Some(last) => {
+                format!("{reason} ({last}); can the addresses that the brokers advertise be reached from here?")
+            }
+            None => reason,
+        };
+        Failure::Request { what: what.into(), reason }
+    }
+
     /// Errors and log lines come out of the queue only when it is polled.
     fn serve_events(&self) {
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_millis(5) {
             let _nothing_is_assigned = self.client.poll(Duration::from_millis(1));
         }
+    }
+
+    /// Where it was asked for at first.
+    pub fn brokers(&self) -> &str {
+        &self.brokers
     }
 
     /// The partitions of `topic`, ascending.
@@ -87,7 +113,7 @@ impl Cluster {
             let found = self.look_for(topic)?;
             match found {
                 Some(partitions) => return Ok(partitions),
-                None if Instant::now() >= deadline => return Err(Failure::topic_missing(topic)),
+                None if Instant::now() >= deadline => return Err(Failure::topic_missing(topic, &self.brokers)),
                 None => std::thread::sleep(Duration::from_millis(100)),
             }
         }
@@ -116,9 +142,9 @@ impl Cluster {
 
     fn metadata(&self, topic: &str) -> Result<Metadata, Failure> {
         let what = format!("the metadata of the topic {topic:?} could not be read");
-        let answer = self.client.fetch_metadata(Some(topic), self.timeout);
+        let answer = self.client.fetch_metadata(Some(topic), self.patience());
         self.serve_events();
-        answer.map_err(|error| Failure::request(what, &error))
+        answer.map_err(|error| self.failed(what, &error))
     }
 
     /// The oldest offsets that are still there.
@@ -157,9 +183,9 @@ impl Cluster {
             return Ok(Offsets::new());
         }
         let query = list_of(partitions, at)?;
-        let answer = self.client.offsets_for_times(query, self.timeout);
+        let answer = self.client.offsets_for_times(query, self.patience());
         self.serve_events();
-        offsets_of(&answer.map_err(|error| Failure::request(what, &error))?, what)
+        offsets_of(&answer.map_err(|error| self.failed(what, &error))?, what)
     }
 
     /// What `consumer.group` has committed.
@@ -171,9 +197,9 @@ impl Cluster {
         if partitions.is_empty() {
             return Ok(Offsets::new());
         }
-        let answer = self.client.committed_offsets(list_of(partitions, Offset::Invalid)?, self.timeout);
+        let answer = self.client.committed_offsets(list_of(partitions, Offset::Invalid)?, self.patience());
         self.serve_events();
-        offsets_of(&answer.map_err(|error| Failure::request(what, &error))?, what)
+        offsets_of(&answer.map_err(|error| self.failed(what, &error))?, what)
     }
 }
 

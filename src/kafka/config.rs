@@ -107,6 +107,10 @@ pub(super) fn reader(settings: &Settings, partitions: usize, report_ends: bool) 
 pub(super) fn group_inquirer(settings: &Settings) -> ClientConfig {
     let mut config = common(settings);
     config.set("group.id", &settings.consumer.group).set("enable.auto.commit", "false");
+    // Its ends have to be those that the readers can reach.
+    if let Some(level) = settings.consumer.properties.get("isolation.level") {
+        config.set("isolation.level", level);
+    }
     raw(&mut config, &settings.kafka.properties);
     config
 }

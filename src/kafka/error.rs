@@ -5,6 +5,7 @@ use std::time::Duration;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::exit::{Exit, ExitCode};
+use crate::settings::is_secret;
 
 /// Why Kafka did not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,9 +23,9 @@ pub enum Failure {
     #[error("the brokers {brokers:?} refuse the connection: {reason}; check kafka.security")]
     Refused { brokers: String, reason: String },
     #[error(
-        "the topic {topic:?} does not exist; create it with `{program} topics create {topic}:3:1` (name:partitions:replication)"
+        "the topic {topic:?} does not exist; create it with `{program} topics create {topic}:3:1{at}` (name:partitions:replication)"
     )]
-    TopicMissing { topic: String, program: String },
+    TopicMissing { topic: String, program: String, at: String },
     #[error("the topic {topic:?}: {reason}")]
     Topic { topic: String, reason: String },
     #[error("{what}: {reason}")]
@@ -36,12 +37,14 @@ impl Failure {
         Self::Request { what: what.into(), reason: reason(error) }
     }
 
-    pub(super) fn topic_missing(topic: &str) -> Self {
+    pub(super) fn topic_missing(topic: &str, brokers: &str) -> Self {
         let program = std::env::args_os()
             .next()
             .and_then(|path| std::path::Path::new(&path).file_name()?.to_str().map(str::to_owned))
             .unwrap_or_else(|| "kafka-actors".to_owned());
-        Self::TopicMissing { topic: topic.to_owned(), program }
+        // The default needs not be said.
+        let at = if brokers == "localhost:9092" { String::new() } else { format!(" --brokers {brokers}") };
+        Self::TopicMissing { topic: topic.to_owned(), program, at }
     }
 }
 
@@ -55,7 +58,7 @@ impl From<Failure> for Exit {
 /// A client that could not be made: some property is unknown, or its value is.
 pub(super) fn creation(error: &KafkaError) -> Failure {
     Failure::Settings(match error {
-        KafkaError::ClientConfig(_, text, key, _) if key.contains("password") => format!("{key}: {text}"),
+        KafkaError::ClientConfig(_, text, key, _) if is_secret(key) => format!("{key}: {text}"),
         KafkaError::ClientConfig(_, text, key, value) => format!("{key} = {value:?}: {text}"),
         KafkaError::ClientCreation(text) => text.clone(),
         other => other.to_string(),

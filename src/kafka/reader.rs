@@ -152,18 +152,18 @@ impl Reader {
         }
     }
 
-    /// Commits what was stored, gives the partitions back and ends the client. All streams have to be gone.
-    ///
-    /// This waits for the brokers as long as it takes: whoever calls it is ended at the shutdown's deadline.
-    pub fn close(self) -> Option<Commit> {
-        let committed = self.consumer.commit_consumer_state(CommitMode::Sync);
-        let answer = match &committed {
-            Ok(()) => None,
-            Err(_) => commit_of(committed, &TopicPartitionList::new()),
-        };
-        // Commits once more what was stored meanwhile: nothing, the streams are gone.
-        let _unassigned_by_drop_anyway = self.consumer.unassign();
-        answer
+    /// Commits what was stored, and waits for the brokers as long as it takes: whoever calls it is ended at the
+    /// shutdown's deadline.
+    pub fn commit(&self) -> Commit {
+        let result = self.consumer.commit_consumer_state(CommitMode::Sync);
+        // Nothing new is no failure: all of it is committed.
+        commit_of(result, &TopicPartitionList::new()).unwrap_or(Commit::Done(Vec::new()))
+    }
+
+    /// Gives the partitions back and ends the client. All streams have to be gone.
+    pub fn close(self) {
+        // Ended with the client anyway.
+        let _unassigned = self.consumer.unassign();
     }
 
     /// Whether a stream still holds the client.

@@ -68,7 +68,7 @@ pub fn delete(settings: &Settings, cluster: &Cluster, logger: &Logger, name: &st
             Ok(())
         }
         Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
-            Err(Failure::topic_missing(name))
+            Err(Failure::topic_missing(name, cluster.brokers()))
         }
         Some(code) => Err(Failure::Topic { topic: name.to_owned(), reason: code_text(code) }),
     }

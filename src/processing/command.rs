@@ -23,6 +23,9 @@ use crate::record::Record;
 /// The longest answer, in bytes: it is an id and an error's text.
 const LONGEST_ANSWER: u64 = 1 << 20;
 
+/// How long the last answers of a program that has ended may take.
+const LAST_ANSWERS: Duration = Duration::from_millis(200);
+
 /// What the program answers.
 #[derive(Deserialize)]
 struct Answer {
@@ -134,12 +137,21 @@ async fn write_lines(mut stdin: ChildStdin, mut lines: mpsc::UnboundedReceiver<V
 /// Reads answers until there are no more, then waits for the program's end. Whatever is unanswered then fails with
 /// the worker: it is read again by the next one.
 async fn attend(mut child: Child, stdout: ChildStdout, name: String, pending: Waiting) -> Result<(), Failure> {
-    let broken = read_answers(stdout, &pending).await.err();
+    let broken = {
+        let mut reading = std::pin::pin!(read_answers(stdout, &pending));
+        tokio::select! {
+            read = &mut reading => read.err(),
+            // What the program has started may hold its stdout open: only what is in the pipe still counts.
+            _ended = child.wait() => tokio::time::timeout(LAST_ANSWERS, reading).await.ok().and_then(Result::err),
+        }
+    };
     if broken.is_some() || !pending.borrow().answers.is_empty() {
         // Its stdout is over: what it was asked will never be answered. It may have ended already.
         let _ended = child.start_kill();
     }
-    let status = child.wait().await.map_or_else(|error| error.to_string(), |status| status.to_string());
+    let status = child.wait().await;
+    let failed = !status.as_ref().is_ok_and(std::process::ExitStatus::success);
+    let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
     let reason = match &broken {
         Some(reason) => format!("the program {name:?} {reason}"),
         None => format!("the program {name:?} ended: {status}"),
@@ -150,7 +162,7 @@ async fn attend(mut child: Child, stdout: ChildStdout, name: String, pending: Wa
     for (_, answer) in pending.answers.drain() {
         let _unheard = answer.send(Err(Failure::Worker(reason.clone())));
     }
-    if unanswered || broken.is_some() { Err(Failure::Worker(reason)) } else { Ok(()) }
+    if unanswered || failed || broken.is_some() { Err(Failure::Worker(reason)) } else { Ok(()) }
 }
 
 async fn read_answers(stdout: ChildStdout, pending: &Waiting) -> Result<(), String> {

@@ -48,15 +48,10 @@ fn write_value(out: &mut Vec<u8>, value: Option<&[u8]>) -> Result<(), serde_json
         return serde_json::to_writer(out, &BASE64_STANDARD.encode(bytes));
     };
     match serde_json::from_str::<&RawValue>(text) {
-        // JSON with line breaks in it is written anew: one message is one line.
-        Ok(raw) if raw.get().contains(['\n', '\r']) => {
-            out.extend_from_slice(b",\"value\":");
-            let compact: serde_json::Value = serde_json::from_str(text)?;
-            serde_json::to_writer(out, &compact)
-        }
+        // One message is one line. JSON's strings have no raw line breaks: one that is found stands between values.
         Ok(raw) => {
             out.extend_from_slice(b",\"value\":");
-            out.extend_from_slice(raw.get().as_bytes());
+            out.extend(raw.get().bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
             Ok(())
         }
         Err(_) => {

@@ -17,6 +17,7 @@ use crate::kafka::cluster::Cluster;
 use crate::kafka::sender::{Deliveries, Sender};
 use crate::message::Generator;
 use crate::progress::{ProduceProgress, ThreadProgress};
+use crate::record::TopicPartition;
 use crate::report::{self, ProduceReport, ThreadReport};
 use crate::settings::{self, Settings};
 use crate::shutdown::Interrupt;
@@ -61,7 +62,11 @@ struct Thread {
     producer: Addr<Producer>,
     deliveries: Arc<Deliveries>,
     sent: u64,
-    bytes: u64,
+    /// Its largest message's bytes.
+    largest: u64,
+    /// Bytes that the slice under way may send.
+    allowed: u64,
+    abandoned: bool,
     state: State,
     ended: Option<Ended>,
 }
@@ -122,7 +127,16 @@ impl ProducerCoordinator {
             let generator = generator.lock().unwrap_or_else(PoisonError::into_inner).clone_boxed();
             Producer::new(number, &settings, generator, Arc::clone(&sender), Arc::clone(&halt))
         });
-        Thread { producer, deliveries, sent: 0, bytes: 0, state: State::Idle, ended: None }
+        Thread {
+            producer,
+            deliveries,
+            sent: 0,
+            largest: 0,
+            allowed: 0,
+            abandoned: false,
+            state: State::Idle,
+            ended: None,
+        }
     }
 
     /// Gives every idle producer what it may do now.
@@ -153,13 +167,15 @@ impl ProducerCoordinator {
                 coordinator.slice_done(number, slice.unwrap_or_default(), context);
             });
         self.threads[number].state = State::Working;
+        self.threads[number].allowed = bytes;
         context.spawn(work);
     }
 
     fn slice_done(&mut self, number: usize, slice: Slice, context: &mut Context<Self>) {
         let thread = &mut self.threads[number];
         thread.sent += slice.sent;
-        thread.bytes += slice.bytes;
+        thread.largest = thread.largest.max(slice.largest);
+        thread.allowed = 0;
         thread.state = State::Idle;
         if let Some(ended) = slice.ended {
             match &ended {
@@ -196,14 +212,15 @@ impl ProducerCoordinator {
             || self.until.is_some_and(|until| Instant::now() >= until)
     }
 
-    /// How many bytes one thread may add to what is unread.
+    /// How many bytes one thread may add to what is unread. Counted in largest messages: too much rather than too little.
     fn unread_allowance(&self) -> u64 {
         let Some(limit) = self.order.unread_limit else { return u64::MAX };
-        let (sent, bytes) =
-            self.threads.iter().fold((0, 0), |(sent, bytes), thread| (sent + thread.sent, bytes + thread.bytes));
-        let average = bytes.checked_div(sent).unwrap_or(0);
-        let unread = bytes.saturating_sub(self.consumed * average);
-        limit.saturating_sub(unread) / self.threads.len().max(1) as u64
+        let gone = |thread: &Thread| thread.deliveries.failed().values().sum::<u64>();
+        let written: u64 = self.threads.iter().map(|thread| thread.sent.saturating_sub(gone(thread))).sum();
+        let largest = self.threads.iter().map(|thread| thread.largest).max().unwrap_or(0);
+        let under_way: u64 = self.threads.iter().map(|thread| thread.allowed).sum();
+        let unread = written.saturating_sub(self.consumed) * largest + under_way;
+        (limit / self.threads.len().max(1) as u64).min(limit.saturating_sub(unread))
     }
 
     fn flush(&mut self, number: usize, context: &mut Context<Self>) {
@@ -220,6 +237,7 @@ impl ProducerCoordinator {
     fn flushed(&mut self, number: usize, flushed: &Flushed, context: &mut Context<Self>) {
         let thread = &mut self.threads[number];
         thread.state = State::Done;
+        thread.abandoned = flushed.abandoned;
         let failed: u64 = flushed.failed.values().sum();
         let unknown = thread.sent.saturating_sub(flushed.acknowledged + failed);
         if unknown > 0 {
@@ -244,6 +262,13 @@ impl ProducerCoordinator {
                 Exit::failed(format!("producer {number}: the generator {text}"))
             }
             (Some((number, Ended::Fatal(text))), _) => Exit::failed(format!("producer {number}: {text}")),
+            (None, _) if self.interrupted && self.threads.iter().any(|thread| thread.abandoned) => {
+                let deadline = self.order.settings.shutdown.deadline;
+                let text = format!(
+                    "{failed} of {sent} messages were not acknowledged within shutdown.deadline = {deadline:?}, and given up"
+                );
+                Exit::new(ExitCode::Forced, text)
+            }
             (None, _) if failed > 0 => {
                 Exit::failed(format!("{failed} of {sent} messages were not acknowledged: {}", reasons(&report.failed)))
             }
@@ -319,7 +344,12 @@ fn reasons(failed: &BTreeMap<String, u64>) -> String {
 
 /// Finds out whether the topic is there, and makes a client for each thread.
 fn prepare(settings: &Settings, logger: &Logger) -> Result<Vec<Sender>, Exit> {
-    Cluster::connect(settings, logger)?.partitions(&settings.kafka.topic)?;
+    let topic = &settings.kafka.topic;
+    let cluster = Cluster::connect(settings, logger)?;
+    let partitions: Vec<_> =
+        cluster.partitions(topic)?.into_iter().map(|number| TopicPartition::new(topic, number)).collect();
+    // The first address answers questions about the topic; this one asks those that the brokers give out.
+    cluster.ends(&partitions)?;
     let senders =
         (0..settings.producer.threads).map(|number| Sender::new(settings, &logger.new(o!("producer" => number))));
     Ok(senders.collect::<Result<_, _>>()?)

@@ -28,6 +28,8 @@ pub struct Slice {
     pub sent: u64,
     /// Their keys' and payloads' bytes.
     pub bytes: u64,
+    /// The largest message's bytes.
+    pub largest: u64,
     /// Set if this producer cannot go on.
     pub ended: Option<Ended>,
 }
@@ -56,9 +58,12 @@ pub struct Flushed {
     pub acknowledged: u64,
     /// Given up, by reason.
     pub failed: BTreeMap<String, u64>,
+    /// The deadline came first: what was under way then was given up.
+    pub abandoned: bool,
 }
 
-/// To the coordinator: so many messages have been read on the other side. Only a run with an unread limit listens.
+/// To the coordinator: so many messages of the topic have been read on the other side, each counted once. Only a run
+/// with an unread limit listens.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Consumed(pub u64);
@@ -85,7 +90,8 @@ impl Halt {
     /// Send nothing more, and flush until `flush_by` only.
     pub fn stop(&self, flush_by: Instant) {
         if let Ok(mut current) = self.flush_by.lock() {
-            *current = Some(flush_by);
+            // A second word does not give more time.
+            *current = Some(current.map_or(flush_by, |by: Instant| by.min(flush_by)));
         }
         self.stop.store(true, Ordering::Release);
     }

@@ -14,8 +14,6 @@ use crate::settings::{self, KeySource};
 /// How long a slice of work takes at most, unless the generator itself takes longer: well below the 100 ms in which a
 /// stop or a rate has to be felt.
 const SLICE: Duration = Duration::from_millis(20);
-/// How often the clock is read: reading it for every message would cost more than some generators.
-const CLOCK_EVERY: u64 = 64;
 /// How long to wait when the client's queue is full.
 const FULL: Duration = Duration::from_millis(1);
 /// In which steps a flush looks whether its deadline was moved.
@@ -61,8 +59,7 @@ impl Producer {
         let begun = Instant::now();
         let mut slice = Slice::default();
         while slice.sent < work.count && slice.bytes < work.bytes && !self.halt.is_stopped() {
-            let look = slice.sent % CLOCK_EVERY == CLOCK_EVERY - 1;
-            if look && begun.elapsed() >= SLICE {
+            if slice.sent > 0 && begun.elapsed() >= SLICE {
                 break;
             }
             if let Err(ended) = self.make() {
@@ -93,7 +90,9 @@ impl Producer {
 
     fn advance(&mut self, slice: &mut Slice) {
         slice.sent += 1;
-        slice.bytes += (self.message.payload.len() + self.message.key.as_ref().map_or(0, Vec::len)) as u64;
+        let bytes = (self.message.payload.len() + self.message.key.as_ref().map_or(0, Vec::len)) as u64;
+        slice.bytes += bytes;
+        slice.largest = slice.largest.max(bytes);
         self.source.sequence += 1;
         self.made = false;
     }
@@ -132,16 +131,17 @@ impl Producer {
     }
 
     fn flush(&self, deadline: Instant) -> Flushed {
-        while !self.sender.flush(FLUSH_STEP) {
-            if Instant::now() >= self.halt.flush_by(deadline) {
-                self.sender.abandon();
-                // What was abandoned comes back as given up; it takes no broker to tell.
-                self.sender.flush(FLUSH_STEP);
-                break;
-            }
+        let mut abandoned = false;
+        while !abandoned && !self.sender.flush(FLUSH_STEP) {
+            abandoned = Instant::now() >= self.halt.flush_by(deadline);
+        }
+        if abandoned {
+            self.sender.abandon();
+            // What was abandoned comes back as given up; it takes no broker to tell.
+            self.sender.flush(FLUSH_STEP);
         }
         let deliveries = self.sender.deliveries();
-        Flushed { acknowledged: deliveries.acknowledged(), failed: deliveries.failed() }
+        Flushed { acknowledged: deliveries.acknowledged(), failed: deliveries.failed(), abandoned }
     }
 }
 

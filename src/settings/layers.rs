@@ -62,12 +62,12 @@ fn file(named: Option<&Path>, errors: &mut Vec<SettingsError>) -> Result<Given, 
     };
     let text = std::fs::read_to_string(path)
         .map_err(|error| SettingsError::File { path: path.to_owned(), problem: error.to_string() })?;
-    // An untouched copy of the defaults says nothing that anybody decided: in this repository's own directory, it
-    // would overrule the program's defaults.
-    if text == BUILT_IN {
-        return Ok(Given::default());
-    }
-    toml_text(&text, path, &Origin::File(path.to_owned()), errors)
+    let mut given = toml_text(&text, path, &Origin::File(path.to_owned()), errors)?;
+    // A line that says what is built in anyway was copied, not decided: in a copy of the defaults with one line
+    // changed, all others would overrule the program's defaults.
+    let built_in = toml_text(BUILT_IN, path, &Origin::BuiltIn, &mut Vec::new())?;
+    given.0.retain(|key, entry| built_in.0.get(key).is_none_or(|default| default.value != entry.value));
+    Ok(given)
 }
 
 fn toml_text(
@@ -76,9 +76,15 @@ fn toml_text(
     origin: &Origin,
     errors: &mut Vec<SettingsError>,
 ) -> Result<Given, SettingsError> {
-    let table = text.parse::<toml::Table>().map_err(|error| SettingsError::File {
-        path: path.to_owned(),
-        problem: error.to_string().trim_end().to_owned(),
+    let table = text.parse::<toml::Table>().map_err(|error| {
+        // Without the line itself: it may hold a password.
+        let before = &text[..error.span().map_or(0, |span| span.start.min(text.len()))];
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        SettingsError::File {
+            path: path.to_owned(),
+            problem: format!("line {line}, column {column}: {}", error.message()),
+        }
     })?;
     let mut given = Given::default();
     given.place("", toml::Value::Table(table), origin, errors);
@@ -100,7 +106,11 @@ fn sets(sets: &[String], errors: &mut Vec<SettingsError>) -> Given {
             Some((key, value)) => {
                 given.place(key.trim(), toml::Value::String(value.to_owned()), &Origin::Set, errors);
             }
-            None => errors.push(SettingsError::NotAnAssignment { text: text.clone() }),
+            None => {
+                // What stands behind the key may be a password.
+                let key = text.split(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c))).next();
+                errors.push(SettingsError::NotAnAssignment { text: key.unwrap_or_default().to_owned() });
+            }
         }
     }
     given

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use config::{Config, ConfigError};
 
@@ -69,6 +70,9 @@ fn explain(error: ConfigError) -> (String, String) {
     (key.split('[').next().unwrap_or_default().to_owned(), problem)
 }
 
+/// From the end of the last message's time to the end of waiting for it.
+const FLUSH_MARGIN: Duration = Duration::from_secs(5);
+
 /// What follows from one setting for another.
 fn follow(settings: &mut Settings, sources: &mut Sources) -> Vec<SettingsError> {
     let above = |sources: &Sources, key, other| sources.layer(key) > sources.layer(other);
@@ -76,6 +80,13 @@ fn follow(settings: &mut Settings, sources: &mut Sources) -> Vec<SettingsError> 
     if !settings.producer.duration.is_zero() && above(sources, "producer.duration", "producer.messages_per_thread") {
         settings.producer.messages_per_thread = 0;
         sources.follow("producer.messages_per_thread", 0, "producer.duration");
+    }
+    // Whoever gives messages more time means that they are waited for.
+    let (message_timeout, flush_timeout) = (settings.producer.message_timeout, &mut settings.producer.flush_timeout);
+    if message_timeout > *flush_timeout && above(sources, "producer.message_timeout", "producer.flush_timeout") {
+        *flush_timeout = message_timeout + FLUSH_MARGIN;
+        let text = humantime::format_duration(*flush_timeout).to_string();
+        sources.follow("producer.flush_timeout", text, "producer.message_timeout");
     }
     if !settings.consumer.command.is_empty() && above(sources, "consumer.command", "consumer.processor") {
         settings.consumer.processor = "command".to_owned();

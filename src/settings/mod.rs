@@ -29,6 +29,7 @@ pub use layers::Inputs;
 pub use load::{Loaded, load};
 pub use origin::{Layer, Origin};
 pub use properties::Properties;
+pub(crate) use properties::is_secret;
 pub(crate) use validate::topic_problem;
 
 /// Everything that the program is told. The meaning, unit and default of each key stand in `Settings.toml`.

@@ -98,7 +98,7 @@ const SECRET: &[&str] = &[
 ];
 
 /// Whether the value of this property must not be printed.
-pub(super) fn is_secret(name: &str) -> bool {
+pub(crate) fn is_secret(name: &str) -> bool {
     let name = name.to_lowercase();
     SECRET.iter().any(|part| name.contains(part))
 }

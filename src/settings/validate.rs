@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::error::SettingsError;
 use super::layers::Sources;
-use super::{KeySource, SecurityProtocol, Settings, Start, keys, properties};
+use super::{KeySource, Properties, SecurityProtocol, Settings, Start, keys, properties};
 
 /// All that is wrong.
 pub(super) fn all(settings: &Settings, sources: &Sources, processors: &[String]) -> Vec<SettingsError> {
@@ -26,11 +26,14 @@ const fn minutes(number: u64) -> Duration {
     Duration::from_secs(60 * number)
 }
 
+/// More messages than anybody will live to see, and few enough to be multiplied by the threads.
+const MANY: u64 = 1_000_000_000_000_000;
+
 /// Key, whether it holds, what is allowed.
 fn ranges(settings: &Settings) -> Vec<(&'static str, bool, &'static str)> {
     let Settings { kafka, producer, consumer, shutdown, .. } = settings;
     let within = |value: Duration, least: Duration, most: Duration| (least..=most).contains(&value);
-    let (hour, day) = (minutes(60), minutes(24 * 60));
+    let (hour, day, year) = (minutes(60), minutes(24 * 60), minutes(366 * 24 * 60));
     vec![
         (
             "kafka.connect_timeout",
@@ -38,11 +41,16 @@ fn ranges(settings: &Settings) -> Vec<(&'static str, bool, &'static str)> {
             "allowed: 100ms to 10m",
         ),
         ("producer.threads", (1..=256).contains(&producer.threads), "allowed: 1 to 256"),
-        ("producer.rate", producer.rate.is_finite() && producer.rate >= 0.0, "allowed: 0 (no limit) or more"),
+        // No machine sends more than that; larger numbers would overflow where they are multiplied.
+        ("producer.rate", (0.0..=1e9).contains(&producer.rate), "allowed: 0 (no limit) to 1e9"),
+        ("producer.messages_per_thread", producer.messages_per_thread <= MANY, "allowed: 0 (no limit) to 1e15"),
+        ("consumer.max_messages", consumer.max_messages <= MANY, "allowed: 0 (no limit) to 1e15"),
+        ("producer.duration", producer.duration <= year, "allowed: 0s (no limit) to 1year"),
+        ("consumer.idle_exit", consumer.idle_exit <= year, "allowed: 0s (never) to 1year"),
         ("producer.key_cardinality", producer.key_cardinality >= 1, "allowed: 1 or more"),
         ("producer.linger", producer.linger <= minutes(15), "allowed: 0s to 15m"),
         ("producer.message_timeout", within(producer.message_timeout, milliseconds(1), day), "allowed: 1ms to 1d"),
-        ("producer.flush_timeout", !producer.flush_timeout.is_zero(), "allowed: more than 0s"),
+        ("producer.flush_timeout", within(producer.flush_timeout, milliseconds(1), 2 * day), "allowed: 1ms to 2d"),
         ("consumer.processes", (1..=256).contains(&consumer.processes), "allowed: 1 to 256"),
         ("consumer.group", !consumer.group.trim().is_empty(), "allowed: a name; it must not be empty"),
         ("consumer.commit_interval", within(consumer.commit_interval, milliseconds(10), hour), "allowed: 10ms to 1h"),
@@ -72,8 +80,25 @@ fn names(settings: &Settings, processors: &[String]) -> Vec<(String, String)> {
         for name in table.keys() {
             check(&format!("{section}.properties.{name}"), properties::refusal(name));
         }
+        if let Some(acks) = weak_acks(table)
+            .filter(|_| !is_idempotence_off(&kafka.properties) && !is_idempotence_off(&producer.properties))
+        {
+            let problem =
+                "an idempotent producer needs all; set producer.properties.enable.idempotence = false to go without";
+            check(&format!("{section}.properties.{acks}"), Some(problem.to_owned()));
+        }
     }
     wrong
+}
+
+/// The property that asks for fewer acknowledgements than all replicas'.
+fn weak_acks(table: &Properties) -> Option<&'static str> {
+    let weak = |name: &&str| table.get(*name).is_some_and(|acks| !matches!(acks.trim(), "all" | "-1"));
+    ["acks", "request.required.acks"].into_iter().find(weak)
+}
+
+fn is_idempotence_off(table: &Properties) -> bool {
+    table.get("enable.idempotence").is_some_and(|word| word.trim().eq_ignore_ascii_case("false"))
 }
 
 /// Keys, whether they exclude each other, why.
@@ -248,13 +273,16 @@ mod tests {
             ("producer.linger", "16m", "0s to 15m"),
             ("producer.message_timeout", "0s", "1ms to 1d"),
             ("producer.message_timeout", "2d", "1ms to 1d"),
-            ("producer.flush_timeout", "0s", "more than 0s"),
+            ("producer.flush_timeout", "0s", "1ms to 2d"),
+            ("producer.rate", "1e20", "0 (no limit) to 1e9"),
+            ("producer.messages_per_thread", "4611686018427387904", "0 (no limit) to 1e15"),
+            ("producer.duration", "100years", "0s (no limit) to 1year"),
             ("shutdown.deadline", "99ms", "100ms to 1h"),
             ("consumer.commit_interval", "61m", "10ms to 1h"),
             ("consumer.memory_budget_mb", "0", "1 to 65536"),
-            ("producer.rate", "-1", "0 (no limit) or more"),
-            ("producer.rate", "NaN", "0 (no limit) or more"),
-            ("producer.rate", "inf", "0 (no limit) or more"),
+            ("producer.rate", "-1", "0 (no limit) to 1e9"),
+            ("producer.rate", "NaN", "0 (no limit) to 1e9"),
+            ("producer.rate", "inf", "0 (no limit) to 1e9"),
             ("producer.key_cardinality", "0", "1 or more"),
         ];
         for (key, value, allowed) in cases {
@@ -372,6 +400,9 @@ mod tests {
                         producer.linger";
         assert_eq!(told(&["producer.properties.linger.ms=3"]), expected);
         assert!(told(&["kafka.properties.sasl.password=geheim"]).contains("sasl.password = *** (--set)"));
-        assert_eq!(told(&["producer.properties.acks=1", "consumer.properties.queued.min.messages=1"]), "");
+        assert!(told(&["producer.properties.acks=1"]).contains("enable.idempotence = false"));
+        let weak = ["producer.properties.acks=1", "producer.properties.enable.idempotence=false"];
+        assert_eq!(told(&weak), "");
+        assert_eq!(told(&["producer.properties.acks=all", "consumer.properties.queued.min.messages=1"]), "");
     }
 }

@@ -20,7 +20,6 @@ use super::watcher::TopicWatcher;
 use super::worker::Worker;
 use crate::consumer::control::{FromWorker, Start, ToWorker, VERSION};
 use crate::exit::{Exit, ExitCode};
-use crate::kafka::cluster::Offsets;
 use crate::logging::{Screen, Style};
 use crate::os::child;
 use crate::progress::{ConsumeProgress, WorkerProgress};
@@ -32,6 +31,9 @@ use crate::shutdown::Interrupt;
 const TICK: Duration = Duration::from_millis(100);
 /// How often the partitions' ends are asked for.
 const ENDS: Duration = Duration::from_secs(2);
+/// How long a worker may live that has closed its control channel.
+const SILENT: Duration = Duration::from_secs(5);
+
 /// What a supervisor is made of.
 pub struct Order {
     /// All settings.
@@ -255,7 +257,7 @@ impl ConsumerSupervisor {
             self.moved = Instant::now();
         }
         let (processed, failed) = self.partitions.totals();
-        self.observe(Observation::Consumed(processed + failed));
+        self.observe(Observation::Read(self.partitions.reached()));
         let limit = self.order.settings.consumer.max_messages;
         if limit > 0 && processed + failed >= limit {
             self.stop(Exit::clean(format!("{limit} messages are processed (consumer.max_messages)")), context);
@@ -324,8 +326,8 @@ impl ConsumerSupervisor {
         self.order.progress.show(&workers);
     }
 
-    /// Reads the ends for what `then` does with them; a question that is still open is not asked again.
-    fn ask_ends(&mut self, context: &mut Context<Self>, then: fn(&mut Self, &Offsets)) {
+    /// Reads the ends; a question that is still open is not asked again.
+    fn ask_ends(&mut self, context: &mut Context<Self>) {
         let names = self.partitions.names();
         if self.asking_ends || names.is_empty() || self.stopping.is_some() {
             return;
@@ -334,23 +336,32 @@ impl ConsumerSupervisor {
         context.spawn(self.watcher.send(ReadEnds(names)).into_actor(self).map(move |answer, supervisor, _| {
             supervisor.asking_ends = false;
             match answer {
-                Ok(Ok(ends)) => then(supervisor, &ends),
+                Ok(Ok(ends)) => supervisor.partitions.set_ends(&ends),
+                // Asked again a little later.
                 Ok(Err(failure)) => debug!(supervisor.order.logger, "{failure}"),
                 Err(error) => debug!(supervisor.order.logger, "the topic watcher: {error}"),
             }
         }));
     }
 
+    /// Reads the ends, until there is an answer, and has everything read up to there.
     fn read_to_end(&mut self, context: &mut Context<Self>) {
-        if self.asking_ends {
-            context.run_later(TICK, |supervisor, context| supervisor.read_to_end(context));
+        if self.stopping.is_some() {
             return;
         }
-        self.ask_ends(context, |supervisor, ends| {
-            supervisor.partitions.read_until(ends);
-            let ends: Vec<_> = ends.iter().map(|(partition, end)| (partition.clone(), *end)).collect();
-            supervisor.workers.iter().for_each(|worker| worker.say(ToWorker::ReadUntil(ends.clone())));
-        });
+        let ends = self.watcher.send(ReadEnds(self.partitions.names()));
+        context.spawn(ends.into_actor(self).map(|answer, supervisor, context| match answer {
+            Ok(Ok(ends)) => {
+                supervisor.partitions.read_until(&ends);
+                let ends: Vec<_> = ends.into_iter().collect();
+                supervisor.workers.iter().for_each(|worker| worker.say(ToWorker::ReadUntil(ends.clone())));
+            }
+            Ok(Err(failure)) => {
+                warn!(supervisor.order.logger, "{failure}; asking again");
+                context.run_later(ENDS, |supervisor, context| supervisor.read_to_end(context));
+            }
+            Err(error) => supervisor.stop(Exit::failed(format!("the topic watcher is gone: {error}")), context),
+        }));
     }
 }
 
@@ -379,7 +390,7 @@ impl Actor for ConsumerSupervisor {
         }));
         context.run_interval(TICK, |supervisor, context| supervisor.tick(context));
         context.run_interval(ENDS, |supervisor, context| {
-            supervisor.ask_ends(context, |supervisor, ends| supervisor.partitions.set_ends(ends));
+            supervisor.ask_ends(context);
         });
     }
 }
@@ -407,6 +418,7 @@ impl Handler<FromLink> for ConsumerSupervisor {
             Some(frame) => self.heard(slot, frame, context),
             None => {
                 running.silent = true;
+                context.run_later(SILENT, move |supervisor, _| supervisor.kill_silent(slot, process));
                 self.reap(context);
             }
         }

@@ -61,7 +61,11 @@ impl Allowance {
     fn deal(&mut self) -> Vec<Say> {
         let mut say = Vec::new();
         while self.left > 0 {
-            let Some(slot) = self.waiting.pop_first() else { return say };
+            // One that was asked to give back what it has is served when it has answered.
+            let Some(slot) = self.waiting.iter().copied().find(|slot| !self.recalled.contains(slot)) else {
+                return say;
+            };
+            self.waiting.remove(&slot);
             let share = self.left / (2 * self.given.len() as u64);
             let grant = share.clamp(1, LARGEST);
             self.left -= grant;
@@ -107,6 +111,20 @@ mod tests {
         assert_eq!(used, 30);
         assert_eq!(allowance.returned(0, 7), [Say::Grant(1, 1)], "and the rest at the next question");
         assert_eq!(allowance.asked(1), [Say::Grant(1, 1)]);
+    }
+
+    #[test]
+    fn a_worker_that_asks_while_it_is_recalled_waits_for_its_own_answer() {
+        let mut allowance = Allowance::new(12, 3);
+        assert_eq!(allowance.asked(0), [Say::Grant(0, 2)]);
+        assert_eq!(allowance.asked(1), [Say::Grant(1, 1)]);
+        while allowance.left > 0 {
+            allowance.asked(2);
+        }
+        assert_eq!(allowance.asked(2), [Say::Recall(0), Say::Recall(1)]);
+        assert_eq!(allowance.asked(0), [], "its answer to the recall is on the way");
+        assert_eq!(allowance.returned(1, 1), [Say::Grant(2, 1), Say::Recall(2)]);
+        assert_eq!(allowance.returned(0, 2), [Say::Grant(0, 1)]);
     }
 
     #[test]

@@ -55,17 +55,27 @@ impl ConsumerSupervisor {
                 let unused = self.workers[slot].granted.saturating_sub(dealt_with);
                 let say = self.allowance.as_mut().map(|allowance| allowance.died(slot, unused));
                 self.say_all(say.unwrap_or_default());
-                context.run_later(after, move |supervisor, context| {
-                    if supervisor.stopping.is_none() {
-                        supervisor.start_worker(slot, context);
-                    }
-                });
+                context.run_later(after, move |supervisor, context| supervisor.restart(slot, context));
             }
             Decision::EndProgram => {
                 let reason = running.broken.as_ref().map_or(cause, |(reason, _)| reason.clone());
                 self.stop(Exit::failed(format!("worker {slot}: {reason}")), context);
             }
         }
+    }
+
+    /// Starts a worker again where its predecessor has committed, which the brokers know better than its last words.
+    fn restart(&mut self, slot: usize, context: &mut Context<Self>) {
+        let names = self.partitions.starts(slot).into_iter().map(|start| start.partition).collect();
+        let answer = self.watcher.send(ReadCommitted(names)).timeout(READ_BACK);
+        context.spawn(answer.into_actor(self).map(move |answer, supervisor, context| {
+            if let Ok(Ok(answer)) = answer {
+                supervisor.partitions.resume(slot, &answer.committed);
+            }
+            if supervisor.stopping.is_none() {
+                supervisor.start_worker(slot, context);
+            }
+        }));
     }
 
     /// A shutdown that was clean so far is not any more.
@@ -101,8 +111,20 @@ impl ConsumerSupervisor {
             if let Some((exit, _)) = &mut self.stopping
                 && exit.code != ExitCode::Forced
             {
+                let reason = if exit.is_clean() { reason } else { format!("{}; {reason}", exit.reason) };
                 *exit = Exit::new(ExitCode::Forced, reason);
             }
+        }
+    }
+
+    /// A worker that neither speaks nor listens is of no use: the policy takes over when it is dead.
+    pub(super) fn kill_silent(&mut self, slot: usize, process: u32) {
+        if let Some(running) = self.workers[slot].process(process) {
+            running.process.kill();
+            error!(
+                self.order.logger,
+                "worker {slot} (pid {process}) has closed its control channel and lives on: killed"
+            );
         }
     }
 

@@ -21,8 +21,8 @@ pub struct ReadToEnd;
 pub enum Observation {
     /// Every worker reads, or stands by.
     Ready,
-    /// So many messages are processed, over all workers.
-    Consumed(u64),
+    /// So many messages are read, over all partitions, each counted once.
+    Read(u64),
 }
 
 /// From the supervisor, once: how it all ended.
@@ -56,6 +56,8 @@ pub(super) struct Prepare;
 pub(super) struct Found {
     pub(super) start: StartPartition,
     pub(super) end: i64,
+    /// What the group has committed so far.
+    pub(super) committed: Option<i64>,
 }
 
 /// To the watcher: the partitions' ends as they are now.

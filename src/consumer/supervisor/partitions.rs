@@ -14,6 +14,8 @@ pub(super) struct Partition {
     pub(super) slot: usize,
     first: i64,
     until: Option<i64>,
+    /// By earlier runs.
+    committed_before: Option<i64>,
     next: i64,
     committed: Option<i64>,
     end: i64,
@@ -34,11 +36,12 @@ pub(super) struct Partitions(BTreeMap<TopicPartition, Partition>);
 impl Partitions {
     /// One worker's share.
     pub(super) fn insert(&mut self, slot: usize, found: &Found) {
-        let Found { start, end } = found;
+        let Found { start, end, committed } = found;
         let partition = Partition {
             slot,
             first: start.start,
             until: start.until,
+            committed_before: *committed,
             next: start.start,
             committed: None,
             end: *end,
@@ -88,6 +91,17 @@ impl Partitions {
         .collect()
     }
 
+    /// What the brokers say of a slot's commits, before it is started again. A commit that was there before this run
+    /// says nothing: the run may have been told to start elsewhere.
+    pub(super) fn resume(&mut self, slot: usize, committed: &Offsets) {
+        for (name, partition) in self.0.iter_mut().filter(|(_, partition)| partition.slot == slot) {
+            let answer = committed.get(name).copied();
+            if partition.committed.is_some() || answer != partition.committed_before {
+                partition.committed = answer.or(partition.committed);
+            }
+        }
+    }
+
     /// The ends as they are now.
     pub(super) fn set_ends(&mut self, ends: &Offsets) {
         for (name, end) in ends {
@@ -133,6 +147,11 @@ impl Partitions {
     /// Whether a worker has a message in hand.
     pub(super) fn in_flight(&self) -> bool {
         self.0.values().any(|partition| partition.in_flight)
+    }
+
+    /// Messages that reading has come past, each counted once.
+    pub(super) fn reached(&self) -> u64 {
+        self.0.values().map(|partition| distance(partition.first, partition.next)).sum()
     }
 
     /// Messages processed, and messages that failed, over all processes.

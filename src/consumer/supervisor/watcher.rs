@@ -44,10 +44,7 @@ impl TopicWatcher {
             partitions.extend(numbers.into_iter().map(|number| TopicPartition::new(&topic, number)));
         }
         let (beginnings, ends) = (cluster.beginnings(&partitions)?, cluster.ends(&partitions)?);
-        let committed = match settings.consumer.start {
-            Start::Committed => cluster.committed(&partitions)?,
-            _ => Offsets::new(),
-        };
+        let committed = cluster.committed(&partitions)?;
         let at_time = match settings.consumer.start {
             Start::Time(time) => cluster.at_time(&partitions, time)?,
             _ => Offsets::new(),
@@ -61,7 +58,7 @@ impl TopicWatcher {
             };
             let start = start_at(&settings, &logger, &partition, known)?;
             let until = settings.consumer.until_end.then_some(known.end);
-            Ok(Found { start: StartPartition { partition, start, until }, end: known.end })
+            Ok(Found { start: StartPartition { partition, start, until }, end: known.end, committed: known.committed })
         });
         found.collect()
     }
@@ -108,7 +105,9 @@ impl Handler<ReadCommitted> for TopicWatcher {
 
     fn handle(&mut self, ReadCommitted(partitions): ReadCommitted, _: &mut Self::Context) -> Self::Result {
         MessageResult(self.cluster().and_then(|cluster| {
-            Ok(ReadBack { committed: cluster.committed(&partitions)?, ends: cluster.ends(&partitions)? })
+            let committed = cluster.committed(&partitions)?;
+            // A partition without a leader has commits all the same.
+            Ok(ReadBack { committed, ends: cluster.ends(&partitions).unwrap_or_default() })
         }))
     }
 }

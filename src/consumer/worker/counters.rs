@@ -53,6 +53,13 @@ impl Counters {
         self.committed.store(offset, Ordering::Relaxed);
     }
 
+    /// Everything that this process has dealt with is committed.
+    pub(super) fn all_committed(&self) {
+        if self.processed.load(Ordering::Relaxed) + self.failed.load(Ordering::Relaxed) > 0 {
+            self.committed(self.next.load(Ordering::Relaxed));
+        }
+    }
+
     pub(super) fn snapshot(&self) -> PartitionProgress {
         let committed = self.committed.load(Ordering::Relaxed);
         PartitionProgress {
@@ -81,6 +88,10 @@ impl Budget {
     pub(super) fn take(&self) -> bool {
         let take_one = |left: u64| left.checked_sub(1);
         !self.limited || self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take_one).is_ok()
+    }
+
+    pub(super) fn is_left(&self) -> bool {
+        self.left.load(Ordering::Relaxed) > 0
     }
 
     pub(super) fn add(&self, messages: u64) {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use actix::Recipient;
@@ -24,8 +24,13 @@ const STREAMS_GO: Duration = Duration::from_secs(1);
 
 /// The thread, seen from the router.
 pub(super) struct PollThread {
-    stop: Arc<AtomicBool>,
+    orders: mpsc::Sender<Order>,
     closed: oneshot::Receiver<()>,
+}
+
+enum Order {
+    Commit(oneshot::Sender<()>),
+    Close,
 }
 
 /// What the thread works on.
@@ -44,14 +49,13 @@ impl PollThread {
     pub(super) fn start(work: Work) -> std::io::Result<(Self, Opened)> {
         let (send_opened, opened) = oneshot::channel();
         let (send_closed, closed) = oneshot::channel();
-        let stop = Arc::new(AtomicBool::new(false));
-        let stop_asked = Arc::clone(&stop);
+        let (orders, asked) = mpsc::channel();
         std::thread::Builder::new().name("kafka-poll".to_owned()).spawn(move || {
             match work.open() {
                 Ok((reader, streams)) => {
                     // A router that does not listen any more drops the queues, and the client is closed below.
                     let _unheard = send_opened.send(Ok(streams));
-                    work.serve(reader, &stop_asked);
+                    work.serve(reader, &asked);
                 }
                 Err(failure) => {
                     let _unheard = send_opened.send(Err(failure));
@@ -59,14 +63,24 @@ impl PollThread {
             }
             let _unheard = send_closed.send(());
         })?;
-        Ok((Self { stop, closed }, opened))
+        Ok((Self { orders, closed }, opened))
     }
 
-    /// Commits, closes the client and ends the thread; all partitions' queues have to be dropped before.
+    /// Commits what is stored, and waits for it.
+    pub(super) async fn commit(&self) {
+        let (done, committed) = oneshot::channel();
+        // A thread that is gone has nothing to commit.
+        if self.orders.send(Order::Commit(done)).is_ok() {
+            let _committed = committed.await;
+        }
+    }
+
+    /// Closes the client and ends the thread; all partitions' queues have to be dropped before.
     pub(super) async fn close(self) {
-        self.stop.store(true, Ordering::Release);
         // An error would mean that the thread is gone already.
-        let _closed = self.closed.await;
+        if self.orders.send(Order::Close).is_ok() {
+            let _closed = self.closed.await;
+        }
     }
 }
 
@@ -86,9 +100,18 @@ impl Work {
         Ok((reader, streams))
     }
 
-    fn serve(&self, reader: Reader, stop: &AtomicBool) {
+    fn serve(&self, reader: Reader, orders: &mpsc::Receiver<Order>) {
         let mut broken = false;
-        while !stop.load(Ordering::Acquire) {
+        loop {
+            match orders.try_recv() {
+                Ok(Order::Commit(done)) => {
+                    self.commit(&reader);
+                    // Asked by a router that has run into its deadline meanwhile.
+                    let _unheard = done.send(());
+                }
+                Ok(Order::Close) | Err(mpsc::TryRecvError::Disconnected) => break,
+                Err(mpsc::TryRecvError::Empty) => {}
+            }
             match reader.poll(POLL) {
                 Err(failure) if !broken => {
                     broken = true;
@@ -104,10 +127,16 @@ impl Work {
         if reader.in_use() {
             error!(self.logger, "a partition's queue is still in use: the client ends with the process");
         }
-        match reader.close() {
-            None | Some(Commit::Done(_)) => {}
-            Some(Commit::Failed(reason)) => error!(self.logger, "the last commit failed: {reason}"),
-            Some(Commit::Refused(reason)) => error!(self.logger, "the last commit was refused: {reason}"),
+        self.commit(&reader);
+        reader.close();
+    }
+
+    /// All partitions have stopped: what is processed is stored.
+    fn commit(&self, reader: &Reader) {
+        match reader.commit() {
+            Commit::Done(_) => self.counters.iter().for_each(|counters| counters.all_committed()),
+            Commit::Failed(reason) => error!(self.logger, "the last commit failed: {reason}"),
+            Commit::Refused(reason) => error!(self.logger, "the last commit was refused: {reason}"),
         }
     }
 }

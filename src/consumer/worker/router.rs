@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use actix::prelude::*;
 use slog::{Logger, error, info, warn};
@@ -20,6 +21,9 @@ use crate::kafka::reader::PartitionStream;
 use crate::record::TopicPartition;
 use crate::shutdown::Interrupt;
 
+/// A supervisor that lives ends its workers at the deadline by itself; this is for those that end on their own.
+const SUPERVISOR_FIRST: Duration = Duration::from_secs(1);
+
 /// The actor that a worker's life hangs on.
 pub(super) struct PartitionRouter {
     pub(super) start: Arc<Start>,
@@ -32,6 +36,8 @@ pub(super) struct PartitionRouter {
     /// Told by the supervisor, possibly before the partitions were open.
     ends: Vec<(TopicPartition, i64)>,
     grant_asked: bool,
+    /// The host is making the processor and the partitions' actors.
+    opening: bool,
     link: Option<Addr<SupervisorLink>>,
     host: Option<Addr<PartitionHost>>,
     poll: Option<PollThread>,
@@ -68,6 +74,7 @@ impl PartitionRouter {
             reading,
             ends: Vec::new(),
             grant_asked: false,
+            opening: false,
             link: None,
             host: None,
             poll: None,
@@ -92,14 +99,25 @@ impl PartitionRouter {
             until: start.until,
         });
         let open = host.send(Open(openings.collect()));
-        context.spawn(open.into_actor(self).map(|opened, router, context| match opened {
-            Ok(Ok(partitions)) => router.opened(partitions),
-            Ok(Err(failure)) => router.broken(failure.to_string(), true, context),
-            Err(error) => router.broken(error.to_string(), false, context),
+        self.opening = true;
+        context.spawn(open.into_actor(self).map(|opened, router, context| {
+            router.opening = false;
+            match opened {
+                Ok(Ok(partitions)) => router.opened(partitions),
+                Ok(Err(failure)) => router.broken(failure.to_string(), true, context),
+                Err(error) => router.broken(error.to_string(), false, context),
+            }
+            if router.stopping.load(Ordering::Acquire) {
+                router.end(context);
+            }
         }));
     }
 
     fn opened(&mut self, partitions: Vec<(TopicPartition, Addr<PartitionConsumer>)>) {
+        if self.stopping.load(Ordering::Acquire) {
+            self.partitions = partitions;
+            return;
+        }
         let names: Vec<_> = partitions.iter().map(|(partition, _)| partition.to_string()).collect();
         if names.is_empty() {
             info!(self.logger, "no partition for this worker: standing by");
@@ -128,37 +146,61 @@ impl PartitionRouter {
         self.stop(context);
     }
 
-    /// Partitions first, then the processor, then the client with its last commit, then the last frame.
+    /// Begins the end, which has a deadline also when no supervisor sets one.
     fn stop(&mut self, context: &mut Context<Self>) {
         if self.stopping.swap(true, Ordering::AcqRel) {
             return;
         }
-        let (logger, partitions) = (self.logger.clone(), std::mem::take(&mut self.partitions));
-        let (host, poll, link) = (self.host.take(), self.poll.take(), self.link.clone());
-        let stop = async move {
+        context.run_later(self.start.settings.shutdown.deadline + SUPERVISOR_FIRST, |router, _| {
+            error!(router.logger, "this worker has not ended by its own deadline");
+            router.say_ended(ExitCode::Forced);
+        });
+        if !self.opening {
+            self.end(context);
+        }
+    }
+
+    /// Partitions first, then a commit, then the processor, then the client, then the last frame.
+    fn end(&mut self, context: &mut Context<Self>) {
+        let (Some(host), Some(poll), Some(link)) = (self.host.take(), self.poll.take(), self.link.clone()) else {
+            return;
+        };
+        let partitions = std::mem::take(&mut self.partitions);
+        let end = async move {
             // Asked together: each finishes the message that it has in hand.
             let stopped: Vec<_> = partitions.iter().map(|(_, partition)| partition.send(StopPartition)).collect();
             futures::future::join_all(stopped).await;
             drop(partitions);
-            if let Some(host) = host
-                && let Ok(Err(failure)) = host.send(FinishProcessor).await
-            {
-                warn!(logger, "the processor did not finish cleanly: {failure}");
+            // Whatever the processor's end takes, what is processed is processed.
+            poll.commit().await;
+            let finished = host.send(FinishProcessor).await;
+            poll.close().await;
+            let failure = match finished {
+                Ok(Err(failure)) => Some(format!("the processor did not finish cleanly: {failure}")),
+                _ => None,
+            };
+            if let Some(reason) = failure.clone() {
+                link.do_send(Tell(FromWorker::Broken { reason, lasting: false }));
             }
-            if let Some(poll) = poll {
-                poll.close().await;
-            }
-            if let Some(link) = link {
-                // A link that is gone has nobody to tell.
-                let _gone = link.send(Close).await;
-            }
+            // A link that is gone has nobody to tell.
+            let _gone = link.send(Close).await;
+            failure
         };
-        context.spawn(stop.into_actor(self).map(|(), router, context| {
-            if let Some(ended) = router.ended.take() {
-                let _unheard = ended.send(router.code);
+        context.spawn(end.into_actor(self).map(|failure, router, context| {
+            if let Some(failure) = failure {
+                error!(router.logger, "{failure}");
+                router.code = if router.code == ExitCode::Clean { ExitCode::Failed } else { router.code };
             }
+            router.say_ended(router.code);
             context.stop();
         }));
+    }
+
+    fn say_ended(&mut self, code: ExitCode) {
+        if let Some(ended) = self.ended.take() {
+            // The process waits for nothing else.
+            let _unheard = ended.send(code);
+        }
     }
 }
 
@@ -227,6 +269,10 @@ impl Handler<Event> for PartitionRouter {
                     self.tell(FromWorker::EndReached);
                 }
             }
+            // A grant has come since this was sent.
+            Event::NeedGrant if self.budget.is_left() => {
+                self.partitions.iter().for_each(|(_, partition)| partition.do_send(DataReady));
+            }
             Event::NeedGrant => {
                 if !std::mem::replace(&mut self.grant_asked, true) {
                     self.tell(FromWorker::NeedGrant);
@@ -249,11 +295,7 @@ impl Handler<Interrupt> for PartitionRouter {
     fn handle(&mut self, interrupt: Interrupt, context: &mut Self::Context) {
         match interrupt {
             Interrupt::Graceful => self.stop(context),
-            Interrupt::AtOnce => {
-                if let Some(ended) = self.ended.take() {
-                    let _unheard = ended.send(ExitCode::Forced);
-                }
-            }
+            Interrupt::AtOnce => self.say_ended(ExitCode::Forced),
             Interrupt::Status => {
                 for counters in &self.counters {
                     info!(self.logger, "status"; "partition" => ?counters.snapshot());
