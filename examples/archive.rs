@@ -1,6 +1,8 @@
 //! A program of one's own: sensor readings, archived in one file for each partition.
 //!
-//! `ARCHIVE=/tmp/archive cargo run --example archive -- demo`
+//! `ARCHIVE=$(mktemp -d) cargo run --example archive -- demo`
+//!
+//! (A new folder each time, since the demonstration's broker begins anew with offset 0; on a real Kafka it stays.)
 //!
 //! A message may come again after a crash (at least once): the file's length in lines is the next offset, and what is in
 //! it already is not written twice.

@@ -55,7 +55,7 @@
 //! - [`producer`] and [`consumer`], which do not know each other; [`consumer::supervisor`] and [`consumer::worker`],
 //!   which share [`consumer::control`] and nothing else.
 //! - [`kafka`]: the only room that knows rdkafka; no actor in it. [`os`]: the only one that knows nix.
-//! - [`shutdown`]: signals become messages. [`logging`], [`progress`]: what one sees. [`panics`]: what a panic does.
+//! - [`shutdown`]: signals become messages. [`logging`], [`progress`], [`screen`]: what one sees. [`panics`]: what a panic does.
 //!   [`background`]: work that blocks. [`exit`]: how it ends.
 //!
 //! # What holds
@@ -84,6 +84,7 @@ pub mod program;
 pub mod progress;
 pub mod record;
 pub mod report;
+pub mod screen;
 pub mod settings;
 pub mod shutdown;
 pub mod topics;

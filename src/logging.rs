@@ -1,53 +1,24 @@
-//! Log lines: what they look like, and the one place that they are written at.
-//!
-//! All lines of a process, and those that its workers send it, go through one [`Screen`]: they are never interleaved,
-//! and a terminal's progress stays below them. stdout is not touched.
+//! Log lines: what they look like. All lines of a process, and those that its workers send it, go through one
+//! [`Screen`]. stdout is not touched.
 
 use std::cell::RefCell;
 use std::io::{self, IsTerminal, Write};
-use std::time::SystemTime;
+use std::sync::mpsc;
+use std::time::{Duration, SystemTime};
 
-use indicatif::{MultiProgress, ProgressDrawTarget};
 use serde::{Deserialize, Serialize};
 use slog::{Drain, FnValue, Level, LevelFilter, Logger, OwnedKVList, PushFnValue, Record, o};
 use slog_async::{Async, AsyncGuard, OverflowStrategy};
 use slog_term::{Decorator, FullFormat, RecordDecorator};
 
+use crate::screen::Screen;
 use crate::settings::{LogFormat, LogLevel};
 
 /// How many lines may wait to be written; what comes while they all wait is dropped, and said so. A terminal that was
 /// stopped with Ctrl+S must not stop Kafka's heartbeats.
 const WAITING_LINES: usize = 8_192;
-
-/// stderr, with a terminal's progress at its bottom.
-#[derive(Clone)]
-pub struct Screen {
-    progress: Option<MultiProgress>,
-}
-
-impl Screen {
-    /// A screen that shows progress if `progress` is wanted and stderr is a terminal.
-    pub fn new(progress: bool) -> Self {
-        let terminal = progress && io::stderr().is_terminal();
-        let progress = terminal.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
-        Self { progress }
-    }
-
-    /// Where progress is drawn, if it is.
-    pub fn progress(&self) -> Option<&MultiProgress> {
-        self.progress.as_ref()
-    }
-
-    /// Writes whole lines, above the progress. A stderr that is closed or full is nobody's business: the program's
-    /// work goes on.
-    pub fn write_lines(&self, lines: &[u8]) {
-        let write = || io::stderr().lock().write_all(lines);
-        let _nobody_reads = match &self.progress {
-            Some(progress) => progress.suspend(write),
-            None => write(),
-        };
-    }
-}
+/// How long the last of them may take.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// How lines are to look; the supervisor tells its workers.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -68,14 +39,32 @@ impl Style {
     }
 }
 
-/// A logger that does not keep its callers waiting. What was logged is written when the guard is dropped.
-pub fn asynchronous(style: Style, screen: &Screen) -> (Logger, AsyncGuard) {
+/// Writes what was logged when it is dropped; not for long, if nobody reads.
+pub struct Rest(Option<AsyncGuard>);
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        let Some(guard) = self.0.take() else { return };
+        let (done, written) = mpsc::channel();
+        let started = std::thread::Builder::new().name("last-lines".to_owned()).spawn(move || {
+            drop(guard);
+            // Whoever waited has gone on.
+            let _unheard = done.send(());
+        });
+        if started.is_ok() {
+            let _late = written.recv_timeout(LAST_LINES);
+        }
+    }
+}
+
+/// A logger that does not keep its callers waiting.
+pub fn asynchronous(style: Style, screen: &Screen) -> (Logger, Rest) {
     let (drain, guard) = Async::new(drain(style, screen))
         .chan_size(WAITING_LINES)
         .overflow_strategy(OverflowStrategy::DropAndReport)
         .thread_name("log".to_owned())
         .build_with_guard();
-    (Logger::root(drain.fuse(), o!()), guard)
+    (Logger::root(drain.fuse(), o!()), Rest(Some(guard)))
 }
 
 /// A logger whose lines are written when the call returns.

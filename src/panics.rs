@@ -5,12 +5,13 @@
 //! actors would wait for ever.
 
 use std::cell::Cell;
+use std::fs::File;
 use std::future::Future;
+use std::io::Write;
+use std::os::fd::AsFd;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-
-use crate::logging::Screen;
 
 thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
@@ -19,7 +20,7 @@ thread_local! {
 }
 
 /// To be called once, at the start of a process.
-pub fn abort_on_panic(screen: Screen) {
+pub fn abort_on_panic() {
     panic::set_hook(Box::new(move |info| {
         let place = info.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
         if GUARDED.get() {
@@ -32,7 +33,10 @@ pub fn abort_on_panic(screen: Screen) {
             thread.name().unwrap_or("unnamed"),
             text_of(info)
         );
-        screen.write_lines(line.as_bytes());
+        // Past all locks: the panicking thread may hold them.
+        if let Ok(stderr) = std::io::stderr().as_fd().try_clone_to_owned() {
+            let _nobody_reads = File::from(stderr).write_all(line.as_bytes());
+        }
         std::process::abort();
     }));
 }

@@ -15,13 +15,14 @@ use crate::demo::{self, Director};
 use crate::exit::{Exit, ExitCode};
 use crate::kafka;
 use crate::kafka::embedded::{self, Embedded};
-use crate::logging::{self, Screen, Style};
+use crate::logging::{self, Style};
 use crate::message::{Generator, generate_message};
 use crate::panics;
 use crate::processing::{BUILT_IN, Failure, OWN, Processor, ProcessorFactory, WorkerContext};
 use crate::producer::coordinator::{self, ProducerCoordinator};
 use crate::progress::{ConsumeProgress, ProduceProgress};
 use crate::report::{Draft, Target};
+use crate::screen::Screen;
 use crate::settings::{self, Inputs, Loaded, LogFormat, LogLevel, Settings};
 use crate::shutdown::{self, Second};
 use crate::topics;
@@ -90,20 +91,26 @@ impl Program {
 
     fn execute(self, cli: &Cli) -> ExitCode {
         if let Command::Worker(worker) = &cli.command {
-            panics::abort_on_panic(Screen::new(false));
+            panics::abort_on_panic();
             return worker::run(worker.slot, self.processor);
         }
-        let screen = Screen::new(!cli.quiet);
-        panics::abort_on_panic(screen.clone());
+        panics::abort_on_panic();
+        let screen = Screen::start(!cli.quiet);
+        let code = self.on_screen(cli, &screen);
+        screen.finish();
+        code
+    }
+
+    fn on_screen(self, cli: &Cli, screen: &Screen) -> ExitCode {
         let mut target = match Target::open(cli.report.as_deref().map(Path::new)) {
             Ok(target) => target,
-            Err(exit) => return say(&screen, &exit),
+            Err(exit) => return say(screen, &exit),
         };
         let mut draft = Draft::new(cli.command.name());
         let exit = match self.load(cli) {
-            Ok(loaded) => self.command(cli, loaded, &screen, &target, &mut draft),
+            Ok(loaded) => self.command(cli, loaded, screen, &target, &mut draft),
             Err(exit) => {
-                say(&screen, &exit);
+                say(screen, &exit);
                 exit
             }
         };
@@ -111,7 +118,7 @@ impl Program {
         match target.write(&draft.finish(exit)) {
             Ok(()) => code,
             Err(error) => {
-                say(&screen, &Exit::failed(format!("--report: the report could not be written: {error}")));
+                say(screen, &Exit::failed(format!("--report: the report could not be written: {error}")));
                 if code == ExitCode::Clean { ExitCode::Failed } else { code }
             }
         }
@@ -217,7 +224,7 @@ impl Program {
                 match (stage.style.format, stage.style.level) {
                     (LogFormat::Json, _) => info!(stage.logger, "{}", demo::totals(&outcome)),
                     (LogFormat::Terminal, LogLevel::Error) => {}
-                    (LogFormat::Terminal, _) => stage.screen.write_lines(demo::summary(&outcome).as_bytes()),
+                    (LogFormat::Terminal, _) => stage.screen.say(demo::summary(&outcome).as_bytes()),
                 }
                 draft.produce = Some(outcome.produce);
                 draft.consume = Some(outcome.consume);
@@ -299,6 +306,6 @@ fn product(target: &Target) -> Box<dyn Write> {
 
 /// For ends before there is a log.
 fn say(screen: &Screen, exit: &Exit) -> ExitCode {
-    screen.write_lines(format!("kafka-actors: {}\n", exit.reason).as_bytes());
+    screen.say(format!("kafka-actors: {}\n", exit.reason).as_bytes());
     exit.code
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use slog::{Logger, info};
 
-use crate::logging::Screen;
+use crate::screen::Screen;
 
 /// How often a line is logged where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -67,12 +67,14 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸ ")
 }
 
-fn clear(bars: &mut Vec<ProgressBar>) {
-    bars.drain(..).for_each(|bar| bar.finish_and_clear());
+fn clear(screen: &Screen, bars: &mut Vec<ProgressBar>) {
+    let bars = std::mem::take(bars);
+    screen.draw_last(move || bars.iter().for_each(ProgressBar::finish_and_clear));
 }
 
 /// All producer threads.
 pub struct ProduceProgress {
+    screen: Screen,
     bars: Vec<ProgressBar>,
     lines: Lines,
 }
@@ -84,17 +86,22 @@ impl ProduceProgress {
             if limit == 0 { "{prefix:>12} {msg}" } else { "{prefix:>12} {bar:24.green} {pos:>9}/{len} {msg}" };
         let bars = bars(screen, threads, "producer", &style(template));
         bars.iter().for_each(|bar| bar.set_length(limit));
-        Self { bars, lines: Lines::new(logger) }
+        Self { screen: screen.clone(), bars, lines: Lines::new(logger) }
     }
 
     /// Shows where the threads are.
     pub fn show(&mut self, threads: &[ThreadProgress]) {
-        for (bar, thread) in self.bars.iter().zip(threads) {
-            bar.set_position(thread.acknowledged);
-            bar.set_message(format!("acknowledged, {} sent", thread.sent));
-            if bar.length() == Some(0) {
-                bar.set_message(format!("{} sent, {} acknowledged", thread.sent, thread.acknowledged));
-            }
+        if !self.bars.is_empty() {
+            let (bars, threads) = (self.bars.clone(), threads.to_vec());
+            self.screen.draw(move || {
+                for (bar, thread) in bars.iter().zip(threads) {
+                    bar.set_position(thread.acknowledged);
+                    bar.set_message(match bar.length() {
+                        Some(0) => format!("{} sent, {} acknowledged", thread.sent, thread.acknowledged),
+                        _ => format!("acknowledged, {} sent", thread.sent),
+                    });
+                }
+            });
         }
         let acknowledged = threads.iter().map(|thread| thread.acknowledged).sum();
         if self.bars.is_empty()
@@ -107,12 +114,13 @@ impl ProduceProgress {
 
     /// Takes the bars away.
     pub fn finish(&mut self) {
-        clear(&mut self.bars);
+        clear(&self.screen, &mut self.bars);
     }
 }
 
 /// All workers.
 pub struct ConsumeProgress {
+    screen: Screen,
     bars: Vec<ProgressBar>,
     lines: Lines,
 }
@@ -121,15 +129,20 @@ impl ConsumeProgress {
     /// Shows nothing yet.
     pub fn new(screen: &Screen, logger: &Logger, workers: usize) -> Self {
         let bars = bars(screen, workers, "worker", &style("{prefix:>12} {bar:24.cyan} {pos:>9}/{len} {msg}"));
-        Self { bars, lines: Lines::new(logger) }
+        Self { screen: screen.clone(), bars, lines: Lines::new(logger) }
     }
 
     /// Shows where the workers are.
     pub fn show(&mut self, workers: &[WorkerProgress]) {
-        for (bar, worker) in self.bars.iter().zip(workers) {
-            bar.set_length(worker.partitions.iter().map(|(_, _, length)| length).sum());
-            bar.set_position(worker.partitions.iter().map(|(_, position, _)| position).sum());
-            bar.set_message(describe(worker));
+        if !self.bars.is_empty() {
+            let (bars, workers) = (self.bars.clone(), workers.to_vec());
+            self.screen.draw(move || {
+                for (bar, worker) in bars.iter().zip(&workers) {
+                    bar.set_length(worker.partitions.iter().map(|(_, _, length)| length).sum());
+                    bar.set_position(worker.partitions.iter().map(|(_, position, _)| position).sum());
+                    bar.set_message(describe(worker));
+                }
+            });
         }
         let processed = workers.iter().map(|worker| worker.processed).sum();
         if self.bars.is_empty()
@@ -143,7 +156,7 @@ impl ConsumeProgress {
 
     /// Takes the bars away.
     pub fn finish(&mut self) {
-        clear(&mut self.bars);
+        clear(&self.screen, &mut self.bars);
     }
 }
 

@@ -128,3 +128,35 @@ fn help_and_version_go_to_stdout() {
     assert!(!help.stdout.contains("worker --slot"), "{}", help.stdout);
     assert!(kafka_actors("--version").run_plain().expect(0).stdout.contains(env!("CARGO_PKG_VERSION")));
 }
+
+#[test]
+fn a_secret_is_not_shown_by_errors_either() {
+    let secret = "swordfish";
+    let broken = format!("[kafka.security]\npassword = \"{secret}\" oops\n");
+    let ended = kafka_actors("config show").file("Settings.toml", &broken).run().expect(2).says("line 2");
+    assert!(!format!("{}{}", ended.stderr, ended.report).contains(secret), "{}", ended.stderr);
+    for argument in [
+        format!("kafka.security.password {secret}"),
+        format!("kafka.properties.sasl.oauthbearer.clientsecret={secret}"),
+    ] {
+        let ended = kafka_actors("config check --set").arg(&argument).run().expect(2);
+        assert!(!format!("{}{}", ended.stderr, ended.report).contains(secret), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_report_that_cannot_be_written_in_the_end_is_a_failure() {
+    shell("$PROGRAM config check --report /dev/full").run_plain().expect(1).says("could not be written");
+    shell("$PROGRAM config check --report .").run_plain().expect(2).says("--report .");
+}
+
+#[test]
+fn a_copy_of_the_settings_file_changes_only_what_was_edited() {
+    let defaults = include_str!("../Settings.toml");
+    let edited = defaults.replace("threads = 4", "threads = 3");
+    assert_ne!(edited, defaults);
+    let shown = kafka_actors("config show --origin").file("Settings.toml", &edited).run().expect(0).stdout;
+    let from_file: Vec<_> = shown.lines().filter(|line| line.contains("# ./Settings.toml")).collect();
+    assert_eq!(from_file.len(), 1, "{shown}");
+    assert!(from_file[0].starts_with("producer.threads = 3"), "{shown}");
+}

@@ -77,10 +77,15 @@ fn json_lines_are_json_lines() {
     let ended = kafka_actors("demo -v --rate 0 --messages-per-thread 50 --set logging.format=json --processes 4")
         .run()
         .expect(0);
-    let lines: Vec<_> = ended.stderr.lines().take_while(|line| !line.trim().is_empty()).collect();
+    let lines: Vec<serde_json::Value> = ended
+        .stderr
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect();
     assert!(lines.len() >= 200, "{}", ended.stderr);
-    for line in ended.stderr.lines().filter(|line| line.contains("\"message\"")) {
-        let value: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        assert!(value["time"].is_string() && value["level"].is_string(), "{line}");
-    }
+    assert!(
+        lines.iter().all(|line| line["time"].is_string() && line["level"].is_string() && line["message"].is_string())
+    );
+    let messages = |line: &&serde_json::Value| line["message"] == "message";
+    assert_eq!(lines.iter().filter(messages).count(), 200, "one line for each message");
 }

@@ -101,3 +101,22 @@ fn a_shutdown_without_brokers_ends_by_its_deadline() {
     assert!(matches!(ended.status.code(), Some(1 | 3)), "{}: {}", ended.status, ended.stderr);
     assert!(!ended.reason().is_empty());
 }
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_producer_that_is_stopped_without_brokers_gives_up_at_the_deadline() {
+    let broker = Broker::start();
+    let topic = Topic::on(broker.brokers.clone(), 1);
+    let producer = topic.produce("--rate 200 --messages-per-thread 0 --set shutdown.deadline=2s").start();
+    wait_for("acknowledgements", || !producer.status().contains("\"acknowledged\":0,\"failed\":{}"));
+    broker.call("kill-broker");
+    let sent = |status: String| status.matches("\"failed\":0").count();
+    wait_for("messages that nobody takes", || {
+        sent(producer.status()) == 4 && producer.stderr().contains("brokers are down")
+    });
+    let asked = std::time::Instant::now();
+    producer.signal(nix::sys::signal::Signal::SIGTERM);
+    let ended = producer.end().expect(3);
+    assert!(asked.elapsed().as_secs() < 5, "{:?}", asked.elapsed());
+    assert!(ended.reason().contains("shutdown.deadline"), "{}", ended.reason());
+}

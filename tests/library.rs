@@ -44,7 +44,7 @@ fn a_panic_in_a_processor_is_that_messages_failure() {
     };
     let stopped = demo("stop").expect(1);
     assert!(stopped.reason().contains("cannot stomach this"), "{}", stopped.reason());
-    let skipped = demo("skip");
+    let skipped = demo("skip").expect(0).says("1 failed");
     assert_eq!(skipped.report["consume"]["failed"], 1, "{}", skipped.report);
     assert_eq!(skipped.processed(), 199);
     assert_eq!(skipped.restarts(), [""; 0]);
@@ -65,4 +65,14 @@ fn built_in_processors_stay_to_be_chosen() {
     let ended =
         example("archive", "demo --rate 0 --messages-per-thread 5 --set consumer.processor=print").run().expect(0);
     assert_eq!(ended.stdout.lines().count(), 20);
+}
+
+#[test]
+fn bytes_that_are_not_text_reach_programs_as_base64() {
+    let program = "import sys, json, base64\nfor line in sys.stdin:\n    m = json.loads(line)\n    \
+        ok = base64.b64decode(m['value_base64']) == bytes([0xff, 0, 0xfe])\n    \
+        print(json.dumps({'id': m['id']} if ok else {'id': m['id'], 'error': line}), flush=True)\n";
+    let demo = example("faulty", "demo --rate 0 --messages-per-thread 10");
+    let demo = demo.arg("--set").arg("consumer.command=python3 work.py").file("work.py", program).env("FAULT", "bytes");
+    assert_eq!(demo.run().expect(0).processed(), 40);
 }

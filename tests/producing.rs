@@ -121,3 +121,44 @@ fn a_key_lands_where_kafkas_own_producer_puts_it() {
     assert_eq!(keys.len(), 20);
     assert!(keys.values().all(|partitions| partitions.len() == 1), "{keys:?}");
 }
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_stop_is_felt_at_once_also_by_a_full_queue() {
+    let topic = Topic::new(3);
+    for arguments in ["--rate 1000", "--set producer.properties.queue.buffering.max.messages=100"] {
+        let running = topic.produce(&format!("--messages-per-thread 0 {arguments}")).start();
+        wait_for("messages", || !running.status().contains("\"acknowledged\":0,\"failed\":{}"));
+        let asked = std::time::Instant::now();
+        running.signal(Signal::SIGTERM);
+        wait_for("the producers' ends", || running.stderr().matches(" is done").count() == 4);
+        // A slice takes 20 ms, the acknowledgements of what is under way their time, and this machine has other work.
+        assert!(asked.elapsed().as_millis() < 1_000, "{:?}", asked.elapsed());
+        running.end().expect(0).says("producer 3 is done, sent: ");
+    }
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_full_queue_is_backpressure() {
+    let topic = Topic::new(3);
+    let arguments = "--messages-per-thread 5000 --set producer.properties.queue.buffering.max.messages=10";
+    assert_eq!(topic.produce(arguments).run().expect(0).acknowledged(), 20_000);
+    assert_eq!(topic.end(), 20_000);
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_message_beyond_the_clients_own_limit_is_reported() {
+    let topic = Topic::new(1);
+    let ended = topic
+        .produce("--threads 1 --messages-per-thread 5 --set kafka.properties.message.max.bytes=1000")
+        .run()
+        .expect(0);
+    assert_eq!(ended.acknowledged(), 5, "these are small enough");
+    let arguments =
+        format!("produce --brokers {} --topic {} --threads 1 --messages-per-thread 5", topic.brokers, topic.name);
+    let large = crate::harness::program::example("faulty", &arguments).env("FAULT", "large").run().expect(1);
+    assert_eq!(large.report["produce"]["failed"]["Broker: Message size too large"], 5, "{}", large.report);
+    assert_eq!(topic.end(), 5);
+}

@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 
 use crate::harness::kafka::Topic;
-use crate::harness::program::{children, distinct, is_alive, printed};
+use crate::harness::program::{children, distinct, is_alive, printed, shell};
 use crate::harness::wait_for;
 
 #[test]
@@ -71,4 +71,32 @@ fn usr1_writes_the_status() {
     wait_for("everything to be processed", || running.status().contains("\"processed\":40"));
     running.signal(Signal::SIGTERM);
     running.end().expect(0);
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+#[cfg(target_os = "linux")]
+fn a_log_that_nobody_reads_does_not_keep_it_from_ending() {
+    let topic = Topic::new(2);
+    topic.fill(10_000);
+    let line = format!(
+        "mkfifo log; exec 9<>log; exec $PROGRAM consume --brokers {} --topic {} --group {} --set shutdown.deadline=2s \
+         --report report.json 2>log",
+        topic.brokers, topic.name, topic.name
+    );
+    let running = shell(&line).start_plain();
+    let written = || {
+        let counts = std::fs::read_to_string(format!("/proc/{}/io", running.id())).unwrap_or_default();
+        counts.lines().find_map(|line| line.strip_prefix("wchar: ")?.parse::<u64>().ok()).unwrap_or(0)
+    };
+    // A pipe holds 64 KiB, and takes lines in pieces of up to 8 KiB; the lines of these messages are 2 MB.
+    wait_for("the pipe to be full", || written() > 50_000);
+    let workers = running.workers();
+    assert_eq!(workers.len(), 2);
+    let asked = std::time::Instant::now();
+    running.signal(Signal::SIGTERM);
+    let ended = running.end();
+    assert!(asked.elapsed().as_secs() < 10, "{:?}", asked.elapsed());
+    assert!(ended.report["exit"]["reason"].is_string(), "{}", ended.report);
+    assert!(!workers.into_iter().any(is_alive));
 }

@@ -64,6 +64,7 @@ fn no_worker_outlives_a_killed_supervisor_and_what_they_did_is_committed() {
 
 #[test]
 #[ignore = "needs a real Kafka"]
+#[cfg(target_os = "linux")]
 fn a_worker_inherits_nothing() {
     let topic = Topic::new(1);
     let line = format!(
@@ -74,8 +75,10 @@ fn a_worker_inherits_nothing() {
     wait_for("two workers that read", || {
         running.stderr().contains("reading") && running.stderr().contains("standing by")
     });
-    for worker in running.workers() {
-        let Ok(descriptors) = std::fs::read_dir(format!("/proc/{worker}/fd")) else { continue };
+    let workers = running.workers();
+    assert_eq!(workers.len(), 2);
+    for worker in workers {
+        let descriptors = std::fs::read_dir(format!("/proc/{worker}/fd")).unwrap();
         for descriptor in descriptors.flatten() {
             let target = std::fs::read_link(descriptor.path()).unwrap_or_default();
             assert_ne!(target.to_str(), Some("/etc/hostname"), "worker {worker} has {:?}", descriptor.path());

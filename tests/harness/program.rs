@@ -24,6 +24,7 @@ pub struct Running {
     child: Child,
     folder: TempDir,
     begun: Instant,
+    report_asked: bool,
 }
 
 /// It has ended.
@@ -32,7 +33,9 @@ pub struct Ended {
     pub stdout: String,
     pub stderr: String,
     pub took: Duration,
+    /// What `--report` wrote; null if it was not asked for.
     pub report: Value,
+    report_asked: bool,
 }
 
 /// `kafka-actors` with these arguments (separated by spaces).
@@ -91,7 +94,7 @@ impl Program {
         }
         let output = |name| File::create(self.folder.path().join(name)).unwrap();
         let child = self.command.stdout(output("stdout")).stderr(output("stderr")).spawn().unwrap();
-        Running { child, folder: self.folder, begun: Instant::now() }
+        Running { child, folder: self.folder, begun: Instant::now(), report_asked: report }
     }
 
     pub fn start(self) -> Running {
@@ -119,6 +122,11 @@ impl Running {
         kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has written to stdout so far.
     pub fn stdout(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(self.folder.path().join("stdout")).unwrap()).into_owned()
@@ -137,6 +145,8 @@ impl Running {
     pub fn status(&self) -> String {
         let lines =
             || self.stderr().lines().filter(|line| line.contains("INFO status")).map(str::to_owned).collect::<Vec<_>>();
+        // Before there is a handler the signal ends a process; the first line is logged after that.
+        wait_for("the first line", || self.stderr().contains("INFO"));
         let before = lines().len();
         self.signal(Signal::SIGUSR1);
         wait_for("the status", || lines().len() > before);
@@ -172,6 +182,7 @@ impl Running {
             stderr: self.stderr(),
             took: self.begun.elapsed(),
             report: serde_json::from_slice(&report).unwrap_or(Value::Null),
+            report_asked: self.report_asked,
         }
     }
 
@@ -188,7 +199,7 @@ impl Ended {
     /// Asserts the exit code of process and report, with the log in the failure's text.
     pub fn expect(self, code: i32) -> Self {
         assert_eq!(self.status.code(), Some(code), "exit: {}; report: {}\n{}", self.status, self.report, self.stderr);
-        if self.report != Value::Null {
+        if self.report_asked {
             assert_eq!(self.report["exit"]["code"], code, "{}", self.report);
             assert_eq!(self.report["version"], 1);
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kafka_actors::Program;
-use kafka_actors::message::{Message, Source, generate_message};
+use kafka_actors::message::{GenerateError, Generator, Message, Outgoing, Source, generate_message};
 use kafka_actors::processing::{Failure, asynchronous};
 use kafka_actors::record::{OwnedRecord, Record};
 
@@ -11,6 +11,8 @@ fn main() -> std::process::ExitCode {
     let program = Program::new().generator(generate);
     match std::env::var("FAULT").as_deref() {
         Ok("processor") => program.processor(panic_once).run(),
+        Ok("bytes") => program.generator(Bytes).run(),
+        Ok("large") => program.generator(|_: &Source| "x".repeat(2_000_000)).run(),
         Ok("slow") => program.processor_with(|_| Ok(Box::new(asynchronous(sleep)))).run(),
         _ => program.run(),
     }
@@ -31,4 +33,19 @@ fn panic_once(record: &Record<'_>) -> Result<(), Failure> {
 async fn sleep(_: OwnedRecord) -> Result<(), Failure> {
     tokio::time::sleep(Duration::from_millis(50)).await;
     Ok(())
+}
+
+/// Payloads that are no text.
+#[derive(Clone)]
+struct Bytes;
+
+impl Generator for Bytes {
+    fn generate(&mut self, _: &Source, message: &mut Outgoing) -> Result<(), GenerateError> {
+        message.payload.extend_from_slice(&[0xff, 0, 0xfe]);
+        Ok(())
+    }
+
+    fn clone_boxed(&self) -> Box<dyn Generator> {
+        Box::new(self.clone())
+    }
 }

@@ -20,10 +20,11 @@ use super::watcher::TopicWatcher;
 use super::worker::Worker;
 use crate::consumer::control::{FromWorker, Start, ToWorker, VERSION};
 use crate::exit::{Exit, ExitCode};
-use crate::logging::{Screen, Style};
+use crate::logging::Style;
 use crate::os::child;
 use crate::progress::{ConsumeProgress, WorkerProgress};
 use crate::report::{self, ConsumeReport};
+use crate::screen::Screen;
 use crate::settings::Settings;
 use crate::shutdown::Interrupt;
 

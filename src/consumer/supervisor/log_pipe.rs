@@ -5,7 +5,7 @@ use std::process::ChildStderr;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::logging::Screen;
+use crate::screen::Screen;
 
 /// A line that is longer is written in pieces: memory is bounded, lines are for reading.
 const LONGEST_LINE: usize = 64 << 10;

@@ -17,9 +17,10 @@ use super::poll::{PollThread, Work};
 use super::router::{Begin, PartitionRouter};
 use crate::consumer::control::{FrameReader, FrameWriter, Start, ToWorker, VERSION};
 use crate::exit::ExitCode;
-use crate::logging::{self, Screen, Style};
+use crate::logging::{self, Style};
 use crate::os::isolation;
 use crate::processing::{ProcessorFactory, WorkerContext};
+use crate::screen::Screen;
 use crate::settings::LogLevel;
 use crate::shutdown::{self, Second};
 
@@ -28,7 +29,7 @@ const FIRST_FRAME: Duration = Duration::from_secs(10);
 
 /// Runs the worker of `slot`; returns when it has ended. To be called first thing in the process.
 pub fn run(slot: usize, own: Option<ProcessorFactory>) -> ExitCode {
-    let screen = Screen::new(false);
+    let screen = Screen::direct();
     let result = isolation::enter_worker().and_then(|control| {
         control.set_nonblocking(true)?;
         System::new().block_on(serve(control, slot, own, &screen))
