@@ -76,7 +76,8 @@ fn a_run_that_is_cut_short_says_so() {
 fn a_duration_and_a_rate_are_kept() {
     let topic = Topic::new(3);
     let ended = topic.produce("--duration 2 --rate 500").run().expect(0);
-    assert!((990..=1_010).contains(&ended.acknowledged()), "{} messages in 2 s at 500/s", ended.acknowledged());
+    // Never more than is due; fewer if this machine had other work at the end of the two seconds.
+    assert!((900..=1_001).contains(&ended.acknowledged()), "{} messages in 2 s at 500/s", ended.acknowledged());
 }
 
 /// Partitions of each key.

@@ -6,8 +6,8 @@ use rdkafka::producer::DefaultProducerContext;
 use super::error::Failure;
 
 /// What it is, and what it is not.
-pub const WHAT_IT_IS: &str = "an embedded broker (librdkafka's mock cluster): in memory, on this machine only, gone at \
-    the end, not Apache Kafka; it shows how the program works and proves nothing about Kafka";
+pub const WHAT_IT_IS: &str = "an embedded broker: in memory, gone at the end, not Apache Kafka (it is librdkafka's mock \
+    cluster): it shows this program, and proves nothing about Kafka";
 
 /// How much may wait to be read, over all partitions: the broker forgets what exceeds 5 MiB in one of them, and all
 /// of it may be in one.

@@ -311,7 +311,11 @@ impl ProducerCoordinator {
         let threads: Vec<_> = self
             .threads
             .iter()
-            .map(|thread| ThreadProgress { sent: thread.sent, acknowledged: thread.deliveries.acknowledged() })
+            .map(|thread| {
+                let acknowledged = thread.deliveries.acknowledged();
+                // What is sent is known when its slice is done; acknowledgements may come before.
+                ThreadProgress { sent: thread.sent.max(acknowledged), acknowledged }
+            })
             .collect();
         self.order.progress.show(&threads);
     }
