@@ -56,7 +56,7 @@
 //!   which share [`consumer::control`] and nothing else.
 //! - [`kafka`]: the only room that knows rdkafka; no actor in it. [`os`]: the only one that knows nix.
 //! - [`shutdown`]: signals become messages. [`logging`], [`progress`], [`screen`]: what one sees. [`panics`]: what a panic does.
-//!   [`background`]: work that blocks. [`exit`]: how it ends.
+//!   [`background`]: work that blocks. [`latency`]: how long things took. [`exit`]: how it ends.
 //!
 //! # What holds
 //!
@@ -74,6 +74,7 @@ pub mod consumer;
 pub mod demo;
 pub mod exit;
 pub mod kafka;
+pub mod latency;
 pub mod logging;
 pub mod message;
 pub mod os;

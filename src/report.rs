@@ -6,6 +6,7 @@
 //! ```json
 //! {"version": 1, "command": "consume", "exit": {"code": 0, "reason": "end reached"}, "seconds": 1.93,
 //!  "produce": {"requested": 400, "acknowledged": 400, "failed": {"message too large": 1}, "messages_per_second": 4100.0,
+//!              "latency_us": {"p50": 5100, "p90": 7300, "p99": 9100, "p99_9": 9900, "max": 10100},
 //!              "threads": [{"producer": 0, "sent": 100, "acknowledged": 100, "failed": 0, "panic": null}]},
 //!  "consume": {"processed": 400, "failed": 0, "dead_lettered": 0, "messages_per_second": 4000.0,
 //!              "partitions": [{"topic": "t", "partition": 0, "worker": 0, "first": 0, "next": 70, "committed": 70,
@@ -14,6 +15,8 @@
 //! ```
 //!
 //! - `requested` is null for a run without a limit. `failed` counts messages by reason.
+//! - `latency_us`, if anything was acknowledged: from the moment that a message was due, if there is a rate, else from its
+//!   making, to its acknowledgement.
 //! - `first` is where reading began; `abandoned` counts what was in processing when a worker was killed at the
 //!   deadline: 0 or 1. `worker` is null for a partition that no worker had.
 //! - `committed` is read back from the broker after the last worker has ended; null if nothing was ever committed.
@@ -27,6 +30,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::exit::{Exit, ExitCode};
+use crate::latency::Percentiles;
 
 /// The version of the report's schema.
 pub const VERSION: u32 = 1;
@@ -53,6 +57,8 @@ pub struct ProduceReport {
     pub acknowledged: u64,
     pub failed: BTreeMap<String, u64>,
     pub messages_per_second: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_us: Option<Percentiles>,
     pub threads: Vec<ThreadReport>,
 }
 

@@ -7,6 +7,8 @@ use crate::harness::unique;
 fn produce_and_consume(topic: &Topic) {
     let produced = topic.produce("").run().expect(0);
     assert_eq!(produced.acknowledged(), 400, "four threads of a hundred messages");
+    let latency = &produced.report["produce"]["latency_us"];
+    assert!(latency["p50"].as_u64() > Some(0) && latency["max"].as_u64() >= latency["p99_9"].as_u64(), "{latency}");
     assert_eq!(topic.end(), 400, "Kafka's own tool finds them");
     let consumed = topic.consume("--until-end").run().expect(0).expect_committed();
     assert_eq!(consumed.processed(), 400);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -15,12 +15,14 @@ use slog::Logger;
 use super::config;
 use super::error::{Failure, creation, reason};
 use super::events::ClientEvents;
+use crate::latency::Latency;
 use crate::settings::Settings;
 
 /// What became of the messages that were sent.
 #[derive(Default)]
 pub struct Deliveries {
     acknowledged: AtomicU64,
+    latency: Mutex<Latency>,
     failed: Mutex<BTreeMap<String, u64>>,
 }
 
@@ -28,6 +30,20 @@ impl Deliveries {
     /// How many the brokers have acknowledged.
     pub fn acknowledged(&self) -> u64 {
         self.acknowledged.load(Ordering::Relaxed)
+    }
+
+    fn acknowledge(&self, time: Duration) {
+        self.acknowledged.fetch_add(1, Ordering::Relaxed);
+        if let Ok(mut latency) = self.latency.lock() {
+            latency.record(time);
+        }
+    }
+
+    /// Adds how long the acknowledgements have taken.
+    pub fn add_latency_to(&self, total: &mut Latency) {
+        if let Ok(latency) = self.latency.lock() {
+            total.add(&latency);
+        }
     }
 
     /// How many were given up, by reason.
@@ -44,6 +60,8 @@ impl Deliveries {
 }
 
 struct SenderEvents {
+    /// What the messages' times count from.
+    epoch: Instant,
     client: ClientEvents,
     deliveries: Arc<Deliveries>,
 }
@@ -63,12 +81,14 @@ impl ClientContext for SenderEvents {
 }
 
 impl ProducerContext for SenderEvents {
-    type DeliveryOpaque = ();
+    /// Microseconds from the epoch to the moment that the message's time counts from.
+    type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+    fn delivery(&self, result: &DeliveryResult<'_>, since: usize) {
         match result {
             Ok(_) => {
-                self.deliveries.acknowledged.fetch_add(1, Ordering::Relaxed);
+                let since = Duration::from_micros(since as u64);
+                self.deliveries.acknowledge(self.epoch.elapsed().saturating_sub(since));
             }
             Err((error, _)) => self.deliveries.fail(reason(error)),
         }
@@ -90,6 +110,7 @@ pub enum SendError {
 pub struct Sender {
     producer: ThreadedProducer<SenderEvents>,
     topic: String,
+    epoch: Instant,
     deliveries: Arc<Deliveries>,
 }
 
@@ -100,9 +121,10 @@ impl Sender {
     /// [`Failure::Settings`].
     pub fn new(settings: &Settings, logger: &Logger) -> Result<Self, Failure> {
         let deliveries = Arc::new(Deliveries::default());
-        let events = SenderEvents { client: ClientEvents::new(logger), deliveries: Arc::clone(&deliveries) };
+        let epoch = Instant::now();
+        let events = SenderEvents { epoch, client: ClientEvents::new(logger), deliveries: Arc::clone(&deliveries) };
         let producer = config::sender(settings).create_with_context(events).map_err(|error| creation(&error))?;
-        Ok(Self { producer, topic: settings.kafka.topic.clone(), deliveries })
+        Ok(Self { producer, topic: settings.kafka.topic.clone(), epoch, deliveries })
     }
 
     /// What became of what was sent.
@@ -110,12 +132,14 @@ impl Sender {
         Arc::clone(&self.deliveries)
     }
 
-    /// Hands one message over; it is copied. What becomes of it is counted in [`Sender::deliveries`].
+    /// Hands one message over; it is copied. Its time counts from `since`. What becomes of it is counted in [`Sender::deliveries`].
     ///
     /// # Errors
     /// See [`SendError`]; nothing is counted then.
-    pub fn send(&self, key: Option<&[u8]>, payload: &[u8]) -> Result<(), SendError> {
-        let mut record = BaseRecord::<[u8], [u8]>::to(&self.topic).payload(payload);
+    pub fn send(&self, key: Option<&[u8]>, payload: &[u8], since: Instant) -> Result<(), SendError> {
+        // Wide enough for 71 minutes on a machine of 32 bits, and for ever on the others.
+        let since = since.saturating_duration_since(self.epoch).as_micros() as usize;
+        let mut record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&self.topic, since).payload(payload);
         if let Some(key) = key {
             record = record.key(key);
         }

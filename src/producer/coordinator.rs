@@ -9,12 +9,13 @@ use slog::{Logger, error, info, o, warn};
 use tokio::sync::oneshot;
 
 use super::messages::{Consumed, Ended, Flush, Flushed, Halt, Outcome, Produce, Slice};
-use super::producer::Producer;
+use super::producer::{Pace, Producer};
 use super::schedule::Schedule;
 use crate::background;
 use crate::exit::{Exit, ExitCode};
 use crate::kafka::cluster::Cluster;
 use crate::kafka::sender::{Deliveries, Sender};
+use crate::latency::Latency;
 use crate::message::Generator;
 use crate::progress::{ProduceProgress, ThreadProgress};
 use crate::record::TopicPartition;
@@ -122,10 +123,11 @@ impl ProducerCoordinator {
         let settings = self.order.settings.producer.clone();
         let generator = Mutex::new(self.order.generator.clone_boxed());
         let halt = Arc::clone(&self.halt);
+        let pace = Pace { begun: self.begun, schedule: self.schedule };
         // An arbiter of one thread each: work for one producer cannot land at another.
         let producer = SyncArbiter::start(1, move || {
             let generator = generator.lock().unwrap_or_else(PoisonError::into_inner).clone_boxed();
-            Producer::new(number, &settings, generator, Arc::clone(&sender), Arc::clone(&halt))
+            Producer::new(number, pace, &settings, generator, Arc::clone(&sender), Arc::clone(&halt))
         });
         Thread {
             producer,
@@ -304,7 +306,10 @@ impl ProducerCoordinator {
         }
         let acknowledged = threads.iter().map(|thread| thread.acknowledged).sum();
         let messages_per_second = report::rate(acknowledged, self.begun.elapsed());
-        ProduceReport { requested: self.requested(), acknowledged, failed, messages_per_second, threads }
+        let mut latency = Latency::default();
+        self.threads.iter().for_each(|thread| thread.deliveries.add_latency_to(&mut latency));
+        let latency_us = latency.percentiles();
+        ProduceReport { requested: self.requested(), acknowledged, failed, messages_per_second, latency_us, threads }
     }
 
     fn show(&mut self) {

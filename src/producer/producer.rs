@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use actix::{Actor, Handler, MessageResult, SyncContext};
 
 use super::messages::{Ended, Flush, Flushed, Halt, Produce, Slice};
+use super::schedule::Schedule;
 use crate::kafka::sender::{SendError, Sender};
 use crate::message::{Generator, Outgoing, Source};
 use crate::panics::guarded;
@@ -26,9 +27,19 @@ pub struct Producer {
     sender: Arc<Sender>,
     key: Key,
     message: Outgoing,
+    /// When it was due, or is made.
+    since: Instant,
+    pace: Pace,
     /// The message of `source.sequence` is made already; the queue was full.
     made: bool,
     halt: Arc<Halt>,
+}
+
+/// When the run has begun, and what is due when.
+#[derive(Clone, Copy)]
+pub(super) struct Pace {
+    pub(super) begun: Instant,
+    pub(super) schedule: Schedule,
 }
 
 enum Key {
@@ -39,8 +50,9 @@ enum Key {
 
 impl Producer {
     /// Producer `number` of `producers`.
-    pub fn new(
+    pub(super) fn new(
         number: usize,
+        pace: Pace,
         settings: &settings::Producer,
         generator: Box<dyn Generator>,
         sender: Arc<Sender>,
@@ -52,7 +64,17 @@ impl Producer {
             KeySource::Message => Key::Message { field: settings.key_field.clone() },
         };
         let source = Source { producer: number, producers: settings.threads, sequence: 0 };
-        Self { source, generator, sender, key, message: Outgoing::default(), made: false, halt }
+        Self {
+            source,
+            generator,
+            sender,
+            key,
+            message: Outgoing::default(),
+            since: pace.begun,
+            pace,
+            made: false,
+            halt,
+        }
     }
 
     fn produce(&mut self, work: &Produce) -> Slice {
@@ -71,7 +93,7 @@ impl Producer {
                 self.advance(&mut slice);
                 continue;
             }
-            match self.sender.send(self.message.key.as_deref(), &self.message.payload) {
+            match self.sender.send(self.message.key.as_deref(), &self.message.payload, self.since) {
                 Ok(()) => self.advance(&mut slice),
                 Err(SendError::Refused(reason)) => {
                     self.sender.deliveries().fail(reason);
@@ -103,6 +125,8 @@ impl Producer {
             return Ok(());
         }
         self.message.clear();
+        let due = self.pace.schedule.time_of(self.source.producer, self.source.sequence);
+        self.since = due.map_or_else(Instant::now, |due| self.pace.begun + due);
         let (generator, source, message) = (&mut self.generator, &self.source, &mut self.message);
         match guarded(|| generator.generate(source, message)).map_err(Ended::Panicked)? {
             Ok(()) => {

@@ -22,6 +22,12 @@ impl Schedule {
         (all + threads - 1 - thread as u64) / threads
     }
 
+    /// When message `sequence` of `thread` is due; `None` if there is no rate.
+    pub(super) fn time_of(&self, thread: usize, sequence: u64) -> Option<Duration> {
+        let number = sequence * self.threads as u64 + thread as u64;
+        self.is_paced().then(|| Duration::from_secs_f64(number as f64 / self.rate))
+    }
+
     /// Whether there is anything to wait for.
     pub(super) fn is_paced(&self) -> bool {
         self.rate > 0.0
@@ -46,7 +52,18 @@ mod tests {
     }
 
     #[test]
+    fn a_message_is_due_at_its_time_and_not_before() {
+        let schedule = Schedule { rate: 8.0, threads: 3 };
+        for sequence in 0..20 {
+            let time = schedule.time_of(2, sequence).unwrap();
+            assert_eq!(schedule.due(2, time), sequence + 1);
+            assert_eq!(schedule.due(2, time.saturating_sub(Duration::from_millis(1))), sequence);
+        }
+    }
+
+    #[test]
     fn without_a_rate_everything_is_due() {
+        assert_eq!(Schedule { rate: 0.0, threads: 4 }.time_of(3, 7), None);
         assert_eq!(Schedule { rate: 0.0, threads: 4 }.due(3, Duration::ZERO), u64::MAX);
     }
 }
