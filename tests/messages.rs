@@ -59,7 +59,7 @@ fn the_programs_no_is_the_messages_failure() {
 fn a_program_that_dies_takes_its_worker_along_and_loses_nothing() {
     let topic = Topic::new(2);
     topic.fill(100);
-    let body = "os.path.exists('died') or (m['offset'] == 20 and (open('died', 'w'), os.kill(os.getpid(), signal.SIGKILL))); answer(m)";
+    let body = "os.path.exists('died') or ((m['partition'], m['offset']) == (0, 5) and (open('died', 'w'), os.kill(os.getpid(), signal.SIGKILL))); answer(m)";
     let ended = topic.consume_with("--until-end", body).run().expect(0).expect_committed();
     assert!(ended.processed() >= 100, "{}", ended.processed());
     assert_eq!(ended.sum("next"), 100);

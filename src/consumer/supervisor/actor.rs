@@ -225,7 +225,8 @@ impl ConsumerSupervisor {
             FromWorker::OutputClosed => self.stop(Exit::clean("stdout is closed"), context),
             FromWorker::Broken { reason, lasting } => {
                 if let Some(running) = &mut self.workers[slot].running {
-                    running.broken = Some((reason, lasting));
+                    // What comes later follows from it.
+                    running.broken.get_or_insert((reason, lasting));
                 }
             }
             FromWorker::Finished => {
