@@ -78,7 +78,7 @@ fn usr1_writes_the_status() {
 #[cfg(target_os = "linux")]
 fn a_log_that_nobody_reads_does_not_keep_it_from_ending() {
     let topic = Topic::new(2);
-    topic.fill(10_000);
+    topic.fill(80_000);
     let line = format!(
         "mkfifo log; exec 9<>log; exec $PROGRAM consume --brokers {} --topic {} --group {} --set shutdown.deadline=2s \
          --report report.json 2>log",
@@ -89,7 +89,7 @@ fn a_log_that_nobody_reads_does_not_keep_it_from_ending() {
         let counts = std::fs::read_to_string(format!("/proc/{}/io", running.id())).unwrap_or_default();
         counts.lines().find_map(|line| line.strip_prefix("wchar: ")?.parse::<u64>().ok()).unwrap_or(0)
     };
-    // A pipe holds 64 KiB, and takes lines in pieces of up to 8 KiB; the lines of these messages are 2 MB.
+    // A pipe holds 64 KiB, and takes lines in pieces of up to 8 KiB; the lines of these messages are 15 MB.
     wait_for("the pipe to be full", || written() > 50_000);
     let workers = running.workers();
     assert_eq!(workers.len(), 2);
