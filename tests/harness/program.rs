@@ -19,12 +19,23 @@ pub struct Program {
     folder: TempDir,
 }
 
-/// It runs.
+/// It runs; it is killed if its test ends before it.
 pub struct Running {
-    child: Child,
+    child: Owned,
     folder: TempDir,
     begun: Instant,
     report_asked: bool,
+}
+
+/// A child that does not outlive its test.
+struct Owned(Child);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        // Both fail only if it has ended and been waited for.
+        let _ended = self.0.kill();
+        let _ended = self.0.wait();
+    }
 }
 
 /// It has ended.
@@ -94,7 +105,7 @@ impl Program {
         }
         let output = |name| File::create(self.folder.path().join(name)).unwrap();
         let child = self.command.stdout(output("stdout")).stderr(output("stderr")).spawn().unwrap();
-        Running { child, folder: self.folder, begun: Instant::now(), report_asked: report }
+        Running { child: Owned(child), folder: self.folder, begun: Instant::now(), report_asked: report }
     }
 
     pub fn start(self) -> Running {
@@ -119,12 +130,12 @@ impl Program {
 
 impl Running {
     pub fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+        kill(Pid::from_raw(self.child.0.id() as i32), signal).unwrap();
     }
 
     /// Its process id.
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.child.0.id()
     }
 
     /// What it has written to stdout so far.
@@ -155,7 +166,7 @@ impl Running {
 
     /// Process ids of its workers.
     pub fn workers(&self) -> Vec<i32> {
-        children(self.child.id() as i32)
+        children(self.child.0.id() as i32)
     }
 
     pub fn wait_for_lines(&self, lines: usize) {
@@ -165,12 +176,12 @@ impl Running {
     /// Waits for its end; it is killed at the deadline.
     pub fn end(mut self) -> Ended {
         let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
+            if let Some(status) = self.child.0.try_wait().unwrap() {
                 break status;
             }
             if self.begun.elapsed() > DEADLINE {
                 self.signal(Signal::SIGKILL);
-                self.child.wait().unwrap();
+                self.child.0.wait().unwrap();
                 panic!("it did not end within {DEADLINE:?}; its log:\n{}", self.stderr());
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -190,7 +201,7 @@ impl Running {
     pub fn kill(mut self) -> (TempDir, Vec<i32>) {
         let workers = self.workers();
         self.signal(Signal::SIGKILL);
-        self.child.wait().unwrap();
+        self.child.0.wait().unwrap();
         (self.folder, workers)
     }
 }
