@@ -4,21 +4,19 @@
 use std::cell::RefCell;
 use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use slog::{Drain, FnValue, Level, LevelFilter, Logger, OwnedKVList, PushFnValue, Record, o};
 use slog_async::{Async, AsyncGuard, OverflowStrategy};
 use slog_term::{Decorator, FullFormat, RecordDecorator};
 
-use crate::screen::Screen;
+use crate::screen::{LAST_LINES, Screen};
 use crate::settings::{LogFormat, LogLevel};
 
 /// How many lines may wait to be written; what comes while they all wait is dropped, and said so. A terminal that was
 /// stopped with Ctrl+S must not stop Kafka's heartbeats.
 const WAITING_LINES: usize = 8_192;
-/// How long the last of them may take.
-const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// How lines are to look; the supervisor tells its workers.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]

@@ -14,8 +14,8 @@ use crate::panics::guarded;
 
 /// Pieces of work that may wait; whoever writes lines waits when there are more, drawings are left out.
 const WAITING: usize = 256;
-/// How long the last lines may take.
-const LAST_LINES: Duration = Duration::from_secs(1);
+/// How long whoever ends may wait for the last lines, at each place where some may be left.
+pub const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Where lines are written and progress is drawn.
 #[derive(Clone)]

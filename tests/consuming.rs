@@ -103,8 +103,9 @@ fn several_topics_are_read_together() {
 fn a_closed_stdout_ends_it_cleanly() {
     let topic = Topic::new(3);
     topic.fill(10_000);
-    let line = "set -o pipefail; $PROGRAM consume --processor print --brokers B --topic T --group T | head -1";
-    let ended = shell(&line.replace('B', &topic.brokers).replace('T', &topic.name)).run_plain().expect(0);
+    let Topic { name, brokers } = &topic;
+    let consume = format!("consume --processor print --brokers {brokers} --topic {name} --group {name}");
+    let ended = shell(&format!("set -o pipefail; $PROGRAM {consume} | head -1")).run_plain().expect(0);
     assert_eq!(ended.stdout.lines().count(), 1);
     let lines = ended.stderr.lines().count();
     assert!(lines < 10, "not a line for each message:\n{}", ended.stderr);

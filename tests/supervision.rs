@@ -4,7 +4,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::harness::kafka::{Topic, tool};
-use crate::harness::program::{Running, children, is_alive, printed, shell};
+use crate::harness::program::{Running, children, distinct, is_alive, printed, shell};
 use crate::harness::{unique, wait_for};
 
 /// Each worker feeds a program that takes its time, tells what it got, and has started something that does not end.
@@ -42,6 +42,21 @@ fn a_killed_worker_is_named_and_started_again_and_nothing_is_missed() {
     assert_eq!(places.len(), 4_000, "nothing is missed");
     assert_eq!(ended.restarts(), ["SIGKILL"]);
     assert_eq!(topic.committed_and_lag(), (4_000, 0));
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_worker_that_is_asked_to_end_costs_no_repetition() {
+    let topic = Topic::new(4);
+    topic.fill(4_000);
+    // No commit but the one at a worker's end tells where to go on.
+    let running = slowly(&topic, "--until-end --set consumer.commit_interval=1h");
+    wait_for("some messages", || told(&running.stderr()).len() > 200);
+    kill(Pid::from_raw(running.workers()[0]), Signal::SIGTERM).unwrap();
+    // Its program has left something behind that does not end, and it waits for nobody's pipe.
+    let ended = running.end().expect(0).expect_committed();
+    assert_eq!(ended.restarts().len(), 1, "{:?}", ended.restarts());
+    assert_eq!(distinct(&told(&ended.stderr)), 4_000, "nothing twice, nothing missed");
 }
 
 #[test]

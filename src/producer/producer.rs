@@ -81,10 +81,12 @@ impl Producer {
         let begun = Instant::now();
         let mut slice = Slice::default();
         while slice.sent < work.count && slice.bytes < work.bytes && !self.halt.is_stopped() {
-            if slice.sent > 0 && begun.elapsed() >= SLICE {
+            // Read once for each message: for the slice's end, and as the time that the message's latency counts from.
+            let now = Instant::now();
+            if slice.sent > 0 && now.duration_since(begun) >= SLICE {
                 break;
             }
-            if let Err(ended) = self.make() {
+            if let Err(ended) = self.make(now) {
                 slice.ended = Some(ended);
                 break;
             }
@@ -120,13 +122,13 @@ impl Producer {
     }
 
     /// Makes the next message, unless it is made already.
-    fn make(&mut self) -> Result<(), Ended> {
+    fn make(&mut self, now: Instant) -> Result<(), Ended> {
         if self.made {
             return Ok(());
         }
         self.message.clear();
         let due = self.pace.schedule.time_of(self.source.producer, self.source.sequence);
-        self.since = due.map_or_else(Instant::now, |due| self.pace.begun + due);
+        self.since = due.map_or(now, |due| self.pace.begun + due);
         let (generator, source, message) = (&mut self.generator, &self.source, &mut self.message);
         match guarded(|| generator.generate(source, message)).map_err(Ended::Panicked)? {
             Ok(()) => {

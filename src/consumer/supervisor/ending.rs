@@ -38,7 +38,7 @@ impl ConsumerSupervisor {
         self.partitions.process_ended(slot, killed_by_us);
         let cause = running.cause(ended);
         let expected = self.stopping.is_some() && running.finished && ended == Ended::Code(0);
-        match on_death(&mut self.workers[slot].history, running.death(expected || self.stopping.is_some())) {
+        match on_death(&mut self.workers[slot].history, running.death(self.stopping.is_some())) {
             Decision::Leave if expected => debug!(self.order.logger, "worker {slot} has ended"),
             Decision::Leave => {
                 error!(

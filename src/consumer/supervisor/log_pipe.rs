@@ -5,12 +5,10 @@ use std::process::ChildStderr;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::screen::Screen;
+use crate::screen::{LAST_LINES, Screen};
 
 /// A line that is longer is written in pieces: memory is bounded, lines are for reading.
 const LONGEST_LINE: usize = 64 << 10;
-/// How long the last lines may take.
-const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Hands on whole lines, on a thread that ends with the last process that holds the pipe.
 ///

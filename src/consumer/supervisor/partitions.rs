@@ -204,3 +204,57 @@ impl Partitions {
 fn distance(from: i64, to: i64) -> u64 {
     u64::try_from(to - from).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One partition, read from `first` on by slot 0; `before` was committed by an earlier run.
+    fn read_from(first: i64, before: Option<i64>) -> (Partitions, TopicPartition) {
+        let name = TopicPartition::new("t", 0);
+        let start = StartPartition { partition: name.clone(), start: first, until: None };
+        let mut partitions = Partitions::default();
+        partitions.insert(0, &Found { start, end: 2_000, committed: before });
+        (partitions, name)
+    }
+
+    fn resumed_at(partitions: &mut Partitions, name: &TopicPartition, answer: Option<i64>) -> i64 {
+        partitions.resume(0, &answer.map(|offset| (name.clone(), offset)).into_iter().collect());
+        partitions.starts(0)[0].start
+    }
+
+    #[test]
+    fn a_worker_goes_on_where_this_run_has_committed() {
+        let (mut partitions, name) = read_from(10, Some(10));
+        assert_eq!(resumed_at(&mut partitions, &name, Some(70)), 70);
+        assert_eq!(resumed_at(&mut partitions, &name, None), 70, "what was known stays known");
+    }
+
+    #[test]
+    fn a_commit_of_an_earlier_run_is_no_place_to_go_on() {
+        // Started at the beginning although 1,000 was committed; nothing has been committed since.
+        let (mut partitions, name) = read_from(0, Some(1_000));
+        assert_eq!(resumed_at(&mut partitions, &name, Some(1_000)), 0);
+        assert_eq!(resumed_at(&mut partitions, &name, Some(50)), 50, "this one is ours");
+    }
+
+    #[test]
+    fn what_was_processed_and_is_not_committed_is_named() {
+        let (mut partitions, name) = read_from(10, None);
+        assert_eq!(partitions.uncommitted(), None, "nothing was processed");
+        let progress = |next| PartitionProgress {
+            partition: name.clone(),
+            next,
+            committed: None,
+            processed: 5,
+            failed: 0,
+            in_flight: false,
+        };
+        partitions.update(vec![progress(15)]);
+        let read_back = |offset| ReadBack { committed: [(name.clone(), offset)].into(), ends: Offsets::new() };
+        partitions.read_back(&read_back(14));
+        assert!(partitions.uncommitted().is_some_and(|text| text.contains("t/0")));
+        partitions.read_back(&read_back(15));
+        assert_eq!(partitions.uncommitted(), None);
+    }
+}

@@ -1,0 +1,248 @@
+//! The command line. Its flags are short forms of settings: they are handed on as texts, so that one place, the
+//! settings, says what is wrong with a value, wherever it comes from.
+//!
+//! - [`command`]: the commands and their flags. `general`: the options that all have. `new_topic`: a topic as it is given.
+
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
+
+mod command;
+mod general;
+mod new_topic;
+
+pub use command::{
+    CheckConfig, Command, Config, ConfigCommand, Consume, CreateTopics, DeleteTopics, Demo, DescribeTopics, Produce,
+    ShowConfig, Topics, TopicsCommand, Worker,
+};
+use general::General;
+pub use new_topic::NewTopic;
+
+const EXAMPLES: &str = "\
+Examples:
+  kafka-actors demo                                     everything at once, without a broker
+  kafka-actors topics create test-topic:6:1             six partitions, one replica
+  kafka-actors produce --threads 8 --messages-per-thread 1000
+  kafka-actors produce --rate 500 --duration 1m         500 messages a second
+  kafka-actors consume --processes 4 --from-beginning --until-end
+  kafka-actors consume --processor print -q | jq .      messages as JSON lines
+  kafka-actors consume --command 'python3 work.py'      feed a program of your own
+  kafka-actors config show --origin                     what holds, and where it comes from
+
+Every setting can also be given as --set SECTION.KEY=VALUE, in the environment as KAFKA_ACTORS__SECTION__KEY, or in
+Settings.toml; flags win over --set, --set over the environment, the environment over the file.
+
+Exit codes:
+  0  clean: all that was asked for was done
+  1  failed: something was not delivered, not processed or not reached
+  2  the command line or the settings are wrong; nothing was begun
+  3  forced: the shutdown deadline passed, or a second signal came
+  4  a worker whose supervisor is gone";
+
+/// The command line, read.
+#[derive(Clone, Debug)]
+pub struct Cli {
+    /// `--config`.
+    pub config: Option<PathBuf>,
+    /// Each `--set`, in order.
+    pub set: Vec<String>,
+    /// `--report`: a file, or `-`.
+    pub report: Option<String>,
+    /// How many times `-v`.
+    pub verbose: u8,
+    /// `-q`.
+    pub quiet: bool,
+    /// What to do.
+    pub command: Command,
+}
+
+/// Writes JSON messages to Kafka from many threads, and reads them with many supervised worker processes.
+#[derive(Parser)]
+#[command(name = "kafka-actors", version, after_help = EXAMPLES, max_term_width = 120, disable_help_subcommand = true, args_override_self = true)]
+struct Raw {
+    #[command(flatten)]
+    general: General,
+    #[command(subcommand)]
+    command: Command,
+}
+
+impl Cli {
+    /// What the flags set: flag, key, value, for the settings' highest layer.
+    pub fn flags(&self) -> Vec<(String, String, String)> {
+        let level = match (self.quiet, self.verbose) {
+            (true, _) => Some(("--quiet", "warning")),
+            (false, 0) => None,
+            (false, 1) => Some(("--verbose", "debug")),
+            (false, _) => Some(("--verbose", "trace")),
+        };
+        let level = level.map(|(flag, word)| (flag, "logging.level", Some(word.to_owned())));
+        let flags = level.into_iter().chain(self.command.flags());
+        flags.filter_map(|(flag, key, value)| Some((flag.to_owned(), key.to_owned(), value?))).collect()
+    }
+
+    fn merge(Raw { general, command }: Raw) -> Result<Self, clap::Error> {
+        let all: Vec<General> = std::iter::once(&general).chain(command.general()).cloned().collect();
+        let cli = Self {
+            config: all.iter().rev().find_map(|general| general.config.clone()),
+            report: all.iter().rev().find_map(|general| general.report.clone()),
+            verbose: all.iter().fold(0, |count, general| count.saturating_add(general.verbose)),
+            quiet: all.iter().any(|general| general.quiet),
+            set: all.into_iter().flat_map(|general| general.set).collect(),
+            command,
+        };
+        if cli.quiet && cli.verbose > 0 {
+            let text = "--quiet and --verbose cannot be used together";
+            return Err(Self::command().error(ErrorKind::ArgumentConflict, text));
+        }
+        Ok(cli)
+    }
+}
+
+impl Parser for Cli {}
+
+impl CommandFactory for Cli {
+    fn command() -> clap::Command {
+        Raw::command()
+    }
+
+    fn command_for_update() -> clap::Command {
+        Raw::command_for_update()
+    }
+}
+
+impl FromArgMatches for Cli {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Raw::from_arg_matches(matches).and_then(Self::merge)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("any-name").chain(line.split_whitespace()))
+    }
+
+    fn flags(line: &str) -> Vec<String> {
+        let flags = parse(line).unwrap().flags();
+        flags.into_iter().map(|(flag, key, value)| format!("{flag} {key}={value}")).collect()
+    }
+
+    #[test]
+    fn the_definition_holds() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn general_options_hold_before_and_after_the_command() {
+        let cli = parse("--set a=1 -v produce --set b=2 -v --report - --config x.toml").unwrap();
+        assert_eq!(cli.set, ["a=1", "b=2"]);
+        assert_eq!(cli.verbose, 2);
+        assert_eq!(cli.report.as_deref(), Some("-"));
+        assert_eq!(cli.config, Some(PathBuf::from("x.toml")));
+        let cli = parse("--set a=1 topics --set b=2 describe --set c=3 x").unwrap();
+        assert_eq!(cli.set, ["a=1", "b=2", "c=3"]);
+    }
+
+    #[test]
+    fn quiet_and_verbose_exclude_each_other() {
+        assert_eq!(parse("-v produce -q").unwrap_err().kind(), ErrorKind::ArgumentConflict);
+        assert_eq!(flags("-q produce"), ["--quiet logging.level=warning"]);
+        assert_eq!(flags("produce -vv"), ["--verbose logging.level=trace"]);
+    }
+
+    #[test]
+    fn flags_are_short_forms_of_settings() {
+        let line = "produce --brokers a:1,b:2 --threads 8 --rate -1 --duration 10";
+        let expected = [
+            "--brokers kafka.brokers=a:1,b:2",
+            "--threads producer.threads=8",
+            "--duration producer.duration=10s",
+            "--rate producer.rate=-1",
+        ];
+        assert_eq!(flags(line), expected);
+        let line = "consume --from-beginning --until-end --idle-exit 500ms --topic t";
+        let expected = [
+            "--topic kafka.topic=t",
+            "--topic consumer.topics=t",
+            "--from-beginning consumer.start=beginning",
+            "--until-end consumer.until_end=true",
+            "--idle-exit consumer.idle_exit=500ms",
+        ];
+        assert_eq!(flags(line), expected);
+    }
+
+    #[test]
+    fn every_flag_names_a_setting_that_exists() {
+        let lines = [
+            "produce --brokers a --topic t --threads 1 --messages-per-thread 1 --duration 1 --rate 1 --key none --compression none",
+            "consume --brokers a --topic t --group g --processes 1 --assignment manual --strategy range --start end \
+             --max-messages 1 --idle-exit 1 --processor command --command x --on-failure stop",
+            "consume --from-beginning --until-end",
+            "demo --brokers a --topic t --threads 1 --messages-per-thread 1 --rate 1 --processes 1",
+            "topics describe --brokers a",
+        ];
+        for line in lines {
+            let inputs = crate::settings::Inputs {
+                flags: parse(line).unwrap().flags(),
+                config_file: Some("/dev/null".into()),
+                processors: vec!["log".to_owned(), "command".to_owned()],
+                ..Default::default()
+            };
+            assert!(crate::settings::load(inputs).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn from_beginning_contradicts_another_start() {
+        assert_eq!(parse("consume --from-beginning --start end").unwrap_err().kind(), ErrorKind::ArgumentConflict);
+    }
+
+    #[test]
+    fn a_demo_without_brokers_has_its_own() {
+        let Command::Demo(demo) = parse("demo").unwrap().command else { panic!() };
+        assert_eq!((demo.brokers, demo.partitions), (None, 6));
+        assert!(parse("demo --partitions 0").is_err());
+    }
+
+    #[test]
+    fn topics_are_created_from_names_and_numbers() {
+        let Command::Topics(topics) = parse("topics create a:1:1,b:2:3 c:6:1").unwrap().command else { panic!() };
+        let TopicsCommand::Create(create) = topics.command else { panic!() };
+        let names: Vec<&str> = create.topics.iter().map(|topic| topic.name.as_str()).collect();
+        assert_eq!(names, ["a", "b", "c"]);
+        assert_eq!(create.topics[1], NewTopic { name: "b".to_owned(), partitions: 2, replication: 3 });
+        assert!(parse("topics create").is_err());
+    }
+
+    #[test]
+    fn a_bad_topic_says_what_is_wrong_with_it() {
+        let problem = |text: &str| text.parse::<NewTopic>().unwrap_err();
+        assert!(problem("a:6").contains("NAME:PARTITIONS:REPLICATION"));
+        assert!(problem("a:0:1").contains("partitions = \"0\""));
+        assert!(problem("a:1:x").contains("replication = \"x\""));
+        assert!(problem("ä:1:1").contains("\"ä\" is no name for a topic"));
+        let error = parse("topics create a:0:1").unwrap_err().to_string();
+        assert!(error.contains("partitions = \"0\": expected a number, 1 or more"), "{error}");
+    }
+
+    #[test]
+    fn the_worker_is_hidden() {
+        assert!(matches!(parse("worker --slot 3").unwrap().command, Command::Worker(Worker { slot: 3, .. })));
+        assert!(!Cli::command().render_long_help().to_string().contains("worker --slot"));
+    }
+
+    #[test]
+    fn usage_errors_exit_with_2_and_help_with_0() {
+        assert_eq!(parse("produce --no-such-flag").unwrap_err().exit_code(), 2);
+        assert_eq!(parse("").unwrap_err().exit_code(), 2);
+        assert_eq!(parse("--help").unwrap_err().exit_code(), 0);
+    }
+}
