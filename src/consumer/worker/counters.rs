@@ -53,13 +53,6 @@ impl Counters {
         self.committed.store(offset, Ordering::Relaxed);
     }
 
-    /// Everything that this process has dealt with is committed.
-    pub(super) fn all_committed(&self) {
-        if self.processed.load(Ordering::Relaxed) + self.failed.load(Ordering::Relaxed) > 0 {
-            self.committed(self.next.load(Ordering::Relaxed));
-        }
-    }
-
     pub(super) fn snapshot(&self) -> PartitionProgress {
         let committed = self.committed.load(Ordering::Relaxed);
         PartitionProgress {
