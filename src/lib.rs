@@ -48,7 +48,7 @@
 //! - [`Program`]: the whole program, with your parts in it.
 //! - [`message`]: what is produced: [`message::generate_message`] and what a generator is.
 //! - [`processing`]: what is done with it: [`processing::process_message`] and what a processor is; the built-in ones.
-//! - [`record`]: a message that was read. [`settings`]: everything that can be set. [`report`]: what `--report` writes.
+//! - [`stamp`]: what marks a message as this program's. [`record`]: a message that was read. [`settings`]: everything that can be set. [`report`]: what `--report` writes.
 //!
 //! For whoever changes it, from the top down; each uses those below it only:
 //! - [`program`]: command line → settings → log → one command → report → exit code. [`cli`], [`topics`], [`demo`].
@@ -56,7 +56,7 @@
 //!   which share [`consumer::control`] and nothing else.
 //! - [`kafka`]: the only room that knows rdkafka; no actor in it. [`os`]: the only one that knows nix.
 //! - [`shutdown`]: signals become messages. [`logging`], [`progress`], [`screen`]: what one sees. [`panics`]: what a panic does.
-//!   [`background`]: work that blocks. [`latency`]: how long things took. [`exit`]: how it ends.
+//!   [`background`]: work that blocks. [`clock`]: the two clocks. [`latency`]: how long things took. [`exit`]: how it ends.
 //!
 //! # What holds
 //!
@@ -70,6 +70,7 @@
 
 pub mod background;
 pub mod cli;
+pub mod clock;
 pub mod consumer;
 pub mod demo;
 pub mod exit;
@@ -88,6 +89,7 @@ pub mod report;
 pub mod screen;
 pub mod settings;
 pub mod shutdown;
+pub mod stamp;
 pub mod topics;
 
 pub use program::Program;

@@ -53,6 +53,10 @@ pub struct Outgoing {
     pub payload: Vec<u8>,
     /// The key, if the generator sets one; used with `producer.key = "message"`.
     pub key: Option<Vec<u8>>,
+    /// Headers, in order; each costs as much as a third of the message's whole way.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// Sent without a payload: what is written with this key is to be forgotten.
+    pub tombstone: bool,
 }
 
 impl Outgoing {
@@ -60,6 +64,8 @@ impl Outgoing {
     pub fn clear(&mut self) {
         self.payload.clear();
         self.key = None;
+        self.headers.clear();
+        self.tombstone = false;
     }
 }
 

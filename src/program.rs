@@ -172,7 +172,8 @@ impl Program {
     }
 
     fn produce(self, settings: Settings, stage: &Stage, draft: &mut Draft) -> Exit {
-        let order = self.producing(Arc::new(settings), None, stage);
+        let run = settings.producer.stamp.then(rand::random);
+        let order = self.producing(Arc::new(settings), run, None, stage);
         let outcome = System::new().block_on(async move {
             let (coordinator, outcome) = ProducerCoordinator::start(order);
             shutdown::forward_signals(coordinator.recipient(), Second::AtOnce).map_err(|error| no_signals(&error))?;
@@ -187,10 +188,17 @@ impl Program {
         }
     }
 
-    fn producing(self, settings: Arc<Settings>, unread_limit: Option<u64>, stage: &Stage) -> coordinator::Order {
+    fn producing(
+        self,
+        settings: Arc<Settings>,
+        run: Option<u64>,
+        unread_limit: Option<u64>,
+        stage: &Stage,
+    ) -> coordinator::Order {
         let limit = if settings.producer.duration.is_zero() { settings.producer.messages_per_thread } else { 0 };
         coordinator::Order {
             generator: self.generator,
+            run,
             unread_limit,
             progress: ProduceProgress::new(&stage.screen, &stage.logger, settings.producer.threads, limit),
             logger: stage.logger.clone(),
@@ -211,7 +219,7 @@ impl Program {
         let unread_limit = on_embedded.then_some(embedded::UNREAD_BYTES);
         let verbose = matches!(settings.logging.level, LogLevel::Debug | LogLevel::Trace);
         let consuming = consuming(Arc::clone(&settings), true, verbose, stage);
-        let producing = self.producing(Arc::clone(&settings), unread_limit, stage);
+        let producing = self.producing(Arc::clone(&settings), Some(rand::random()), unread_limit, stage);
         let logger = stage.logger.clone();
         let outcome = System::new().block_on(async move {
             let (director, outcome) = Director::start(settings, producing, consuming, logger);

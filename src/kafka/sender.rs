@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
+use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, PurgeConfig, ThreadedProducer};
 use slog::Logger;
 
@@ -16,6 +16,7 @@ use super::config;
 use super::error::{Failure, creation, reason};
 use super::events::ClientEvents;
 use crate::latency::Latency;
+use crate::message::Outgoing;
 use crate::settings::Settings;
 
 /// What became of the messages that were sent.
@@ -136,12 +137,18 @@ impl Sender {
     ///
     /// # Errors
     /// See [`SendError`]; nothing is counted then.
-    pub fn send(&self, key: Option<&[u8]>, payload: &[u8], since: Instant) -> Result<(), SendError> {
+    pub fn send(&self, message: &Outgoing, since: Instant) -> Result<(), SendError> {
         // Wide enough for 71 minutes on a machine of 32 bits, and for ever on the others.
         let since = since.saturating_duration_since(self.epoch).as_micros() as usize;
-        let mut record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&self.topic, since).payload(payload);
-        if let Some(key) = key {
+        let mut record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&self.topic, since);
+        if !message.tombstone {
+            record = record.payload(&message.payload);
+        }
+        if let Some(key) = &message.key {
             record = record.key(key);
+        }
+        if !message.headers.is_empty() {
+            record = record.headers(headers(&message.headers));
         }
         self.producer.send(record).map_err(|(error, _)| match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::QueueFull) => SendError::QueueFull,
@@ -163,4 +170,11 @@ impl Sender {
     pub fn abandon(&self) {
         self.producer.purge(PurgeConfig::default().queue().inflight());
     }
+}
+
+fn headers(list: &[(String, Vec<u8>)]) -> OwnedHeaders {
+    let header = |headers: OwnedHeaders, (name, value): &(String, Vec<u8>)| {
+        headers.insert(Header { key: name, value: Some(value) })
+    };
+    list.iter().fold(OwnedHeaders::new_with_capacity(list.len()), header)
 }

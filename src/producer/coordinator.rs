@@ -36,6 +36,8 @@ pub struct Order {
     pub settings: Arc<Settings>,
     /// Makes the messages.
     pub generator: Box<dyn Generator>,
+    /// Stamps the messages as this run's; `None`: they are not stamped.
+    pub run: Option<u64>,
     /// How many bytes may be unread on the other side, which [`Consumed`] then has to tell; `None`: any number.
     pub unread_limit: Option<u64>,
     /// Where progress is shown.
@@ -123,11 +125,12 @@ impl ProducerCoordinator {
         let settings = self.order.settings.producer.clone();
         let generator = Mutex::new(self.order.generator.clone_boxed());
         let halt = Arc::clone(&self.halt);
+        let run = self.order.run;
         let pace = Pace { begun: self.begun, schedule: self.schedule };
         // An arbiter of one thread each: work for one producer cannot land at another.
         let producer = SyncArbiter::start(1, move || {
             let generator = generator.lock().unwrap_or_else(PoisonError::into_inner).clone_boxed();
-            Producer::new(number, pace, &settings, generator, Arc::clone(&sender), Arc::clone(&halt))
+            Producer::new(number, pace, &settings, generator, run, Arc::clone(&sender), Arc::clone(&halt))
         });
         Thread {
             producer,

@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, Handler, MessageResult, SyncContext};
 
+use super::maker::Maker;
 use super::messages::{Ended, Flush, Flushed, Halt, Produce, Slice};
 use super::schedule::Schedule;
+use crate::clock::Anchor;
 use crate::kafka::sender::{SendError, Sender};
 use crate::message::{Generator, Outgoing, Source};
 use crate::panics::guarded;
-use crate::settings::{self, KeySource};
+use crate::settings;
 
 /// How long a slice of work takes at most, unless the generator itself takes longer: well below the 100 ms in which a
 /// stop or a rate has to be felt.
@@ -23,12 +25,12 @@ const FLUSH_STEP: Duration = Duration::from_millis(100);
 /// Generates messages and sends them, on a thread of its own and with a client of its own.
 pub struct Producer {
     source: Source,
-    generator: Box<dyn Generator>,
+    maker: Maker,
     sender: Arc<Sender>,
-    key: Key,
     message: Outgoing,
     /// When it was due, or is made.
     since: Instant,
+    anchor: Anchor,
     pace: Pace,
     /// The message of `source.sequence` is made already; the queue was full.
     made: bool,
@@ -42,12 +44,6 @@ pub(super) struct Pace {
     pub(super) schedule: Schedule,
 }
 
-enum Key {
-    None,
-    RoundRobin { cardinality: u64 },
-    Message { field: String },
-}
-
 impl Producer {
     /// Producer `number` of `producers`.
     pub(super) fn new(
@@ -55,22 +51,18 @@ impl Producer {
         pace: Pace,
         settings: &settings::Producer,
         generator: Box<dyn Generator>,
+        run: Option<u64>,
         sender: Arc<Sender>,
         halt: Arc<Halt>,
     ) -> Self {
-        let key = match settings.key {
-            KeySource::None => Key::None,
-            KeySource::RoundRobin => Key::RoundRobin { cardinality: settings.key_cardinality },
-            KeySource::Message => Key::Message { field: settings.key_field.clone() },
-        };
         let source = Source { producer: number, producers: settings.threads, sequence: 0 };
         Self {
             source,
-            generator,
+            maker: Maker::new(settings, generator, run),
             sender,
-            key,
             message: Outgoing::default(),
             since: pace.begun,
+            anchor: Anchor::now(),
             pace,
             made: false,
             halt,
@@ -79,6 +71,7 @@ impl Producer {
 
     fn produce(&mut self, work: &Produce) -> Slice {
         let begun = Instant::now();
+        self.anchor = Anchor::now();
         let mut slice = Slice::default();
         while slice.sent < work.count && slice.bytes < work.bytes && !self.halt.is_stopped() {
             // Read once for each message: for the slice's end, and as the time that the message's latency counts from.
@@ -95,7 +88,7 @@ impl Producer {
                 self.advance(&mut slice);
                 continue;
             }
-            match self.sender.send(self.message.key.as_deref(), &self.message.payload, self.since) {
+            match self.sender.send(&self.message, self.since) {
                 Ok(()) => self.advance(&mut slice),
                 Err(SendError::Refused(reason)) => {
                     self.sender.deliveries().fail(reason);
@@ -126,34 +119,15 @@ impl Producer {
         if self.made {
             return Ok(());
         }
-        self.message.clear();
         let due = self.pace.schedule.time_of(self.source.producer, self.source.sequence);
         self.since = due.map_or(now, |due| self.pace.begun + due);
-        let (generator, source, message) = (&mut self.generator, &self.source, &mut self.message);
-        match guarded(|| generator.generate(source, message)).map_err(Ended::Panicked)? {
-            Ok(()) => {
-                self.set_key();
-                self.made = true;
-            }
+        let due_us = self.anchor.unix_us(self.since);
+        let (maker, source, message) = (&mut self.maker, &self.source, &mut self.message);
+        match guarded(|| maker.make(source, due_us, message)).map_err(Ended::Panicked)? {
+            Ok(()) => self.made = true,
             Err(error) => self.sender.deliveries().fail(format!("generator: {error}")),
         }
         Ok(())
-    }
-
-    fn set_key(&mut self) {
-        match &self.key {
-            Key::None => self.message.key = None,
-            Key::RoundRobin { cardinality } => {
-                let number =
-                    (self.source.sequence * self.source.producers as u64 + self.source.producer as u64) % cardinality;
-                self.message.key = Some(format!("key-{number}").into_bytes());
-            }
-            Key::Message { field } => {
-                if self.message.key.is_none() {
-                    self.message.key = field_of(&self.message.payload, field);
-                }
-            }
-        }
     }
 
     fn flush(&self, deadline: Instant) -> Flushed {
@@ -168,16 +142,6 @@ impl Producer {
         }
         let deliveries = self.sender.deliveries();
         Flushed { acknowledged: deliveries.acknowledged(), failed: deliveries.failed(), abandoned }
-    }
-}
-
-/// A JSON object's member as a key: a string without its quotes, anything else as it is written.
-fn field_of(payload: &[u8], field: &str) -> Option<Vec<u8>> {
-    let members: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(payload).ok()?;
-    match members.get(field)? {
-        serde_json::Value::Null => None,
-        serde_json::Value::String(text) => Some(text.clone().into_bytes()),
-        other => Some(other.to_string().into_bytes()),
     }
 }
 
@@ -198,20 +162,5 @@ impl Handler<Flush> for Producer {
 
     fn handle(&mut self, flush: Flush, _: &mut Self::Context) -> Self::Result {
         MessageResult(self.flush(flush.deadline))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_field_of_the_message_is_its_key() {
-        let payload = br#"{"id":7,"name":"a b","nothing":null}"#;
-        assert_eq!(field_of(payload, "id").unwrap(), b"7");
-        assert_eq!(field_of(payload, "name").unwrap(), b"a b");
-        assert_eq!(field_of(payload, "nothing"), None);
-        assert_eq!(field_of(payload, "missing"), None);
-        assert_eq!(field_of(b"not json", "id"), None);
     }
 }

@@ -113,6 +113,8 @@ pub struct Producer {
     /// Messages per second of all threads together; 0: as fast as it goes.
     #[serde(deserialize_with = "parse::number")]
     pub rate: f64,
+    #[serde(deserialize_with = "parse::switch")]
+    pub stamp: bool,
     pub compression: Compression,
     pub key: KeySource,
     #[serde(deserialize_with = "parse::count")]
