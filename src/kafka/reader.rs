@@ -11,12 +11,13 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use rdkafka::message::Message as _;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use slog::Logger;
 
+use super::batch::{BatchMessage, BatchQueue, Turn};
 use super::config;
-use super::error::{Failure, creation, reason};
+use super::error::{Failure, code_text, creation, reason};
 use super::events::ClientEvents;
 use crate::record::{Headers, Record, TopicPartition};
 use crate::settings::Settings;
@@ -80,11 +81,17 @@ fn commit_of(result: KafkaResult<()>, offsets: &TopicPartitionList) -> Option<Co
     Some(Commit::Done(done.collect()))
 }
 
+/// The most messages of one batch call.
+const MOST: usize = 4_096;
+/// And about how many bytes: what is taken out of a queue is fetched anew, beyond the memory budget.
+const BATCH_BYTES: usize = 512 << 10;
+
 /// The client. It has to be polled, and ends when it is closed.
 pub struct Reader {
     consumer: Arc<BaseConsumer<ReaderEvents>>,
     /// Messages that came out of the common queue: there must be none.
     leaked: AtomicU64,
+    turn: Turn,
 }
 
 impl Reader {
@@ -103,7 +110,7 @@ impl Reader {
         let consumer: BaseConsumer<_> = config::reader(settings, partitions, report_ends)
             .create_with_context(events)
             .map_err(|error| creation(&error))?;
-        Ok(Self { consumer: Arc::new(consumer), leaked: AtomicU64::new(0) })
+        Ok(Self { consumer: Arc::new(consumer), leaked: AtomicU64::new(0), turn: Turn::default() })
     }
 
     /// The queue of a partition that is going to be assigned.
@@ -111,10 +118,15 @@ impl Reader {
     /// # Errors
     /// When librdkafka has no such queue; none is expected.
     pub fn split(&self, partition: &TopicPartition) -> Result<PartitionStream, Failure> {
-        let queue = self.consumer.split_partition_queue(&partition.topic, partition.partition).ok_or_else(|| {
-            Failure::Request { what: partition.to_string(), reason: "its queue could not be split off".to_owned() }
-        })?;
-        Ok(PartitionStream { queue, partition: partition.clone(), client: Arc::downgrade(&self.consumer) })
+        let TopicPartition { topic, partition: number } = partition;
+        let split = self.consumer.split_partition_queue(topic, *number);
+        let batch = BatchQueue::new(&self.consumer, &self.turn, topic, *number);
+        let (Some(split), Some(batch)) = (split, batch) else {
+            let reason = "its queue could not be split off".to_owned();
+            return Err(Failure::Request { what: partition.to_string(), reason });
+        };
+        let client = Arc::downgrade(&self.consumer);
+        Ok(PartitionStream { batch, split, partition: partition.clone(), client, messages: 0, bytes: 0 })
     }
 
     /// Starts reading: the partitions and the offsets to begin at.
@@ -174,9 +186,14 @@ impl Reader {
 
 /// One partition's messages.
 pub struct PartitionStream {
-    queue: PartitionQueue<ReaderEvents>,
+    batch: BatchQueue<ReaderEvents>,
+    /// Keeps the partition's messages out of the common queue, and calls when some have come.
+    split: PartitionQueue<ReaderEvents>,
     partition: TopicPartition,
     client: Weak<BaseConsumer<ReaderEvents>>,
+    /// Of the last batch.
+    messages: usize,
+    bytes: usize,
 }
 
 /// What a partition's queue had.
@@ -200,20 +217,41 @@ impl PartitionStream {
     /// Calls `ready` whenever the empty queue gets something, from a librdkafka thread that holds the queue's lock:
     /// it must not block, panic, or touch the queue. Things may be waiting already when this is called.
     pub fn on_ready(&mut self, ready: impl Fn() + Send + Sync + 'static) {
-        self.queue.set_nonempty_callback(ready);
+        self.split.set_nonempty_callback(ready);
     }
 
     /// What comes next; does not wait.
-    pub fn next(&self) -> Next<'_> {
+    pub fn next(&mut self) -> Next<'_> {
         loop {
-            return match self.queue.poll(Duration::ZERO) {
-                None => Next::Empty,
-                Some(Ok(message)) => Next::Message(ReceivedMessage(message)),
-                Some(Err(KafkaError::PartitionEOF(_))) => Next::End,
-                Some(Err(error)) if is_lasting(&error) => Next::Broken(reason(&error)),
+            if !self.batch.advance() {
+                let most = self.most();
+                if self.batch.fill(most) == 0 {
+                    return Next::Empty;
+                }
+                (self.messages, self.bytes) = (0, 0);
+                continue;
+            }
+            let error = self.batch.current().and_then(BatchMessage::error);
+            match error {
+                None => break,
+                Some(RDKafkaErrorCode::PartitionEOF) => return Next::End,
+                Some(code) if is_lasting(code) => return Next::Broken(code_text(code)),
                 // Brokers come and go; the client deals with it and the context has logged it.
-                Some(Err(_)) => continue,
-            };
+                Some(_) => {}
+            }
+        }
+        let Some(message) = self.batch.current() else { return Next::Empty };
+        self.messages += 1;
+        self.bytes += message.payload().map_or(0, <[u8]>::len) + message.key().map_or(0, <[u8]>::len);
+        Next::Message(ReceivedMessage { message, partition: &self.partition })
+    }
+
+    /// How many messages the next batch may have, by the size of those in the last one.
+    fn most(&self) -> usize {
+        match self.bytes.checked_div(self.messages) {
+            // Nothing is known yet.
+            None => MOST / 64,
+            Some(average) => (BATCH_BYTES / average.max(1)).clamp(1, MOST),
         }
     }
 
@@ -230,35 +268,36 @@ impl PartitionStream {
     }
 }
 
-fn is_lasting(error: &KafkaError) -> bool {
+fn is_lasting(code: RDKafkaErrorCode) -> bool {
     matches!(
-        error.rdkafka_error_code(),
-        Some(
-            RDKafkaErrorCode::AutoOffsetReset
-                | RDKafkaErrorCode::OffsetOutOfRange
-                | RDKafkaErrorCode::TopicAuthorizationFailed
-                | RDKafkaErrorCode::GroupAuthorizationFailed
-                | RDKafkaErrorCode::UnknownTopicOrPartition
-                | RDKafkaErrorCode::UnknownTopic
-                | RDKafkaErrorCode::UnknownPartition
-                | RDKafkaErrorCode::Fatal
-        )
+        code,
+        RDKafkaErrorCode::AutoOffsetReset
+            | RDKafkaErrorCode::OffsetOutOfRange
+            | RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::GroupAuthorizationFailed
+            | RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::UnknownPartition
+            | RDKafkaErrorCode::Fatal
     )
 }
 
-/// A message in librdkafka's memory: keeping it keeps the whole batch that it came in.
-pub struct ReceivedMessage<'a>(BorrowedMessage<'a>);
+/// A message in librdkafka's memory; it is gone when the next one is asked for.
+pub struct ReceivedMessage<'a> {
+    message: BatchMessage<'a>,
+    partition: &'a TopicPartition,
+}
 
 impl ReceivedMessage<'_> {
     /// A view of it.
     pub fn record(&self) -> Record<'_> {
         Record {
-            topic: self.0.topic(),
-            partition: self.0.partition(),
-            offset: self.0.offset(),
-            timestamp_ms: self.0.timestamp().to_millis(),
-            key: self.0.key(),
-            value: self.0.payload(),
+            topic: &self.partition.topic,
+            partition: self.partition.partition,
+            offset: self.message.offset(),
+            timestamp_ms: self.message.timestamp(),
+            key: self.message.key(),
+            value: self.message.payload(),
             headers: self,
         }
     }
@@ -266,8 +305,6 @@ impl ReceivedMessage<'_> {
 
 impl Headers for ReceivedMessage<'_> {
     fn list(&self) -> Vec<(&str, Option<&[u8]>)> {
-        self.0
-            .headers()
-            .map_or_else(Vec::new, |headers| headers.iter().map(|header| (header.key, header.value)).collect())
+        self.message.headers()
     }
 }

@@ -19,10 +19,9 @@ use crate::processing::{Failure, Processing};
 use crate::record::{OwnedRecord, Record};
 use crate::settings::OnFailure;
 
-/// Messages in one turn; then the offset is stored and the other partitions have theirs.
-const TURN: usize = 256;
-/// How long one turn takes at most, unless one message takes longer.
-const TURN_TIME: Duration = Duration::from_millis(50);
+/// How long one turn takes at most, unless one message takes longer; then the offset is stored and the other partitions
+/// have theirs.
+const TURN: Duration = Duration::from_millis(10);
 /// A look at the queue without having been called, in case a call was lost.
 const SAFETY_TICK: Duration = Duration::from_secs(1);
 
@@ -76,9 +75,9 @@ impl PartitionConsumer {
     }
 
     /// One turn; whether there may be more to read.
-    fn read(&mut self, stream: &PartitionStream, context: &mut Context<Self>) -> bool {
+    fn read(&mut self, stream: &mut PartitionStream, context: &mut Context<Self>) -> bool {
         let begun = Instant::now();
-        for _ in 0..TURN {
+        loop {
             if self.state != State::Reading || self.shared.stopping.load(Ordering::Relaxed) {
                 return false;
             }
@@ -100,7 +99,7 @@ impl PartitionConsumer {
             if self.waiting.is_some() {
                 return false;
             }
-            if begun.elapsed() >= TURN_TIME {
+            if begun.elapsed() >= TURN {
                 break;
             }
         }
@@ -252,8 +251,8 @@ impl Handler<DataReady> for PartitionConsumer {
         if self.state != State::Reading {
             return;
         }
-        let Some(stream) = self.stream.take() else { return };
-        let more = self.read(&stream, context);
+        let Some(mut stream) = self.stream.take() else { return };
+        let more = self.read(&mut stream, context);
         self.store(&stream);
         self.stream = Some(stream);
         if more {
