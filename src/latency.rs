@@ -11,6 +11,7 @@ const LONGEST: u64 = 3_600_000_000;
 const DIGITS: u8 = 3;
 
 /// Times of many messages.
+#[derive(Clone)]
 pub struct Latency(Option<Histogram<u64>>);
 
 /// For the report, in microseconds.

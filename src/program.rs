@@ -199,6 +199,7 @@ impl Program {
         coordinator::Order {
             generator: self.generator,
             run,
+            outcomes: None,
             unread_limit,
             progress: ProduceProgress::new(&stage.screen, &stage.logger, settings.producer.threads, limit),
             logger: stage.logger.clone(),

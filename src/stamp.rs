@@ -173,6 +173,12 @@ pub fn find<'a>(
     Some(Found { stamp, intact: sum.to_be_bytes() == bytes[26..] })
 }
 
+/// The stamp at the payload's tail, else the one in `header`; its checksum is not looked at.
+pub fn peek<'a>(payload: Option<&[u8]>, header: impl FnOnce() -> Option<&'a [u8]>) -> Option<Stamp> {
+    let in_tail = tail(payload.unwrap_or_default()).and_then(|(_, text)| parse(text));
+    in_tail.or_else(|| parse(header()?)).map(|(stamp, _)| stamp)
+}
+
 fn parse(text: &[u8]) -> Option<(Stamp, [u8; BYTES])> {
     let mut bytes = [0; BYTES];
     let length = BASE64_URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;

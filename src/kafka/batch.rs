@@ -174,7 +174,7 @@ impl<'a> BatchMessage<'a> {
 }
 
 /// What a pointer and a length of a message's mean; null is none.
-fn bytes<'a>(_of: &'a sys::rd_kafka_message_t, start: *const c_void, length: usize) -> Option<&'a [u8]> {
+fn bytes(_of: &sys::rd_kafka_message_t, start: *const c_void, length: usize) -> Option<&[u8]> {
     // SAFETY: librdkafka's pairs of pointer and length are to memory that belongs to the message and is not written any
     // more; the result borrows the message.
     (!start.is_null()).then(|| unsafe { std::slice::from_raw_parts(start.cast(), length) })

@@ -16,6 +16,8 @@ fn common(settings: &Settings) -> ClientConfig {
     config.set("allow.auto.create.topics", "false");
     // A broker that is back is noticed so soon, and not after the default of up to 10 s.
     config.set("reconnect.backoff.max.ms", "2000");
+    // What is handed to the socket is a whole request: waiting for more to send would only delay it.
+    config.set("socket.nagle.disable", "true");
     security(settings, &mut config);
     config
 }

@@ -2,15 +2,17 @@
 //!
 //! - [`cluster`]: questions that block: is it there, which partitions, which offsets.
 //! - [`topics`]: topics made, described, deleted.
-//! - [`sender`]: a producer client; [`reader`]: a consumer client and its partitions' queues.
+//! - [`sender`]: a producer client, [`deliveries`]: what became of its messages, `birth`: when they were sent; [`reader`]: a consumer client and its partitions' queues.
 //! - [`embedded`]: a broker in this process, for the demonstration.
 //! - `batch`: many messages with one call, the only unsafe code.
 //! - [`error`]: what can go wrong, in words; `config`: the clients' properties; `events`: what clients say unasked.
 
 #[allow(unsafe_code, reason = "the one place of the crate: see its text")]
 mod batch;
+mod birth;
 pub mod cluster;
 mod config;
+pub mod deliveries;
 pub mod embedded;
 pub mod error;
 mod events;

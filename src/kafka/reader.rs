@@ -95,7 +95,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Makes the client; it connects by itself. With `report_ends`, [`PartitionStream::next`] says [`Next::End`].
+    /// Makes the client; it connects by itself. With `report_ends`, [`PartitionStream::read_next`] says [`Next::End`].
     ///
     /// # Errors
     /// [`Failure::Settings`].
@@ -221,7 +221,7 @@ impl PartitionStream {
     }
 
     /// What comes next; does not wait.
-    pub fn next(&mut self) -> Next<'_> {
+    pub fn read_next(&mut self) -> Next<'_> {
         loop {
             if !self.batch.advance() {
                 let most = self.most();

@@ -1,70 +1,31 @@
 //! A producer client: messages in, acknowledgements counted.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
+use rdkafka::Message as _;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
+use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, Headers as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, PurgeConfig, ThreadedProducer};
 use slog::Logger;
 
+use super::birth::Birth;
 use super::config;
+use super::deliveries::{Deliveries, Outcome, Outcomes};
 use super::error::{Failure, creation, reason};
 use super::events::ClientEvents;
-use crate::latency::Latency;
 use crate::message::Outgoing;
 use crate::settings::Settings;
-
-/// What became of the messages that were sent.
-#[derive(Default)]
-pub struct Deliveries {
-    acknowledged: AtomicU64,
-    latency: Mutex<Latency>,
-    failed: Mutex<BTreeMap<String, u64>>,
-}
-
-impl Deliveries {
-    /// How many the brokers have acknowledged.
-    pub fn acknowledged(&self) -> u64 {
-        self.acknowledged.load(Ordering::Relaxed)
-    }
-
-    fn acknowledge(&self, time: Duration) {
-        self.acknowledged.fetch_add(1, Ordering::Relaxed);
-        if let Ok(mut latency) = self.latency.lock() {
-            latency.record(time);
-        }
-    }
-
-    /// Adds how long the acknowledgements have taken.
-    pub fn add_latency_to(&self, total: &mut Latency) {
-        if let Ok(latency) = self.latency.lock() {
-            total.add(&latency);
-        }
-    }
-
-    /// How many were given up, by reason.
-    pub fn failed(&self) -> BTreeMap<String, u64> {
-        self.failed.lock().map(|failed| failed.clone()).unwrap_or_default()
-    }
-
-    /// Counts one message that was given up.
-    pub fn fail(&self, reason: String) {
-        if let Ok(mut failed) = self.failed.lock() {
-            *failed.entry(reason).or_default() += 1;
-        }
-    }
-}
+use crate::stamp;
 
 struct SenderEvents {
     /// What the messages' times count from.
     epoch: Instant,
     client: ClientEvents,
     deliveries: Arc<Deliveries>,
+    outcomes: Option<Arc<dyn Outcomes>>,
 }
 
 impl ClientContext for SenderEvents {
@@ -82,18 +43,31 @@ impl ClientContext for SenderEvents {
 }
 
 impl ProducerContext for SenderEvents {
-    /// Microseconds from the epoch to the moment that the message's time counts from.
+    /// A [`Birth`].
     type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, since: usize) {
-        match result {
-            Ok(_) => {
-                let since = Duration::from_micros(since as u64);
-                self.deliveries.acknowledge(self.epoch.elapsed().saturating_sub(since));
+    fn delivery(&self, result: &DeliveryResult<'_>, birth: usize) {
+        let (message, place) = match result {
+            Ok(message) => {
+                self.deliveries.acknowledge(Birth::from_word(birth).age(self.epoch.elapsed()));
+                (message, Some((message.partition(), message.offset())))
             }
-            Err((error, _)) => self.deliveries.fail(reason(error)),
+            Err((error, message)) => {
+                self.deliveries.fail(reason(error));
+                (message, None)
+            }
+        };
+        if let Some(outcomes) = &self.outcomes
+            && let Some(stamp) = stamp::peek(message.payload(), || header(message))
+        {
+            outcomes.tell(Outcome { stamp, place });
         }
     }
+}
+
+/// The value of the stamp's header.
+fn header<'a>(message: &'a BorrowedMessage<'_>) -> Option<&'a [u8]> {
+    message.headers()?.iter().find(|header| header.key == stamp::NAME)?.value
 }
 
 /// Why a message was not taken.
@@ -113,19 +87,25 @@ pub struct Sender {
     topic: String,
     epoch: Instant,
     deliveries: Arc<Deliveries>,
+    outcomes: Option<Arc<dyn Outcomes>>,
 }
 
 impl Sender {
-    /// Makes the client; it connects by itself.
+    /// Makes the client; it connects by itself. `outcomes` is told of every stamped message.
     ///
     /// # Errors
     /// [`Failure::Settings`].
-    pub fn new(settings: &Settings, logger: &Logger) -> Result<Self, Failure> {
+    pub fn new(settings: &Settings, outcomes: Option<Arc<dyn Outcomes>>, logger: &Logger) -> Result<Self, Failure> {
         let deliveries = Arc::new(Deliveries::default());
         let epoch = Instant::now();
-        let events = SenderEvents { epoch, client: ClientEvents::new(logger), deliveries: Arc::clone(&deliveries) };
+        let events = SenderEvents {
+            epoch,
+            client: ClientEvents::new(logger),
+            deliveries: Arc::clone(&deliveries),
+            outcomes: outcomes.clone(),
+        };
         let producer = config::sender(settings).create_with_context(events).map_err(|error| creation(&error))?;
-        Ok(Self { producer, topic: settings.kafka.topic.clone(), epoch, deliveries })
+        Ok(Self { producer, topic: settings.kafka.topic.clone(), epoch, deliveries, outcomes })
     }
 
     /// What became of what was sent.
@@ -133,14 +113,14 @@ impl Sender {
         Arc::clone(&self.deliveries)
     }
 
-    /// Hands one message over; it is copied. Its time counts from `since`. What becomes of it is counted in [`Sender::deliveries`].
+    /// Hands one message over, now; it is copied. It was due at `due`. What becomes of it is counted in
+    /// [`Sender::deliveries`].
     ///
     /// # Errors
     /// See [`SendError`]; nothing is counted then.
-    pub fn send(&self, message: &Outgoing, since: Instant) -> Result<(), SendError> {
-        // Wide enough for 71 minutes on a machine of 32 bits, and for ever on the others.
-        let since = since.saturating_duration_since(self.epoch).as_micros() as usize;
-        let mut record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&self.topic, since);
+    pub fn send(&self, message: &Outgoing, due: Instant, now: Instant) -> Result<(), SendError> {
+        let birth = Birth::new(now.saturating_duration_since(self.epoch), now.saturating_duration_since(due));
+        let mut record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&self.topic, birth.word());
         if !message.tombstone {
             record = record.payload(&message.payload);
         }
@@ -157,13 +137,29 @@ impl Sender {
         })
     }
 
+    /// Counts one message that was never taken, and tells of it.
+    pub fn refuse(&self, message: &Outgoing, reason: String) {
+        self.deliveries.fail(reason);
+        let payload = (!message.tombstone).then_some(message.payload.as_slice());
+        let header = || message.headers.iter().find(|(name, _)| name == stamp::NAME).map(|(_, value)| value.as_slice());
+        if let Some(outcomes) = &self.outcomes
+            && let Some(stamp) = stamp::peek(payload, header)
+        {
+            outcomes.tell(Outcome { stamp, place: None });
+        }
+    }
+
     fn fatal(&self) -> Option<String> {
         self.producer.client().fatal_error().map(|(_, text)| text)
     }
 
     /// Waits up to `timeout` for what was sent; whether all of it was acknowledged or given up.
     pub fn flush(&self, timeout: Duration) -> bool {
-        self.producer.flush(timeout).is_ok() && self.producer.in_flight_count() == 0
+        let all = self.producer.flush(timeout).is_ok() && self.producer.in_flight_count() == 0;
+        if let Some(outcomes) = &self.outcomes {
+            outcomes.flush();
+        }
+        all
     }
 
     /// Gives up what is still under way. Messages on their way to a broker may yet arrive there.

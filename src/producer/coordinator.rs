@@ -14,8 +14,8 @@ use super::schedule::Schedule;
 use crate::background;
 use crate::exit::{Exit, ExitCode};
 use crate::kafka::cluster::Cluster;
-use crate::kafka::sender::{Deliveries, Sender};
-use crate::latency::Latency;
+use crate::kafka::deliveries::{Deliveries, Latencies, Outcomes};
+use crate::kafka::sender::Sender;
 use crate::message::Generator;
 use crate::progress::{ProduceProgress, ThreadProgress};
 use crate::record::TopicPartition;
@@ -23,9 +23,7 @@ use crate::report::{self, ProduceReport, ThreadReport};
 use crate::settings::{self, Settings};
 use crate::shutdown::Interrupt;
 
-/// Messages in one piece of work: the producer's time slice ends it earlier.
-const SLICE_MESSAGES: u64 = 4_096;
-/// How often idle producers are looked after: those for whom nothing was due, or who had to wait for readers.
+/// How often idle producers are looked after: those who had to wait for readers.
 const TICK: Duration = Duration::from_millis(5);
 /// How often progress is shown.
 const SHOW: Duration = Duration::from_millis(100);
@@ -38,6 +36,8 @@ pub struct Order {
     pub generator: Box<dyn Generator>,
     /// Stamps the messages as this run's; `None`: they are not stamped.
     pub run: Option<u64>,
+    /// Who is told what became of each stamped message.
+    pub outcomes: Option<Arc<dyn Outcomes>>,
     /// How many bytes may be unread on the other side, which [`Consumed`] then has to tell; `None`: any number.
     pub unread_limit: Option<u64>,
     /// Where progress is shown.
@@ -70,6 +70,10 @@ struct Thread {
     /// Bytes that the slice under way may send.
     allowed: u64,
     abandoned: bool,
+    /// By how much its messages were too late, at worst.
+    delay: Duration,
+    /// When its last message was sent.
+    last: Option<Instant>,
     state: State,
     ended: Option<Ended>,
 }
@@ -139,6 +143,8 @@ impl ProducerCoordinator {
             largest: 0,
             allowed: 0,
             abandoned: false,
+            delay: Duration::ZERO,
+            last: None,
             state: State::Idle,
             ended: None,
         }
@@ -158,19 +164,19 @@ impl ProducerCoordinator {
             self.flush(number, context);
             return;
         }
-        let due = self.schedule.due(number, self.begun.elapsed()).min(self.limit());
         let thread = &self.threads[number];
-        let count = due.saturating_sub(thread.sent).min(SLICE_MESSAGES);
+        let count = self.limit().saturating_sub(thread.sent);
         let bytes = self.unread_allowance();
-        if count == 0 || bytes == 0 {
+        if bytes == 0 {
             return;
         }
-        let work =
-            thread.producer.send(Produce { count, bytes }).into_actor(self).map(move |slice, coordinator, context| {
+        let work = thread.producer.send(Produce { count, bytes, until: self.until }).into_actor(self).map(
+            move |slice, coordinator, context| {
                 // The mailbox is closed only if the thread is gone, and that takes a panic outside the guarded code,
                 // which ends the process.
                 coordinator.slice_done(number, slice.unwrap_or_default(), context);
-            });
+            },
+        );
         self.threads[number].state = State::Working;
         self.threads[number].allowed = bytes;
         context.spawn(work);
@@ -181,6 +187,8 @@ impl ProducerCoordinator {
         thread.sent += slice.sent;
         thread.largest = thread.largest.max(slice.largest);
         thread.allowed = 0;
+        thread.delay = thread.delay.max(slice.delay);
+        thread.last = slice.last.or(thread.last);
         thread.state = State::Idle;
         if let Some(ended) = slice.ended {
             match &ended {
@@ -309,9 +317,9 @@ impl ProducerCoordinator {
         }
         let acknowledged = threads.iter().map(|thread| thread.acknowledged).sum();
         let messages_per_second = report::rate(acknowledged, self.begun.elapsed());
-        let mut latency = Latency::default();
-        self.threads.iter().for_each(|thread| thread.deliveries.add_latency_to(&mut latency));
-        let latency_us = latency.percentiles();
+        let mut latencies = Latencies::default();
+        self.threads.iter().for_each(|thread| thread.deliveries.add_latencies_to(&mut latencies));
+        let latency_us = latencies.due.percentiles();
         ProduceReport { requested: self.requested(), acknowledged, failed, messages_per_second, latency_us, threads }
     }
 
@@ -355,15 +363,15 @@ fn reasons(failed: &BTreeMap<String, u64>) -> String {
 }
 
 /// Finds out whether the topic is there, and makes a client for each thread.
-fn prepare(settings: &Settings, logger: &Logger) -> Result<Vec<Sender>, Exit> {
+fn prepare(settings: &Settings, outcomes: Option<&Arc<dyn Outcomes>>, logger: &Logger) -> Result<Vec<Sender>, Exit> {
     let topic = &settings.kafka.topic;
     let cluster = Cluster::connect(settings, logger)?;
     let partitions: Vec<_> =
         cluster.partitions(topic)?.into_iter().map(|number| TopicPartition::new(topic, number)).collect();
     // The first address answers questions about the topic; this one asks those that the brokers give out.
     cluster.ends(&partitions)?;
-    let senders =
-        (0..settings.producer.threads).map(|number| Sender::new(settings, &logger.new(o!("producer" => number))));
+    let senders = (0..settings.producer.threads)
+        .map(|number| Sender::new(settings, outcomes.cloned(), &logger.new(o!("producer" => number))));
     Ok(senders.collect::<Result<_, _>>()?)
 }
 
@@ -372,7 +380,8 @@ impl Actor for ProducerCoordinator {
 
     fn started(&mut self, context: &mut Self::Context) {
         let (settings, logger) = (Arc::clone(&self.order.settings), self.order.logger.clone());
-        let preparation = background::run("prepare", move || prepare(&settings, &logger));
+        let outcomes = self.order.outcomes.clone();
+        let preparation = background::run("prepare", move || prepare(&settings, outcomes.as_ref(), &logger));
         context.spawn(preparation.into_actor(self).map(|prepared, coordinator, context| match prepared {
             Ok(Ok(senders)) => coordinator.begin(senders, context),
             Ok(Err(exit)) => coordinator.finish(exit, context),
@@ -386,9 +395,7 @@ impl Handler<Consumed> for ProducerCoordinator {
 
     fn handle(&mut self, Consumed(messages): Consumed, context: &mut Self::Context) {
         self.consumed = messages;
-        if !self.schedule.is_paced() {
-            self.hand_out(context);
-        }
+        self.hand_out(context);
     }
 }
 

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::Message;
 
 use crate::exit::Exit;
 use crate::report::ProduceReport;
 
-/// To a producer: generate and send messages. It returns early when its time slice is over, so that no producer is
-/// out of reach for long.
+/// To a producer: generate and send messages, each when it is due. It returns when its time slice is over, so that no
+/// producer is out of reach for long.
 #[derive(Message)]
 #[rtype(result = "Slice")]
 pub struct Produce {
@@ -19,6 +19,8 @@ pub struct Produce {
     pub count: u64,
     /// And no more once so many bytes were sent.
     pub bytes: u64,
+    /// What is due then or later is not sent.
+    pub until: Option<Instant>,
 }
 
 /// What a producer did with a [`Produce`].
@@ -30,6 +32,10 @@ pub struct Slice {
     pub bytes: u64,
     /// The largest message's bytes.
     pub largest: u64,
+    /// By how much it was too late, at worst.
+    pub delay: Duration,
+    /// When the last message was sent.
+    pub last: Option<Instant>,
     /// Set if this producer cannot go on.
     pub ended: Option<Ended>,
 }

@@ -29,12 +29,21 @@ pub struct Producer {
     sender: Arc<Sender>,
     message: Outgoing,
     /// When it was due, or is made.
-    since: Instant,
+    due: Instant,
     anchor: Anchor,
     pace: Pace,
     /// The message of `source.sequence` is made already; the queue was full.
     made: bool,
     halt: Arc<Halt>,
+}
+
+/// Ends within some 60 µs after that moment (Linux' timer slack is 50 µs).
+fn sleep_until(now: Instant, moment: Instant) -> Option<Instant> {
+    if moment <= now {
+        return Some(now);
+    }
+    std::thread::sleep(moment - now);
+    Some(Instant::now())
 }
 
 /// When the run has begun, and what is due when.
@@ -61,7 +70,7 @@ impl Producer {
             maker: Maker::new(settings, generator, run),
             sender,
             message: Outgoing::default(),
-            since: pace.begun,
+            due: pace.begun,
             anchor: Anchor::now(),
             pace,
             made: false,
@@ -71,30 +80,37 @@ impl Producer {
 
     fn produce(&mut self, work: &Produce) -> Slice {
         let begun = Instant::now();
+        let end = begun + SLICE;
         self.anchor = Anchor::now();
         let mut slice = Slice::default();
         while slice.sent < work.count && slice.bytes < work.bytes && !self.halt.is_stopped() {
-            // Read once for each message: for the slice's end, and as the time that the message's latency counts from.
-            let now = Instant::now();
-            if slice.sent > 0 && now.duration_since(begun) >= SLICE {
+            // Read once for each message: for the slice's end, and as the time at which it is sent.
+            let mut now = Instant::now();
+            if slice.sent > 0 && now >= end {
                 break;
             }
-            if let Err(ended) = self.make(now) {
+            if !self.made {
+                match self.wait_until_due(now, end, work.until) {
+                    Some(later) => now = later,
+                    None => break,
+                }
+            }
+            if let Err(ended) = self.make() {
                 slice.ended = Some(ended);
                 break;
             }
             if !self.made {
                 // The generator refused; counted already.
-                self.advance(&mut slice);
+                self.advance(&mut slice, now);
                 continue;
             }
-            match self.sender.send(&self.message, self.since) {
-                Ok(()) => self.advance(&mut slice),
+            match self.sender.send(&self.message, self.due, now) {
+                Ok(()) => self.advance(&mut slice, now),
                 Err(SendError::Refused(reason)) => {
-                    self.sender.deliveries().fail(reason);
-                    self.advance(&mut slice);
+                    self.sender.refuse(&self.message, reason);
+                    self.advance(&mut slice, now);
                 }
-                Err(SendError::QueueFull) if begun.elapsed() >= SLICE => break,
+                Err(SendError::QueueFull) if now >= end => break,
                 Err(SendError::QueueFull) => std::thread::sleep(FULL),
                 Err(SendError::Fatal(reason)) => {
                     slice.ended = Some(Ended::Fatal(reason));
@@ -105,23 +121,37 @@ impl Producer {
         slice
     }
 
-    fn advance(&mut self, slice: &mut Slice) {
+    /// Waits until the next message is due; the time then, or `None` if that is after the slice's or the run's end.
+    fn wait_until_due(&mut self, now: Instant, end: Instant, until: Option<Instant>) -> Option<Instant> {
+        let Some(due) = self.pace.schedule.time_of(self.source.producer, self.source.sequence) else {
+            self.due = now;
+            return Some(now);
+        };
+        self.due = self.pace.begun + due;
+        let last = until.map_or(end, |until| until.min(end));
+        if self.due > last || until == Some(self.due) {
+            return sleep_until(now, last).and(None);
+        }
+        sleep_until(now, self.due)
+    }
+
+    fn advance(&mut self, slice: &mut Slice, now: Instant) {
         slice.sent += 1;
         let bytes = (self.message.payload.len() + self.message.key.as_ref().map_or(0, Vec::len)) as u64;
         slice.bytes += bytes;
         slice.largest = slice.largest.max(bytes);
+        slice.delay = slice.delay.max(now.saturating_duration_since(self.due));
+        slice.last = Some(now);
         self.source.sequence += 1;
         self.made = false;
     }
 
     /// Makes the next message, unless it is made already.
-    fn make(&mut self, now: Instant) -> Result<(), Ended> {
+    fn make(&mut self) -> Result<(), Ended> {
         if self.made {
             return Ok(());
         }
-        let due = self.pace.schedule.time_of(self.source.producer, self.source.sequence);
-        self.since = due.map_or(now, |due| self.pace.begun + due);
-        let due_us = self.anchor.unix_us(self.since);
+        let due_us = self.anchor.unix_us(self.due);
         let (maker, source, message) = (&mut self.maker, &self.source, &mut self.message);
         match guarded(|| maker.make(source, due_us, message)).map_err(Ended::Panicked)? {
             Ok(()) => self.made = true,

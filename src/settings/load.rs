@@ -10,7 +10,7 @@ use super::error::SettingsError;
 use super::keys::{self, KEYS, Kind};
 use super::layers::{self, Given, Inputs, Sources};
 use super::origin::{Layer, Origin};
-use super::{Secret, Settings, validate};
+use super::{Preset, Secret, Settings, validate};
 
 /// The settings, and who set them.
 pub struct Loaded {
@@ -87,6 +87,10 @@ fn follow(settings: &mut Settings, sources: &mut Sources) -> Vec<SettingsError> 
         *flush_timeout = message_timeout + FLUSH_MARGIN;
         let text = humantime::format_duration(*flush_timeout).to_string();
         sources.follow("producer.flush_timeout", text, "producer.message_timeout");
+    }
+    if settings.kafka.preset == Preset::LowLatency && above(sources, "kafka.preset", "producer.linger") {
+        settings.producer.linger = Duration::ZERO;
+        sources.follow("producer.linger", "0s", "kafka.preset");
     }
     if !settings.consumer.command.is_empty() && above(sources, "consumer.command", "consumer.processor") {
         settings.consumer.processor = "command".to_owned();

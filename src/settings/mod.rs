@@ -51,6 +51,7 @@ pub struct Kafka {
     #[serde(deserialize_with = "parse::list")]
     pub brokers: Vec<String>,
     pub topic: String,
+    pub preset: Preset,
     /// How long the first contact with the brokers may take.
     #[serde(with = "parse::duration")]
     pub connect_timeout: Duration,
@@ -225,6 +226,13 @@ SecurityProtocol {
     SaslPlaintext = "sasl_plaintext",
     /// SASL over TLS.
     SaslSsl = "sasl_ssl",
+});
+words!(/// What the clients are tuned for.
+Preset {
+    /// As many messages a second as possible.
+    Throughput = "throughput",
+    /// Each message as soon as possible.
+    LowLatency = "low_latency",
 });
 words!(/// How batches are compressed on the wire and in the log.
 Compression {

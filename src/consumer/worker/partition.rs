@@ -84,7 +84,7 @@ impl PartitionConsumer {
             if let Some(record) = self.waiting.take() {
                 self.take(&record.borrow(), context);
             } else {
-                match stream.next() {
+                match stream.read_next() {
                     Next::Message(message) => self.take(&message.record(), context),
                     // Messages may be missing at the very end: a transaction's mark is none, and a compacted topic has gaps.
                     Next::End if self.until_from_start => self.reach_end(),
