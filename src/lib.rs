@@ -48,6 +48,7 @@
 //! - [`Program`]: the whole program, with your parts in it.
 //! - [`message`]: what is produced: [`message::generate_message`] and what a generator is.
 //! - [`processing`]: what is done with it: [`processing::process_message`] and what a processor is; the built-in ones.
+//! - [`payload`]: payloads without code: templates, lines of a file.
 //! - [`stamp`]: what marks a message as this program's. [`record`]: a message that was read. [`settings`]: everything that can be set. [`report`]: what `--report` writes.
 //!
 //! For whoever changes it, from the top down; each uses those below it only:
@@ -80,6 +81,7 @@ pub mod logging;
 pub mod message;
 pub mod os;
 pub mod panics;
+pub mod payload;
 pub mod processing;
 pub mod producer;
 pub mod program;

@@ -8,7 +8,7 @@ use actix::System;
 use clap::Parser;
 use slog::{Logger, error, info, warn};
 
-use crate::cli::{Cli, Command, Config, ConfigCommand, ShowConfig};
+use crate::cli::{Cli, Command, Config, ConfigCommand, Produce, ShowConfig};
 use crate::consumer::supervisor::actor as supervisor;
 use crate::consumer::worker;
 use crate::demo::{self, Director};
@@ -20,6 +20,7 @@ use crate::message::{Generator, generate_message};
 use crate::panics;
 use crate::processing::{BUILT_IN, Failure, OWN, Processor, ProcessorFactory, WorkerContext};
 use crate::producer::coordinator::{self, ProducerCoordinator};
+use crate::producer::{dry_run, maker};
 use crate::progress::{ConsumeProgress, ProduceProgress};
 use crate::report::{Draft, Target};
 use crate::screen::Screen;
@@ -150,6 +151,9 @@ impl Program {
         let (logger, _written_at_the_end) = logging::asynchronous(style, screen);
         let stage = Stage { screen: screen.clone(), style, logger: logger.clone() };
         let exit = match &cli.command {
+            Command::Produce(Produce { dry_run: Some(count), .. }) => {
+                self.dry_run(loaded.settings, *count, &mut product(target))
+            }
             Command::Produce(_) => self.produce(loaded.settings, &stage, draft),
             Command::Consume(_) => consume(loaded.settings, &stage, draft),
             Command::Demo(demo) => self.demo(loaded, demo.partitions, &stage, draft),
@@ -173,7 +177,10 @@ impl Program {
 
     fn produce(self, settings: Settings, stage: &Stage, draft: &mut Draft) -> Exit {
         let run = settings.producer.stamp.then(rand::random);
-        let order = self.producing(Arc::new(settings), run, None, stage);
+        let order = match self.producing(Arc::new(settings), run, None, stage) {
+            Ok(order) => order,
+            Err(exit) => return exit,
+        };
         let outcome = System::new().block_on(async move {
             let (coordinator, outcome) = ProducerCoordinator::start(order);
             shutdown::forward_signals(coordinator.recipient(), Second::AtOnce).map_err(|error| no_signals(&error))?;
@@ -188,22 +195,34 @@ impl Program {
         }
     }
 
+    fn dry_run(self, mut settings: Settings, count: u64, out: &mut dyn Write) -> Exit {
+        choose_seed(&mut settings.producer);
+        let run = settings.producer.stamp.then(rand::random);
+        match maker::generator(&settings.producer, self.generator) {
+            Ok(generator) => dry_run::run(&settings.producer, &*generator, run, count, out),
+            Err(problem) => Exit::new(ExitCode::Usage, problem),
+        }
+    }
+
     fn producing(
         self,
-        settings: Arc<Settings>,
+        mut settings: Arc<Settings>,
         run: Option<u64>,
         unread_limit: Option<u64>,
         stage: &Stage,
-    ) -> coordinator::Order {
+    ) -> Result<coordinator::Order, Exit> {
+        choose_seed(&mut Arc::make_mut(&mut settings).producer);
+        let generator = maker::generator(&settings.producer, self.generator)
+            .map_err(|problem| Exit::new(ExitCode::Usage, problem))?;
         let limit = if settings.producer.duration.is_zero() { settings.producer.messages_per_thread } else { 0 };
-        coordinator::Order {
-            generator: self.generator,
+        Ok(coordinator::Order {
+            generator,
             run,
             unread_limit,
             progress: ProduceProgress::new(&stage.screen, &stage.logger, settings.producer.threads, limit),
             logger: stage.logger.clone(),
             settings,
-        }
+        })
     }
 
     fn demo(self, loaded: Loaded, partitions: i32, stage: &Stage, draft: &mut Draft) -> Exit {
@@ -219,7 +238,10 @@ impl Program {
         let unread_limit = on_embedded.then_some(embedded::UNREAD_BYTES);
         let verbose = matches!(settings.logging.level, LogLevel::Debug | LogLevel::Trace);
         let consuming = consuming(Arc::clone(&settings), true, verbose, stage);
-        let producing = self.producing(Arc::clone(&settings), Some(rand::random()), unread_limit, stage);
+        let producing = match self.producing(Arc::clone(&settings), Some(rand::random()), unread_limit, stage) {
+            Ok(producing) => producing,
+            Err(exit) => return exit,
+        };
         let logger = stage.logger.clone();
         let outcome = System::new().block_on(async move {
             let (director, outcome) = Director::start(settings, producing, consuming, logger);
@@ -240,6 +262,13 @@ impl Program {
             }
             Err(exit) => exit,
         }
+    }
+}
+
+/// A seed for a run that was given none: small enough to be typed, and for every reader of JSON.
+fn choose_seed(producer: &mut settings::Producer) {
+    if producer.seed == 0 {
+        producer.seed = u64::from(rand::random_range(1..=u32::MAX));
     }
 }
 

@@ -7,6 +7,7 @@
 //! {"version": 1, "command": "consume", "exit": {"code": 0, "reason": "end reached"}, "seconds": 1.93,
 //!  "produce": {"requested": 400, "acknowledged": 400, "failed": {"message too large": 1}, "messages_per_second": 4100.0,
 //!              "latency_us": {"p50": 5100, "p90": 7300, "p99": 9100, "p99_9": 9900, "max": 10100},
+//!              "seed": 1234567, "faults": {"duplicated": 0, "corrupt": 3, "oversized": 1},
 //!              "threads": [{"producer": 0, "sent": 100, "acknowledged": 100, "failed": 0, "panic": null}]},
 //!  "consume": {"processed": 400, "failed": 0, "dead_lettered": 0, "messages_per_second": 4000.0,
 //!              "partitions": [{"topic": "t", "partition": 0, "worker": 0, "first": 0, "next": 70, "committed": 70,
@@ -17,6 +18,8 @@
 //! - `requested` is null for a run without a limit. `failed` counts messages by reason.
 //! - `latency_us`, if anything was acknowledged: from the moment that a message was due, if there is a rate, else from its
 //!   making, to its acknowledgement.
+//! - `seed` is what everything random in the messages followed from; `faults`, if there were any, counts what was made
+//!   wrong on purpose. Second copies (`duplicated`) count as sent and as acknowledged or failed, but not as requested.
 //! - `first` is where reading began; `abandoned` counts what was in processing when a worker was killed at the
 //!   deadline: 0 or 1. `worker` is null for a partition that no worker had.
 //! - `committed` is read back from the broker after the last worker has ended; null if nothing was ever committed.
@@ -59,7 +62,33 @@ pub struct ProduceReport {
     pub messages_per_second: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_us: Option<Percentiles>,
+    pub seed: u64,
+    #[serde(skip_serializing_if = "FaultsReport::is_none")]
+    pub faults: FaultsReport,
     pub threads: Vec<ThreadReport>,
+}
+
+/// What was made wrong on purpose, and handed to the client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the module's text documents the fields together")]
+pub struct FaultsReport {
+    pub duplicated: u64,
+    pub corrupt: u64,
+    pub oversized: u64,
+}
+
+impl FaultsReport {
+    /// Whether there was nothing.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Adds another's.
+    pub fn add(&mut self, other: &Self) {
+        self.duplicated += other.duplicated;
+        self.corrupt += other.corrupt;
+        self.oversized += other.oversized;
+    }
 }
 
 /// What one producer thread did.

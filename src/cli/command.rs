@@ -45,9 +45,24 @@ pub struct Produce {
     /// Messages a second, all threads together; 0: as fast as it goes [default: 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub rate: Option<String>,
-    /// Keys of the messages: none, round_robin or message [default: none]
-    #[arg(long, value_name = "SOURCE")]
+    /// A file with a JSON template of the messages; see producer.template in Settings.toml
+    #[arg(long, value_name = "FILE", help_heading = "Messages")]
+    pub template_file: Option<String>,
+    /// A file each of whose lines is a message; begins again at its end
+    #[arg(long, value_name = "FILE", help_heading = "Messages")]
+    pub lines_file: Option<String>,
+    /// Bytes of a message, such as 200 or 100..1000; 0: as it comes [default: 0]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, help_heading = "Messages")]
+    pub size: Option<String>,
+    /// Keys of the messages: none, round_robin, uniform, zipf or message [default: none]
+    #[arg(long, value_name = "SOURCE", help_heading = "Messages")]
     pub key: Option<String>,
+    /// The same seed, settings and threads make the same messages again; 0: others each time [default: 0]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Messages")]
+    pub seed: Option<String>,
+    /// Send nothing: print so many messages as JSON lines, without a broker
+    #[arg(long, value_name = "N", help_heading = "Messages")]
+    pub dry_run: Option<u64>,
     /// none, lz4, zstd, gzip or snappy [default: lz4]
     #[arg(long, value_name = "NAME")]
     pub compression: Option<String>,
@@ -286,7 +301,11 @@ impl Command {
                 ("--messages-per-thread", "producer.messages_per_thread", of.messages_per_thread.clone()),
                 ("--duration", "producer.duration", of.duration.as_deref().map(seconds)),
                 ("--rate", "producer.rate", of.rate.clone()),
+                ("--template-file", "producer.template_file", of.template_file.clone()),
+                ("--lines-file", "producer.lines_file", of.lines_file.clone()),
+                ("--size", "producer.size", of.size.clone()),
                 ("--key", "producer.key", of.key.clone()),
+                ("--seed", "producer.seed", of.seed.clone()),
                 ("--compression", "producer.compression", of.compression.clone()),
             ],
             Self::Consume(of) => vec![

@@ -25,6 +25,7 @@ Examples:
   kafka-actors topics create test-topic:6:1             six partitions, one replica
   kafka-actors produce --threads 8 --messages-per-thread 1000
   kafka-actors produce --rate 500 --duration 1m         500 messages a second
+  kafka-actors produce --size 200 --dry-run 3 | jq .    what would be sent, without a broker
   kafka-actors consume --processes 4 --from-beginning --until-end
   kafka-actors consume --processor print -q | jq .      messages as JSON lines
   kafka-actors consume --command 'python3 work.py'      feed a program of your own
@@ -181,8 +182,12 @@ mod tests {
 
     #[test]
     fn every_flag_names_a_setting_that_exists() {
+        let template = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&template, "{}").unwrap();
         let lines = [
             "produce --brokers a --topic t --threads 1 --messages-per-thread 1 --duration 1 --rate 1 --key none --compression none",
+            "produce --lines-file Cargo.toml --size 1..2 --seed 3 --dry-run 3",
+            &format!("produce --template-file {}", template.path().display()),
             "consume --brokers a --topic t --group g --processes 1 --assignment manual --strategy range --start end \
              --max-messages 1 --idle-exit 1 --processor command --command x --on-failure stop",
             "consume --from-beginning --until-end",

@@ -19,7 +19,7 @@ use crate::latency::Latency;
 use crate::message::Generator;
 use crate::progress::{ProduceProgress, ThreadProgress};
 use crate::record::TopicPartition;
-use crate::report::{self, ProduceReport, ThreadReport};
+use crate::report::{self, FaultsReport, ProduceReport, ThreadReport};
 use crate::settings::{self, Settings};
 use crate::shutdown::Interrupt;
 
@@ -65,6 +65,7 @@ struct Thread {
     producer: Addr<Producer>,
     deliveries: Arc<Deliveries>,
     sent: u64,
+    faults: FaultsReport,
     /// Its largest message's bytes.
     largest: u64,
     /// Bytes that the slice under way may send.
@@ -84,6 +85,13 @@ enum State {
     Flushing,
     /// All is counted.
     Done,
+}
+
+impl Thread {
+    /// What was handed to the client: the messages, and second copies that were asked for.
+    fn handed(&self) -> u64 {
+        self.sent + self.faults.duplicated
+    }
 }
 
 impl ProducerCoordinator {
@@ -108,7 +116,7 @@ impl ProducerCoordinator {
     fn begin(&mut self, senders: Vec<Sender>, context: &mut Context<Self>) {
         let producer = &self.order.settings.producer;
         info!(self.order.logger, "producing";
-            "topic" => &self.order.settings.kafka.topic, "threads" => producer.threads, "messages" => asked(producer));
+            "topic" => &self.order.settings.kafka.topic, "threads" => producer.threads, "messages" => asked(producer), "seed" => producer.seed);
         self.begun = Instant::now();
         self.until = (!producer.duration.is_zero()).then(|| self.begun + producer.duration);
         for (number, sender) in senders.into_iter().enumerate() {
@@ -136,6 +144,7 @@ impl ProducerCoordinator {
             producer,
             deliveries,
             sent: 0,
+            faults: FaultsReport::default(),
             largest: 0,
             allowed: 0,
             abandoned: false,
@@ -179,6 +188,7 @@ impl ProducerCoordinator {
     fn slice_done(&mut self, number: usize, slice: Slice, context: &mut Context<Self>) {
         let thread = &mut self.threads[number];
         thread.sent += slice.sent;
+        thread.faults.add(&slice.faults);
         thread.largest = thread.largest.max(slice.largest);
         thread.allowed = 0;
         thread.state = State::Idle;
@@ -221,7 +231,7 @@ impl ProducerCoordinator {
     fn unread_allowance(&self) -> u64 {
         let Some(limit) = self.order.unread_limit else { return u64::MAX };
         let gone = |thread: &Thread| thread.deliveries.failed().values().sum::<u64>();
-        let written: u64 = self.threads.iter().map(|thread| thread.sent.saturating_sub(gone(thread))).sum();
+        let written: u64 = self.threads.iter().map(|thread| thread.handed().saturating_sub(gone(thread))).sum();
         let largest = self.threads.iter().map(|thread| thread.largest).max().unwrap_or(0);
         let under_way: u64 = self.threads.iter().map(|thread| thread.allowed).sum();
         let unread = written.saturating_sub(self.consumed) * largest + under_way;
@@ -244,12 +254,12 @@ impl ProducerCoordinator {
         thread.state = State::Done;
         thread.abandoned = flushed.abandoned;
         let failed: u64 = flushed.failed.values().sum();
-        let unknown = thread.sent.saturating_sub(flushed.acknowledged + failed);
+        let unknown = thread.handed().saturating_sub(flushed.acknowledged + failed);
         if unknown > 0 {
             (0..unknown).for_each(|_| thread.deliveries.fail("not acknowledged in time".to_owned()));
         }
         info!(self.order.logger, "producer {number} is done";
-            "sent" => thread.sent, "acknowledged" => flushed.acknowledged, "failed" => failed + unknown);
+            "sent" => thread.handed(), "acknowledged" => flushed.acknowledged, "failed" => failed + unknown);
         if self.threads.iter().all(|thread| thread.state == State::Done) {
             let exit = self.verdict();
             self.finish(exit, context);
@@ -277,10 +287,9 @@ impl ProducerCoordinator {
             (None, _) if failed > 0 => {
                 Exit::failed(format!("{failed} of {sent} messages were not acknowledged: {}", reasons(&report.failed)))
             }
-            (None, Some(requested)) if report.acknowledged < requested => Exit::failed(format!(
-                "interrupted: {} of {requested} messages were sent and acknowledged",
-                report.acknowledged
-            )),
+            (None, Some(requested)) if report.acknowledged < requested + report.faults.duplicated => Exit::failed(
+                format!("interrupted: {} of {requested} messages were sent and acknowledged", report.acknowledged),
+            ),
             (None, _) if self.interrupted => Exit::clean(format!("stopped; all {sent} messages were acknowledged")),
             (None, _) => Exit::clean(format!("all {sent} messages were acknowledged")),
         }
@@ -288,8 +297,10 @@ impl ProducerCoordinator {
 
     fn report(&self) -> ProduceReport {
         let mut failed: BTreeMap<String, u64> = BTreeMap::new();
+        let mut faults = FaultsReport::default();
         let mut threads = Vec::new();
         for (producer, thread) in self.threads.iter().enumerate() {
+            faults.add(&thread.faults);
             let reasons = thread.deliveries.failed();
             let panic = match &thread.ended {
                 Some(Ended::Panicked(text)) => Some(text.clone()),
@@ -298,7 +309,7 @@ impl ProducerCoordinator {
             let acknowledged = thread.deliveries.acknowledged();
             threads.push(ThreadReport {
                 producer,
-                sent: thread.sent,
+                sent: thread.handed(),
                 acknowledged,
                 failed: reasons.values().sum(),
                 panic,
@@ -312,7 +323,9 @@ impl ProducerCoordinator {
         let mut latency = Latency::default();
         self.threads.iter().for_each(|thread| thread.deliveries.add_latency_to(&mut latency));
         let latency_us = latency.percentiles();
-        ProduceReport { requested: self.requested(), acknowledged, failed, messages_per_second, latency_us, threads }
+        let seed = self.order.settings.producer.seed;
+        let requested = self.requested();
+        ProduceReport { requested, acknowledged, failed, messages_per_second, latency_us, seed, faults, threads }
     }
 
     fn show(&mut self) {
@@ -322,7 +335,7 @@ impl ProducerCoordinator {
             .map(|thread| {
                 let acknowledged = thread.deliveries.acknowledged();
                 // What is sent is known when its slice is done; acknowledgements may come before.
-                ThreadProgress { sent: thread.sent.max(acknowledged), acknowledged }
+                ThreadProgress { sent: thread.handed().max(acknowledged), acknowledged }
             })
             .collect();
         self.order.progress.show(&threads);

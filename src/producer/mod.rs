@@ -2,12 +2,13 @@
 //!
 //! - [`coordinator`]: hands out work in bounded slices, counts, decides when all is done.
 //! - [`producer`]: one actor on a thread and a Kafka client of its own: generates and sends.
-//! - `maker`: makes a message whole: payload, key, stamp.
+//! - `maker`: makes a message whole: payload, key, headers, size, deliberate faults, stamp. `dry_run`: shows some.
 //! - `schedule`: what is due when, pure.
 //! - [`messages`]: what travels between them.
 
 pub mod coordinator;
-mod maker;
+pub(crate) mod dry_run;
+pub(crate) mod maker;
 pub mod messages;
 #[allow(clippy::module_inception, reason = "each file is named after its actor")]
 pub mod producer;

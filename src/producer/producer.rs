@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, Handler, MessageResult, SyncContext};
 
-use super::maker::Maker;
+use super::maker::{Made, Maker};
 use super::messages::{Ended, Flush, Flushed, Halt, Produce, Slice};
 use super::schedule::Schedule;
 use crate::clock::Anchor;
@@ -13,6 +13,7 @@ use crate::kafka::sender::{SendError, Sender};
 use crate::message::{Generator, Outgoing, Source};
 use crate::panics::guarded;
 use crate::settings;
+use crate::stamp::Kind;
 
 /// How long a slice of work takes at most, unless the generator itself takes longer: well below the 100 ms in which a
 /// stop or a rate has to be felt.
@@ -33,7 +34,9 @@ pub struct Producer {
     anchor: Anchor,
     pace: Pace,
     /// The message of `source.sequence` is made already; the queue was full.
-    made: bool,
+    made: Option<Made>,
+    /// What is made is the second copy of a message that was counted already.
+    copying: bool,
     halt: Arc<Halt>,
 }
 
@@ -64,7 +67,8 @@ impl Producer {
             since: pace.begun,
             anchor: Anchor::now(),
             pace,
-            made: false,
+            made: None,
+            copying: false,
             halt,
         }
     }
@@ -73,17 +77,18 @@ impl Producer {
         let begun = Instant::now();
         self.anchor = Anchor::now();
         let mut slice = Slice::default();
-        while slice.sent < work.count && slice.bytes < work.bytes && !self.halt.is_stopped() {
+        let more = |slice: &Slice| slice.sent < work.count && slice.bytes < work.bytes;
+        while (more(&slice) || self.copying) && !self.halt.is_stopped() {
             // Read once for each message: for the slice's end, and as the time that the message's latency counts from.
             let now = Instant::now();
-            if slice.sent > 0 && now.duration_since(begun) >= SLICE {
+            if slice.sent > 0 && !self.copying && now.duration_since(begun) >= SLICE {
                 break;
             }
             if let Err(ended) = self.make(now) {
                 slice.ended = Some(ended);
                 break;
             }
-            if !self.made {
+            if self.made.is_none() {
                 // The generator refused; counted already.
                 self.advance(&mut slice);
                 continue;
@@ -105,18 +110,31 @@ impl Producer {
         slice
     }
 
+    /// Counts what was made, taken or refused, and goes on to the next message, or to this one's second copy.
     fn advance(&mut self, slice: &mut Slice) {
-        slice.sent += 1;
+        let made = self.made.take().unwrap_or_default();
         let bytes = (self.message.payload.len() + self.message.key.as_ref().map_or(0, Vec::len)) as u64;
         slice.bytes += bytes;
         slice.largest = slice.largest.max(bytes);
+        if std::mem::take(&mut self.copying) {
+            slice.faults.duplicated += 1;
+        } else {
+            slice.sent += 1;
+            slice.faults.corrupt += u64::from(made.kind == Kind::Corrupt);
+            slice.faults.oversized += u64::from(made.kind == Kind::Oversized);
+            if made.repeat {
+                let due_us = self.anchor.unix_us(self.since);
+                self.maker.repeat(&self.source, due_us, &mut self.message);
+                (self.made, self.copying) = (Some(Made { kind: Kind::Duplicate, repeat: false }), true);
+                return;
+            }
+        }
         self.source.sequence += 1;
-        self.made = false;
     }
 
     /// Makes the next message, unless it is made already.
     fn make(&mut self, now: Instant) -> Result<(), Ended> {
-        if self.made {
+        if self.made.is_some() {
             return Ok(());
         }
         let due = self.pace.schedule.time_of(self.source.producer, self.source.sequence);
@@ -124,7 +142,7 @@ impl Producer {
         let due_us = self.anchor.unix_us(self.since);
         let (maker, source, message) = (&mut self.maker, &self.source, &mut self.message);
         match guarded(|| maker.make(source, due_us, message)).map_err(Ended::Panicked)? {
-            Ok(()) => self.made = true,
+            Ok(made) => self.made = Some(made),
             Err(error) => self.sender.deliveries().fail(format!("generator: {error}")),
         }
         Ok(())
