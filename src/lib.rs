@@ -55,6 +55,8 @@
 //! - [`producer`] and [`consumer`], which do not know each other; [`consumer::supervisor`] and [`consumer::worker`],
 //!   which share [`consumer::control`] and nothing else.
 //! - [`kafka`]: the only room that knows rdkafka; no actor in it. [`os`]: the only one that knows nix.
+//! - [`verify`]: proof of delivery: what was acknowledged held against the workers' [`journal`]s. It knows none of the above.
+//!   [`partitioner`]: where a key belongs.
 //! - [`shutdown`]: signals become messages. [`logging`], [`progress`], [`screen`]: what one sees. [`panics`]: what a panic does.
 //!   [`background`]: work that blocks. [`clock`]: the two clocks. [`latency`]: how long things took. [`exit`]: how it ends.
 //!
@@ -74,12 +76,14 @@ pub mod clock;
 pub mod consumer;
 pub mod demo;
 pub mod exit;
+pub mod journal;
 pub mod kafka;
 pub mod latency;
 pub mod logging;
 pub mod message;
 pub mod os;
 pub mod panics;
+pub mod partitioner;
 pub mod processing;
 pub mod producer;
 pub mod program;
@@ -91,5 +95,6 @@ pub mod settings;
 pub mod shutdown;
 pub mod stamp;
 pub mod topics;
+pub mod verify;
 
 pub use program::Program;
