@@ -1,4 +1,4 @@
-"""Tests of what needs no broker: `python3 -m unittest measure.tests` in benches/."""
+"""Tests of what needs no broker; `scripts/test` runs them."""
 
 import sys
 import tempfile
