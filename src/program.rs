@@ -207,7 +207,8 @@ impl Program {
     }
 
     fn demo(self, loaded: Loaded, partitions: i32, stage: &Stage, draft: &mut Draft) -> Exit {
-        let (on_embedded, rate_given) = (!loaded.is_given("kafka.brokers"), loaded.is_given("producer.rate"));
+        let on_embedded = !loaded.is_given("kafka.brokers");
+        let rate_given = loaded.is_given("producer.rate") || !loaded.settings.producer.profile.is_empty();
         let mut settings = loaded.settings;
         demo::adapt(&mut settings, on_embedded, rate_given);
         // Dropped last: the workers are gone then.

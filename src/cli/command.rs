@@ -45,6 +45,9 @@ pub struct Produce {
     /// Messages a second, all threads together; 0: as fast as it goes [default: 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub rate: Option<String>,
+    /// Rates over time instead, such as "ramp 0 to 5000 for 30s"; may be repeated, begins again at its end
+    #[arg(long, value_name = "STEP")]
+    pub profile: Vec<String>,
     /// Keys of the messages: none, round_robin or message [default: none]
     #[arg(long, value_name = "SOURCE")]
     pub key: Option<String>,
@@ -286,6 +289,7 @@ impl Command {
                 ("--messages-per-thread", "producer.messages_per_thread", of.messages_per_thread.clone()),
                 ("--duration", "producer.duration", of.duration.as_deref().map(seconds)),
                 ("--rate", "producer.rate", of.rate.clone()),
+                ("--profile", "producer.profile", (!of.profile.is_empty()).then(|| of.profile.join(","))),
                 ("--key", "producer.key", of.key.clone()),
                 ("--compression", "producer.compression", of.compression.clone()),
             ],

@@ -180,6 +180,14 @@ mod tests {
     }
 
     #[test]
+    fn steps_of_a_profile_are_given_one_by_one_or_together() {
+        let line = ["any-name", "produce", "--profile", "1 for 1s", "--profile", "2 for 1s, 3 for 1s"];
+        let expected = [("--profile", "producer.profile", "1 for 1s,2 for 1s, 3 for 1s")];
+        let owned = |(flag, key, value): (&str, &str, &str)| (flag.to_owned(), key.to_owned(), value.to_owned());
+        assert_eq!(Cli::try_parse_from(line).unwrap().flags(), expected.map(owned));
+    }
+
+    #[test]
     fn every_flag_names_a_setting_that_exists() {
         let lines = [
             "produce --brokers a --topic t --threads 1 --messages-per-thread 1 --duration 1 --rate 1 --key none --compression none",

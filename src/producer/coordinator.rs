@@ -90,7 +90,7 @@ impl ProducerCoordinator {
     /// Starts it; the receiver gets the outcome.
     pub fn start(order: Order) -> (Addr<Self>, oneshot::Receiver<Outcome>) {
         let (sender, receiver) = oneshot::channel();
-        let schedule = Schedule { rate: order.settings.producer.rate, threads: order.settings.producer.threads };
+        let schedule = Schedule::new(&order.settings.producer);
         let coordinator = Self {
             order,
             schedule,
@@ -126,11 +126,11 @@ impl ProducerCoordinator {
         let generator = Mutex::new(self.order.generator.clone_boxed());
         let halt = Arc::clone(&self.halt);
         let run = self.order.run;
-        let pace = Pace { begun: self.begun, schedule: self.schedule };
+        let pace = Pace { begun: self.begun, schedule: self.schedule.clone() };
         // An arbiter of one thread each: work for one producer cannot land at another.
         let producer = SyncArbiter::start(1, move || {
             let generator = generator.lock().unwrap_or_else(PoisonError::into_inner).clone_boxed();
-            Producer::new(number, pace, &settings, generator, run, Arc::clone(&sender), Arc::clone(&halt))
+            Producer::new(number, pace.clone(), &settings, generator, run, Arc::clone(&sender), Arc::clone(&halt))
         });
         Thread {
             producer,

@@ -38,7 +38,7 @@ pub struct Producer {
 }
 
 /// When the run has begun, and what is due when.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Pace {
     pub(super) begun: Instant,
     pub(super) schedule: Schedule,

@@ -5,6 +5,7 @@
 //! - `layers`: the places that a value can come from, and who set what (`config show --origin`).
 //! - `parse`: texts and TOML values to types.
 //! - `load`: all of it in order, and what follows from one setting for another.
+//! - `profile`: rates over time, as texts.
 //! - `validate`: what a type cannot say: ranges, names, contradictions across fields; `properties`: raw ones.
 //!
 //! The top level's `Settings.toml` is compiled in as the lowest layer: the documentation of every key and its default
@@ -21,6 +22,7 @@ mod layers;
 mod load;
 mod origin;
 mod parse;
+mod profile;
 mod properties;
 mod validate;
 
@@ -28,6 +30,7 @@ pub use error::SettingsError;
 pub use layers::Inputs;
 pub use load::{Loaded, load};
 pub use origin::{Layer, Origin};
+pub use profile::{Profile, Step};
 pub use properties::Properties;
 pub(crate) use properties::is_secret;
 pub(crate) use validate::topic_problem;
@@ -113,6 +116,8 @@ pub struct Producer {
     /// Messages per second of all threads together; 0: as fast as it goes.
     #[serde(deserialize_with = "parse::number")]
     pub rate: f64,
+    /// Rates over time; empty: `rate`.
+    pub profile: Profile,
     #[serde(deserialize_with = "parse::switch")]
     pub stamp: bool,
     pub compression: Compression,

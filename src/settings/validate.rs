@@ -159,6 +159,11 @@ fn contradictions(settings: &Settings) -> Vec<(&'static [&'static str], bool, &'
             "a message would fail before its batch is sent; message_timeout must be longer than linger",
         ),
         (
+            &["producer.profile", "producer.rate"],
+            !producer.profile.is_empty() && producer.rate > 0.0,
+            "either one rate or a profile of rates; leave one of the two out",
+        ),
+        (
             &["producer.key", "producer.key_field"],
             producer.key == KeySource::Message && producer.key_field.trim().is_empty(),
             "key = \"message\" needs the name of a field",
