@@ -15,6 +15,7 @@ use crate::demo::{self, Director};
 use crate::exit::{Exit, ExitCode};
 use crate::kafka;
 use crate::kafka::embedded::{self, Embedded};
+use crate::latency::{self, log::LogFile};
 use crate::logging::{self, Style};
 use crate::message::{Generator, generate_message};
 use crate::panics;
@@ -149,11 +150,29 @@ impl Program {
         let style = Style::new(&loaded.settings.logging);
         let (logger, _written_at_the_end) = logging::asynchronous(style, screen);
         let stage = Stage { screen: screen.clone(), style, logger: logger.clone() };
-        let exit = match &cli.command {
-            Command::Produce(_) => self.produce(loaded.settings, &stage, draft),
-            Command::Consume(_) => consume(loaded.settings, &stage, draft),
-            Command::Demo(demo) => self.demo(loaded, demo.partitions, &stage, draft),
-            Command::Topics(command) => topics::run(&command.command, &loaded.settings, &logger, &mut product(target)),
+        let exit = match latency_file(&cli.command, &loaded) {
+            Ok(mut file) => {
+                let exit = self.dispatch(cli, loaded, &stage, target, draft);
+                latencies(&mut file, draft, &stage, exit)
+            }
+            Err(exit) => exit,
+        };
+        match exit.code {
+            ExitCode::Clean if exit.says_nothing() => {}
+            ExitCode::Clean => info!(logger, "done: {}", exit.reason),
+            _ => error!(logger, "{}", exit.reason),
+        }
+        exit
+    }
+
+    fn dispatch(self, cli: &Cli, loaded: Loaded, stage: &Stage, target: &Target, draft: &mut Draft) -> Exit {
+        match &cli.command {
+            Command::Produce(_) => self.produce(loaded.settings, stage, draft),
+            Command::Consume(_) => consume(loaded.settings, stage, draft),
+            Command::Demo(demo) => self.demo(loaded, demo.partitions, stage, draft),
+            Command::Topics(command) => {
+                topics::run(&command.command, &loaded.settings, &stage.logger, &mut product(target))
+            }
             Command::Config(Config { command: ConfigCommand::Show(ShowConfig { origin, .. }), .. }) => {
                 Exit::shown(product(target).write_all(loaded.show(*origin).as_bytes()))
             }
@@ -162,13 +181,7 @@ impl Program {
             }
             // Dealt with before there was a log.
             Command::Worker(_) => Exit::new(ExitCode::Usage, "workers are started by `consume`, not by hand"),
-        };
-        match exit.code {
-            ExitCode::Clean if exit.says_nothing() => {}
-            ExitCode::Clean => info!(logger, "done: {}", exit.reason),
-            _ => error!(logger, "{}", exit.reason),
         }
-        exit
     }
 
     fn produce(self, settings: Settings, stage: &Stage, draft: &mut Draft) -> Exit {
@@ -303,6 +316,36 @@ fn no_signals(error: &std::io::Error) -> Exit {
 
 fn vanished() -> Exit {
     Exit::failed("the actor that the command hung on is gone without a word")
+}
+
+/// Opens the file of the latencies, for the commands that measure them.
+fn latency_file(command: &Command, loaded: &Loaded) -> Result<LogFile, Exit> {
+    if !matches!(command, Command::Produce(_) | Command::Consume(_) | Command::Demo(_)) {
+        return Ok(LogFile::nowhere());
+    }
+    let path = &loaded.settings.latency.file;
+    LogFile::open(path).map_err(|error| {
+        let origin = loaded.origin("latency.file");
+        let text = format!("latency.file = {path} ({origin}): the file cannot be written: {error}; name another one");
+        Exit::new(ExitCode::Usage, text)
+    })
+}
+
+/// Shows the latencies and writes them to their file; the exit, which is another one if that fails.
+fn latencies(file: &mut LogFile, draft: &Draft, stage: &Stage, exit: Exit) -> Exit {
+    let quiet = matches!(stage.style.level, LogLevel::Error | LogLevel::Warning);
+    let table = latency::table(&draft.latencies());
+    if stage.style.format == LogFormat::Terminal && !quiet && !table.is_empty() {
+        stage.screen.say(table.as_bytes());
+    }
+    let Err(error) = draft.write_latencies(file) else { return exit };
+    let path = file.path().unwrap_or(Path::new("")).display();
+    let text = format!("latency.file = {path}: the latencies could not be written: {error}");
+    if exit.code == ExitCode::Clean {
+        return Exit::failed(text);
+    }
+    error!(stage.logger, "{text}");
+    exit
 }
 
 /// Where a command's own product goes: stdout, unless the report is there.

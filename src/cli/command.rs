@@ -54,6 +54,9 @@ pub struct Produce {
     /// none, lz4, zstd, gzip or snappy [default: lz4]
     #[arg(long, value_name = "NAME")]
     pub compression: Option<String>,
+    /// At the end, write the latencies' whole histograms, an HDR log, to this file
+    #[arg(long, value_name = "FILE")]
+    pub latency_file: Option<String>,
     #[command(flatten)]
     general: General,
 }
@@ -104,6 +107,9 @@ pub struct Consume {
     /// What becomes of a message that fails: stop or skip [default: stop]
     #[arg(long, value_name = "WHAT", help_heading = "Processing")]
     pub on_failure: Option<String>,
+    /// At the end, write the latencies' whole histograms, an HDR log, to this file
+    #[arg(long, value_name = "FILE")]
+    pub latency_file: Option<String>,
     #[command(flatten)]
     general: General,
 }
@@ -133,6 +139,9 @@ pub struct Demo {
     /// Worker processes [default: 2]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub processes: Option<String>,
+    /// At the end, write the latencies' whole histograms, an HDR log, to this file
+    #[arg(long, value_name = "FILE")]
+    pub latency_file: Option<String>,
     #[command(flatten)]
     general: General,
 }
@@ -292,6 +301,7 @@ impl Command {
                 ("--profile", "producer.profile", (!of.profile.is_empty()).then(|| of.profile.join(","))),
                 ("--key", "producer.key", of.key.clone()),
                 ("--compression", "producer.compression", of.compression.clone()),
+                ("--latency-file", "latency.file", of.latency_file.clone()),
             ],
             Self::Consume(of) => vec![
                 ("--brokers", "kafka.brokers", of.brokers.clone()),
@@ -311,6 +321,7 @@ impl Command {
                 // That this means the processor `command` is the settings' matter: it holds for every place.
                 ("--command", "consumer.command", of.command.clone()),
                 ("--on-failure", "consumer.on_failure", of.on_failure.clone()),
+                ("--latency-file", "latency.file", of.latency_file.clone()),
             ],
             Self::Demo(of) => vec![
                 ("--brokers", "kafka.brokers", of.brokers.clone()),
@@ -320,6 +331,7 @@ impl Command {
                 ("--messages-per-thread", "producer.messages_per_thread", of.messages_per_thread.clone()),
                 ("--rate", "producer.rate", of.rate.clone()),
                 ("--processes", "consumer.processes", of.processes.clone()),
+                ("--latency-file", "latency.file", of.latency_file.clone()),
             ],
             Self::Topics(of) => {
                 let brokers = match &of.command {

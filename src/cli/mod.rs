@@ -191,10 +191,11 @@ mod tests {
     fn every_flag_names_a_setting_that_exists() {
         let lines = [
             "produce --brokers a --topic t --threads 1 --messages-per-thread 1 --duration 1 --rate 1 --key none --compression none",
+            "produce --latency-file l.hlog",
             "consume --brokers a --topic t --group g --processes 1 --assignment manual --strategy range --start end \
-             --max-messages 1 --idle-exit 1 --processor command --command x --on-failure stop",
+             --max-messages 1 --idle-exit 1 --processor command --command x --on-failure stop --latency-file l.hlog",
             "consume --from-beginning --until-end",
-            "demo --brokers a --topic t --threads 1 --messages-per-thread 1 --rate 1 --processes 1",
+            "demo --brokers a --topic t --threads 1 --messages-per-thread 1 --rate 1 --processes 1 --latency-file l.hlog",
             "topics describe --brokers a",
         ];
         for line in lines {

@@ -309,10 +309,17 @@ impl ProducerCoordinator {
         }
         let acknowledged = threads.iter().map(|thread| thread.acknowledged).sum();
         let messages_per_second = report::rate(acknowledged, self.begun.elapsed());
-        let mut latency = Latency::default();
-        self.threads.iter().for_each(|thread| thread.deliveries.add_latency_to(&mut latency));
-        let latency_us = latency.percentiles();
-        ProduceReport { requested: self.requested(), acknowledged, failed, messages_per_second, latency_us, threads }
+        let mut latency_us = Latency::default();
+        self.threads.iter().for_each(|thread| thread.deliveries.add_latency_to(&mut latency_us));
+        ProduceReport {
+            requested: self.requested(),
+            acknowledged,
+            failed,
+            messages_per_second,
+            latency_us,
+            threads,
+            ..ProduceReport::default()
+        }
     }
 
     fn show(&mut self) {

@@ -44,6 +44,7 @@ pub struct Settings {
     pub producer: Producer,
     pub consumer: Consumer,
     pub shutdown: Shutdown,
+    pub latency: Latency,
     pub logging: Logging,
 }
 
@@ -176,6 +177,14 @@ pub struct Consumer {
 pub struct Shutdown {
     #[serde(with = "parse::duration")]
     pub deadline: Duration,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "see Settings.toml")]
+pub struct Latency {
+    /// Empty: none is written.
+    pub file: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -299,6 +299,7 @@ impl ConsumerSupervisor {
             messages_per_second: report::rate(processed, self.moved.saturating_duration_since(self.begun)),
             partitions: self.partitions.report(),
             workers: self.workers.iter().enumerate().map(|(slot, worker)| worker.report(slot)).collect(),
+            ..ConsumeReport::default()
         }
     }
 
