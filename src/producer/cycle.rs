@@ -274,6 +274,13 @@ mod tests {
     }
 
     #[test]
+    fn rounding_moves_no_message_over_a_pause() {
+        // 0.1 × 23 + 0.1 × 7 is a little more than 3 in floating point.
+        let cycle = cycle(&["0.1 for 23s", "0.1 for 7s", "0 for 5s", "1 for 5s"]);
+        assert_eq!(cycle.time_of(3), 35 * S);
+    }
+
+    #[test]
     fn bursts_come_again_and_are_cut_off_at_the_steps_end() {
         let cycle = cycle(&["burst 10 for 1s every 5s over 0 for 8s", "1 for 2s"]);
         assert_eq!(cycle.time_of(9), 9 * S / 10);
