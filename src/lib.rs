@@ -48,6 +48,7 @@
 //! - [`Program`]: the whole program, with your parts in it.
 //! - [`message`]: what is produced: [`message::generate_message`] and what a generator is.
 //! - [`processing`]: what is done with it: [`processing::process_message`] and what a processor is; the built-in ones.
+//! - [`payload`]: payloads without code: templates, lines of a file.
 //! - [`stamp`]: what marks a message as this program's. [`record`]: a message that was read. [`settings`]: everything that can be set. [`report`]: what `--report` writes.
 //!
 //! For whoever changes it, from the top down; each uses those below it only:
@@ -73,13 +74,18 @@ pub mod cli;
 pub mod clock;
 pub mod consumer;
 pub mod demo;
+pub mod director;
 pub mod exit;
+pub mod journal;
+pub mod judge;
 pub mod kafka;
 pub mod latency;
 pub mod logging;
 pub mod message;
 pub mod os;
 pub mod panics;
+pub mod partitioner;
+pub mod payload;
 pub mod processing;
 pub mod producer;
 pub mod program;
@@ -91,5 +97,7 @@ pub mod settings;
 pub mod shutdown;
 pub mod stamp;
 pub mod topics;
+mod varint;
+pub mod verify;
 
 pub use program::Program;

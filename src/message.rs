@@ -1,7 +1,5 @@
 //! What is produced. [`generate_message`] is the first of the two places that a user edits.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use serde::Serialize;
 
 /// The message of the demonstration; it is sent as one JSON object.
@@ -13,7 +11,7 @@ pub struct Message {
     pub producer: usize,
     /// The how-manieth message of this thread, from 0.
     pub sequence: u64,
-    /// When it was made, in milliseconds since 1970 UTC.
+    /// When it was due or made, in milliseconds since 1970 UTC.
     pub timestamp_ms: u64,
     /// What it says.
     pub text: String,
@@ -25,18 +23,13 @@ pub fn generate_message(source: &Source) -> Message {
         id: source.sequence * source.producers as u64 + source.producer as u64,
         producer: source.producer,
         sequence: source.sequence,
-        timestamp_ms: now_ms(),
+        timestamp_ms: source.due_us / 1_000,
         text: format!("message {} of producer {}", source.sequence, source.producer),
     }
 }
 
-fn now_ms() -> u64 {
-    // A clock before 1970 is a broken clock; 0 says so without stopping the run.
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
-}
-
 /// Which message is to be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Source {
     /// The producer thread, from 0.
     pub producer: usize,
@@ -44,6 +37,8 @@ pub struct Source {
     pub producers: usize,
     /// The how-manieth message of this thread, from 0.
     pub sequence: u64,
+    /// When it is due, if there is a rate, else when it is made: in µs since 1970 UTC.
+    pub due_us: u64,
 }
 
 /// A message on its way to the producer; the same one is reused for every message of a thread.
@@ -119,7 +114,7 @@ mod tests {
         let mut ids = std::collections::HashSet::new();
         for producer in 0..4 {
             for sequence in 0..100 {
-                assert!(ids.insert(generate_message(&Source { producer, producers: 4, sequence }).id));
+                assert!(ids.insert(generate_message(&Source { producer, producers: 4, sequence, due_us: 0 }).id));
             }
         }
     }
@@ -128,7 +123,7 @@ mod tests {
     fn a_function_is_a_generator_of_json() {
         let mut out = Outgoing::default();
         let mut generator = generate_message;
-        generator.generate(&Source { producer: 1, producers: 4, sequence: 2 }, &mut out).unwrap();
+        generator.generate(&Source { producer: 1, producers: 4, sequence: 2, due_us: 0 }, &mut out).unwrap();
         let value: serde_json::Value = serde_json::from_slice(&out.payload).unwrap();
         assert_eq!(value["id"], 9);
         assert_eq!(value["text"], "message 2 of producer 1");

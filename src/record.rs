@@ -59,6 +59,11 @@ pub struct OwnedRecord {
 }
 
 impl Record<'_> {
+    /// The value of the first header of this name; `None` also if that is null.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.headers.list().into_iter().find(|(known, _)| *known == name)?.1
+    }
+
     /// A copy that can be kept.
     #[must_use]
     #[allow(clippy::should_implement_trait, reason = "the standard trait's blanket implementation clones the borrow")]

@@ -6,9 +6,12 @@
 //! ```json
 //! {"version": 1, "command": "consume", "exit": {"code": 0, "reason": "end reached"}, "seconds": 1.93,
 //!  "produce": {"requested": 400, "acknowledged": 400, "failed": {"message too large": 1}, "messages_per_second": 4100.0,
-//!              "latency_us": {"p50": 5100, "p90": 7300, "p99": 9100, "p99_9": 9900, "max": 10100},
+//!              "latency_us": {"p50": 5100, "p75": 6200, "p90": 7300, "p95": 8100, "p99": 9100, "p99_9": 9900,
+//!                             "p99_99": 10080, "max": 10100, "mean": 5300, "count": 400},
+//!              "sent_latency_us": {"p50": 5050, …}, "schedule": {"wanted": 4100.0, "reached": 4098.5, "worst_delay_us": 180},
+//!              "seed": 1234567, "faults": {"duplicated": 0, "corrupt": 3, "oversized": 1},
 //!              "threads": [{"producer": 0, "sent": 100, "acknowledged": 100, "failed": 0, "panic": null}]},
-//!  "consume": {"processed": 400, "failed": 0, "dead_lettered": 0, "messages_per_second": 4000.0,
+//!  "consume": {"processed": 400, "failed": 0, "dead_lettered": 0, "messages_per_second": 4000.0, "latency_us": {"p50": 6100, …},
 //!              "partitions": [{"topic": "t", "partition": 0, "worker": 0, "first": 0, "next": 70, "committed": 70,
 //!                              "end": 70, "lag": 0, "processed": 70, "failed": 0, "abandoned": 0}],
 //!              "workers": [{"slot": 0, "pids": [123], "restarts": [{"cause": "SIGKILL", "at": "…", "uptime": 1.5}]}]}}
@@ -16,7 +19,13 @@
 //!
 //! - `requested` is null for a run without a limit. `failed` counts messages by reason.
 //! - `latency_us`, if anything was acknowledged: from the moment that a message was due, if there is a rate, else from its
-//!   making, to its acknowledgement.
+//!   making, to its acknowledgement; `sent_latency_us`: from when it was handed to the client. The consumer's `latency_us`,
+//!   if messages were stamped: from when a message was due, or made, to the end of its processing. `count` is how many
+//!   times these are percentiles of; `negative`, if there are any, how many more were below zero, by clocks that differ.
+//! - `schedule`, if there is a rate: messages a second that were wanted and were sent, and by how much the latest message
+//!   was sent after it was due.
+//! - `seed` is what everything random in the messages followed from; `faults`, if there were any, counts what was made
+//!   wrong on purpose. Second copies (`duplicated`) count as sent and as acknowledged or failed, but not as requested.
 //! - `first` is where reading began; `abandoned` counts what was in processing when a worker was killed at the
 //!   deadline: 0 or 1. `worker` is null for a partition that no worker had.
 //! - `committed` is read back from the broker after the last worker has ended; null if nothing was ever committed.
@@ -25,12 +34,14 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::exit::{Exit, ExitCode};
-use crate::latency::Percentiles;
+use crate::judge::Verdict;
+use crate::latency::Latency;
+use crate::latency::log::{DUE_TO_ACKNOWLEDGED, DUE_TO_PROCESSED, LogFile, SENT_TO_ACKNOWLEDGED};
 
 /// The version of the report's schema.
 pub const VERSION: u32 = 1;
@@ -47,6 +58,8 @@ pub struct Report {
     pub produce: Option<ProduceReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consume: Option<ConsumeReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verify: Option<Verdict>,
 }
 
 /// What was produced.
@@ -57,9 +70,53 @@ pub struct ProduceReport {
     pub acknowledged: u64,
     pub failed: BTreeMap<String, u64>,
     pub messages_per_second: f64,
+    #[serde(skip_serializing_if = "Latency::is_empty", serialize_with = "percentiles")]
+    pub latency_us: Latency,
+    #[serde(skip_serializing_if = "Latency::is_empty", serialize_with = "percentiles")]
+    pub sent_latency_us: Latency,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub latency_us: Option<Percentiles>,
+    pub schedule: Option<ScheduleReport>,
+    pub seed: u64,
+    #[serde(skip_serializing_if = "FaultsReport::is_none")]
+    pub faults: FaultsReport,
     pub threads: Vec<ThreadReport>,
+}
+
+/// How well a rate was kept.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[allow(missing_docs, reason = "the module's text documents the fields together")]
+pub struct ScheduleReport {
+    pub wanted: f64,
+    pub reached: f64,
+    pub worst_delay_us: u64,
+}
+
+/// The whole histogram is kept, for its file and the table; the report has its percentiles.
+fn percentiles<S: Serializer>(latency: &Latency, to: S) -> Result<S::Ok, S::Error> {
+    latency.percentiles().serialize(to)
+}
+
+/// What was made wrong on purpose, and handed to the client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the module's text documents the fields together")]
+pub struct FaultsReport {
+    pub duplicated: u64,
+    pub corrupt: u64,
+    pub oversized: u64,
+}
+
+impl FaultsReport {
+    /// Whether there was nothing.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Adds another's.
+    pub fn add(&mut self, other: &Self) {
+        self.duplicated += other.duplicated;
+        self.corrupt += other.corrupt;
+        self.oversized += other.oversized;
+    }
 }
 
 /// What one producer thread did.
@@ -81,6 +138,8 @@ pub struct ConsumeReport {
     pub failed: u64,
     pub dead_lettered: u64,
     pub messages_per_second: f64,
+    #[serde(skip_serializing_if = "Latency::is_empty", serialize_with = "percentiles")]
+    pub latency_us: Latency,
     pub partitions: Vec<PartitionReport>,
     pub workers: Vec<WorkerReport>,
 }
@@ -183,16 +242,43 @@ impl Target {
 pub struct Draft {
     command: String,
     began: Instant,
+    began_at: SystemTime,
     /// What was produced, if the command produces.
     pub produce: Option<ProduceReport>,
     /// What was consumed, if the command consumes.
     pub consume: Option<ConsumeReport>,
+    /// The verdict, if the command judges.
+    pub verify: Option<Verdict>,
 }
 
 impl Draft {
     /// Begins the report of `command`.
     pub fn new(command: impl Into<String>) -> Self {
-        Self { command: command.into(), began: Instant::now(), produce: None, consume: None }
+        Self {
+            command: command.into(),
+            began: Instant::now(),
+            began_at: SystemTime::now(),
+            produce: None,
+            consume: None,
+            verify: None,
+        }
+    }
+
+    /// The latencies that were measured, each with its tag.
+    pub fn latencies(&self) -> Vec<(&'static str, &Latency)> {
+        let produce = self.produce.iter().flat_map(|report| {
+            [(DUE_TO_ACKNOWLEDGED, &report.latency_us), (SENT_TO_ACKNOWLEDGED, &report.sent_latency_us)]
+        });
+        let consume = self.consume.iter().map(|report| (DUE_TO_PROCESSED, &report.latency_us));
+        produce.chain(consume).filter(|(_, latency)| !latency.is_empty()).collect()
+    }
+
+    /// Writes them to their file, as of the command's whole time.
+    ///
+    /// # Errors
+    /// See [`LogFile::write`].
+    pub fn write_latencies(&self, to: &mut LogFile) -> io::Result<()> {
+        to.write(self.began_at, self.began.elapsed(), &self.latencies())
     }
 
     /// The report, now that it is known how the command ended.
@@ -204,6 +290,7 @@ impl Draft {
             seconds: self.began.elapsed().as_secs_f64(),
             produce: self.produce,
             consume: self.consume,
+            verify: self.verify,
         }
     }
 }
@@ -225,5 +312,20 @@ mod tests {
         assert_eq!(value["version"], 1);
         assert_eq!(value["exit"]["code"], 0);
         assert!(value.get("produce").is_none() && value.get("consume").is_none());
+    }
+
+    #[test]
+    fn latencies_are_percentiles_in_the_report_and_whole_until_then() {
+        let mut draft = Draft::new("produce");
+        let mut produce = ProduceReport::default();
+        produce.latency_us.record_us(7);
+        draft.produce = Some(produce);
+        draft.consume = Some(ConsumeReport::default());
+        let tags: Vec<_> = draft.latencies().iter().map(|(tag, _)| *tag).collect();
+        assert_eq!(tags, [DUE_TO_ACKNOWLEDGED]);
+        let value = serde_json::to_value(draft.finish(Exit::clean("done"))).unwrap();
+        assert_eq!(value["produce"]["latency_us"]["p99_99"], 7);
+        assert!(value["produce"].get("sent_latency_us").is_none() && value["produce"].get("schedule").is_none());
+        assert!(value["consume"].get("latency_us").is_none());
     }
 }

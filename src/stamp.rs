@@ -55,7 +55,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn from_byte(byte: u8) -> Option<Self> {
+    pub(crate) fn from_byte(byte: u8) -> Option<Self> {
         [Self::Regular, Self::Duplicate, Self::Corrupt, Self::Oversized].into_iter().find(|kind| *kind as u8 == byte)
     }
 }

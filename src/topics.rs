@@ -21,19 +21,27 @@ pub fn run(command: &TopicsCommand, settings: &Settings, logger: &Logger, out: &
     result.unwrap_or_else(Exit::from)
 }
 
-/// Makes the settings' topic if it does not exist.
+/// Deletes a topic.
 ///
 /// # Errors
 /// What the brokers say.
-pub fn ensure(settings: &Settings, partitions: i32, logger: &Logger) -> Result<(), Exit> {
+pub fn remove(settings: &Settings, topic: &str, logger: &Logger) -> Result<(), Failure> {
+    topics::delete(settings, &Cluster::connect(settings, logger)?, logger, topic)
+}
+
+/// Makes the settings' topic if it does not exist; how many partitions it has.
+///
+/// # Errors
+/// What the brokers say.
+pub fn ensure(settings: &Settings, new: NewTopic, logger: &Logger) -> Result<usize, Exit> {
     let cluster = Cluster::connect(settings, logger)?;
     let topic = &settings.kafka.topic;
     if let Some(found) = cluster.look_for(topic)? {
         info!(logger, "the topic exists"; "topic" => topic, "partitions" => found.len());
-        return Ok(());
+        return Ok(found.len());
     }
-    create(&NewTopic { name: topic.clone(), partitions, replication: 1 }, settings, &cluster, logger)?;
-    Ok(())
+    create(&new, settings, &cluster, logger)?;
+    Ok(usize::try_from(new.partitions).unwrap_or_default())
 }
 
 fn create_all(new: &[NewTopic], settings: &Settings, logger: &Logger) -> Result<Exit, Failure> {

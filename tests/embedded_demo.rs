@@ -16,6 +16,37 @@ fn every_message_is_accounted_for() {
 }
 
 #[test]
+fn a_profile_paces_it_to_its_end() {
+    // 100 at once, then a pause: the last 300 come in the second cycle.
+    let steps = "producer.profile=10000 for 10ms, 0 for 990ms, 300 for 1s";
+    let ended = kafka_actors("demo --set").arg(steps).run().expect(0).says("every message is accounted for");
+    assert_eq!(ended.acknowledged(), 400);
+    let seconds = ended.report["seconds"].as_f64().unwrap();
+    assert!((1.9..6.0).contains(&seconds), "{seconds}");
+    let told = kafka_actors("produce --profile").arg("ramp 5 for 1s").run().expect(2);
+    let expected =
+        "producer.profile = \"ramp 5 for 1s\" (--profile): step 1, \"ramp 5 for 1s\": \"to\" is missing after";
+    assert!(told.reason().starts_with(expected), "{}", told.reason());
+}
+
+#[test]
+fn latencies_are_shown_as_a_table_and_written_whole_to_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("latency.hlog");
+    let arguments = format!("demo --rate 0 --latency-file {}", file.display());
+    let ended = kafka_actors(&arguments).run().expect(0).says("due to acknowledged").says("p99.99");
+    let latency = &ended.report["produce"]["latency_us"];
+    assert_eq!(latency["count"], 400, "{latency}");
+    let log = std::fs::read_to_string(file).unwrap();
+    assert!(log.starts_with("#[Histogram log format version 1.3]"), "{log}");
+    assert!(log.contains("\nTag=due_to_acknowledged,0.000,"), "{log}");
+    assert!(log.contains(&format!(",{}.000,", latency["max"])), "the interval's longest: {log}");
+    let ended = kafka_actors("demo --rate 0 --latency-file /no/such/folder/l.hlog").run().expect(2);
+    let expected = "latency.file = /no/such/folder/l.hlog (--latency-file): the file cannot be written";
+    assert!(ended.reason().starts_with(expected), "{}", ended.reason());
+}
+
+#[test]
 fn it_says_what_the_broker_is_and_logs_single_messages_only_when_asked() {
     let quiet = kafka_actors("demo --rate 0 --messages-per-thread 5").run().expect(0).says("not Apache Kafka");
     assert!(!quiet.stderr.contains("of producer"), "{}", quiet.stderr);

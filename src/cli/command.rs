@@ -14,6 +14,8 @@ pub enum Command {
     Consume(Consume),
     /// Produce and consume at once, on a broker of its own unless --brokers names others
     Demo(Demo),
+    /// Prove that nothing is lost, repeated, reordered or damaged between producers and workers
+    Verify(Verify),
     /// Create, describe or delete topics
     Topics(Topics),
     /// Show or check the settings
@@ -45,12 +47,33 @@ pub struct Produce {
     /// Messages a second, all threads together; 0: as fast as it goes [default: 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub rate: Option<String>,
-    /// Keys of the messages: none, round_robin or message [default: none]
-    #[arg(long, value_name = "SOURCE")]
+    /// Rates over time instead, such as "ramp 0 to 5000 for 30s"; may be repeated, begins again at its end
+    #[arg(long, value_name = "STEP")]
+    pub profile: Vec<String>,
+    /// A file with a JSON template of the messages; see producer.template in Settings.toml
+    #[arg(long, value_name = "FILE", help_heading = "Messages")]
+    pub template_file: Option<String>,
+    /// A file each of whose lines is a message; begins again at its end
+    #[arg(long, value_name = "FILE", help_heading = "Messages")]
+    pub lines_file: Option<String>,
+    /// Bytes of a message, such as 200 or 100..1000; 0: as it comes [default: 0]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, help_heading = "Messages")]
+    pub size: Option<String>,
+    /// Keys of the messages: none, round_robin, uniform, zipf or message [default: none]
+    #[arg(long, value_name = "SOURCE", help_heading = "Messages")]
     pub key: Option<String>,
+    /// The same seed, settings and threads make the same messages again; 0: others each time [default: 0]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Messages")]
+    pub seed: Option<String>,
+    /// Send nothing: print so many messages as JSON lines, without a broker
+    #[arg(long, value_name = "N", help_heading = "Messages")]
+    pub dry_run: Option<u64>,
     /// none, lz4, zstd, gzip or snappy [default: lz4]
     #[arg(long, value_name = "NAME")]
     pub compression: Option<String>,
+    /// At the end, write the latencies' whole histograms, an HDR log, to this file
+    #[arg(long, value_name = "FILE")]
+    pub latency_file: Option<String>,
     #[command(flatten)]
     general: General,
 }
@@ -101,6 +124,9 @@ pub struct Consume {
     /// What becomes of a message that fails: stop or skip [default: stop]
     #[arg(long, value_name = "WHAT", help_heading = "Processing")]
     pub on_failure: Option<String>,
+    /// At the end, write the latencies' whole histograms, an HDR log, to this file
+    #[arg(long, value_name = "FILE")]
+    pub latency_file: Option<String>,
     #[command(flatten)]
     general: General,
 }
@@ -130,6 +156,71 @@ pub struct Demo {
     /// Worker processes [default: 2]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub processes: Option<String>,
+    /// At the end, write the latencies' whole histograms, an HDR log, to this file
+    #[arg(long, value_name = "FILE")]
+    pub latency_file: Option<String>,
+    #[command(flatten)]
+    general: General,
+}
+
+/// `verify`.
+#[derive(Clone, Debug, Args)]
+#[allow(missing_docs, reason = "these are the texts of --help")]
+pub struct Verify {
+    /// Where the cluster is asked for at first, separated by commas [default: localhost:9092]
+    #[arg(long, value_name = "HOST:PORT,…")]
+    pub brokers: Option<String>,
+    /// The topic that is written and read [default: one of its own, deleted at the end if all is well]
+    #[arg(long, value_name = "NAME")]
+    pub topic: Option<String>,
+    /// Partitions of the topic, if it does not exist yet
+    #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(i32).range(1..=10_000))]
+    pub partitions: i32,
+    /// Its replication factor; -1: the brokers' default
+    #[arg(long, value_name = "N", default_value_t = -1, allow_negative_numbers = true)]
+    pub replication: i32,
+    /// Producer threads [default: 4]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub threads: Option<String>,
+    /// Messages of each thread; 0: no limit [default: 100, or no limit with --duration]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub messages_per_thread: Option<String>,
+    /// How long to produce, such as 1m; a number alone is seconds; 0: no limit [default: 0]
+    #[arg(long, value_name = "TIME", allow_negative_numbers = true)]
+    pub duration: Option<String>,
+    /// Messages a second, all threads together; 0: as fast as it goes [default: 0]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub rate: Option<String>,
+    /// Keys of the messages: none, round_robin, uniform, zipf or message [default: none]
+    #[arg(long, value_name = "SOURCE")]
+    pub key: Option<String>,
+    /// Worker processes [default: 2]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub processes: Option<String>,
+    /// The consumer group [default: one of its own]
+    #[arg(long, value_name = "ID")]
+    pub group: Option<String>,
+    /// What is done with a message before it counts as processed [default: count]
+    #[arg(long, value_name = "NAME")]
+    pub processor: Option<String>,
+    /// Feed the messages to this program; means --processor command
+    #[arg(long, value_name = "TEXT")]
+    pub command: Option<String>,
+    /// How long everything may take to be read when nothing more is written; a number alone is seconds [default: 60]
+    #[arg(long, value_name = "TIME", allow_negative_numbers = true)]
+    pub deadline: Option<String>,
+    /// Only produce, and write down in the run file what is acknowledged
+    #[arg(long, requires = "run_file", help_heading = "On another machine or day")]
+    pub produce_only: bool,
+    /// Only consume, and judge by the run file; without one, by what the messages say of themselves
+    #[arg(long, conflicts_with = "produce_only", help_heading = "On another machine or day")]
+    pub consume_only: bool,
+    /// What was acknowledged: written by --produce-only, read by --consume-only
+    #[arg(long, value_name = "FILE", help_heading = "On another machine or day")]
+    pub run_file: Option<std::path::PathBuf>,
+    /// The whole histograms of how long messages took, as an HDR log
+    #[arg(long, value_name = "FILE")]
+    pub latency_file: Option<String>,
     #[command(flatten)]
     general: General,
 }
@@ -251,6 +342,7 @@ impl Command {
             Self::Produce(_) => "produce",
             Self::Consume(_) => "consume",
             Self::Demo(_) => "demo",
+            Self::Verify(_) => "verify",
             Self::Topics(_) => "topics",
             Self::Config(_) => "config",
             Self::Worker(_) => "worker",
@@ -263,6 +355,7 @@ impl Command {
             Self::Produce(of) => vec![&of.general],
             Self::Consume(of) => vec![&of.general],
             Self::Demo(of) => vec![&of.general],
+            Self::Verify(of) => vec![&of.general],
             Self::Worker(of) => vec![&of.general],
             Self::Topics(Topics { command, general }) => match command {
                 TopicsCommand::Create(of) => vec![general, &of.general],
@@ -286,8 +379,14 @@ impl Command {
                 ("--messages-per-thread", "producer.messages_per_thread", of.messages_per_thread.clone()),
                 ("--duration", "producer.duration", of.duration.as_deref().map(seconds)),
                 ("--rate", "producer.rate", of.rate.clone()),
+                ("--profile", "producer.profile", (!of.profile.is_empty()).then(|| of.profile.join(","))),
+                ("--template-file", "producer.template_file", of.template_file.clone()),
+                ("--lines-file", "producer.lines_file", of.lines_file.clone()),
+                ("--size", "producer.size", of.size.clone()),
                 ("--key", "producer.key", of.key.clone()),
+                ("--seed", "producer.seed", of.seed.clone()),
                 ("--compression", "producer.compression", of.compression.clone()),
+                ("--latency-file", "latency.file", of.latency_file.clone()),
             ],
             Self::Consume(of) => vec![
                 ("--brokers", "kafka.brokers", of.brokers.clone()),
@@ -307,6 +406,7 @@ impl Command {
                 // That this means the processor `command` is the settings' matter: it holds for every place.
                 ("--command", "consumer.command", of.command.clone()),
                 ("--on-failure", "consumer.on_failure", of.on_failure.clone()),
+                ("--latency-file", "latency.file", of.latency_file.clone()),
             ],
             Self::Demo(of) => vec![
                 ("--brokers", "kafka.brokers", of.brokers.clone()),
@@ -316,6 +416,22 @@ impl Command {
                 ("--messages-per-thread", "producer.messages_per_thread", of.messages_per_thread.clone()),
                 ("--rate", "producer.rate", of.rate.clone()),
                 ("--processes", "consumer.processes", of.processes.clone()),
+                ("--latency-file", "latency.file", of.latency_file.clone()),
+            ],
+            Self::Verify(of) => vec![
+                ("--brokers", "kafka.brokers", of.brokers.clone()),
+                ("--topic", "kafka.topic", of.topic.clone()),
+                ("--threads", "producer.threads", of.threads.clone()),
+                ("--messages-per-thread", "producer.messages_per_thread", of.messages_per_thread.clone()),
+                ("--duration", "producer.duration", of.duration.as_deref().map(seconds)),
+                ("--rate", "producer.rate", of.rate.clone()),
+                ("--key", "producer.key", of.key.clone()),
+                ("--processes", "consumer.processes", of.processes.clone()),
+                ("--group", "consumer.group", of.group.clone()),
+                ("--processor", "consumer.processor", of.processor.clone()),
+                ("--command", "consumer.command", of.command.clone()),
+                ("--deadline", "verify.deadline", of.deadline.as_deref().map(seconds)),
+                ("--latency-file", "latency.file", of.latency_file.clone()),
             ],
             Self::Topics(of) => {
                 let brokers = match &of.command {

@@ -14,7 +14,7 @@ mod new_topic;
 
 pub use command::{
     CheckConfig, Command, Config, ConfigCommand, Consume, CreateTopics, DeleteTopics, Demo, DescribeTopics, Produce,
-    ShowConfig, Topics, TopicsCommand, Worker,
+    ShowConfig, Topics, TopicsCommand, Verify, Worker,
 };
 use general::General;
 pub use new_topic::NewTopic;
@@ -25,6 +25,7 @@ Examples:
   kafka-actors topics create test-topic:6:1             six partitions, one replica
   kafka-actors produce --threads 8 --messages-per-thread 1000
   kafka-actors produce --rate 500 --duration 1m         500 messages a second
+  kafka-actors produce --size 200 --dry-run 3 | jq .    what would be sent, without a broker
   kafka-actors consume --processes 4 --from-beginning --until-end
   kafka-actors consume --processor print -q | jq .      messages as JSON lines
   kafka-actors consume --command 'python3 work.py'      feed a program of your own
@@ -180,13 +181,26 @@ mod tests {
     }
 
     #[test]
+    fn steps_of_a_profile_are_given_one_by_one_or_together() {
+        let line = ["any-name", "produce", "--profile", "1 for 1s", "--profile", "2 for 1s, 3 for 1s"];
+        let expected = [("--profile", "producer.profile", "1 for 1s,2 for 1s, 3 for 1s")];
+        let owned = |(flag, key, value): (&str, &str, &str)| (flag.to_owned(), key.to_owned(), value.to_owned());
+        assert_eq!(Cli::try_parse_from(line).unwrap().flags(), expected.map(owned));
+    }
+
+    #[test]
     fn every_flag_names_a_setting_that_exists() {
+        let template = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&template, "{}").unwrap();
         let lines = [
             "produce --brokers a --topic t --threads 1 --messages-per-thread 1 --duration 1 --rate 1 --key none --compression none",
+            "produce --latency-file l.hlog",
+            "produce --lines-file Cargo.toml --size 1..2 --seed 3 --dry-run 3",
+            &format!("produce --template-file {}", template.path().display()),
             "consume --brokers a --topic t --group g --processes 1 --assignment manual --strategy range --start end \
-             --max-messages 1 --idle-exit 1 --processor command --command x --on-failure stop",
+             --max-messages 1 --idle-exit 1 --processor command --command x --on-failure stop --latency-file l.hlog",
             "consume --from-beginning --until-end",
-            "demo --brokers a --topic t --threads 1 --messages-per-thread 1 --rate 1 --processes 1",
+            "demo --brokers a --topic t --threads 1 --messages-per-thread 1 --rate 1 --processes 1 --latency-file l.hlog",
             "topics describe --brokers a",
         ];
         for line in lines {

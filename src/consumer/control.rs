@@ -55,8 +55,19 @@ pub struct Start {
     pub style: Style,
     /// Whether single messages are logged by the built-in processor; in the demonstration only with `-v`.
     pub log_messages: bool,
+    /// Where what is processed is told before it is stored, if somebody verifies it.
+    pub journal: Option<JournalPlace>,
     /// A file that the workers lock around their lines on stdout.
     pub output_lock: Option<PathBuf>,
+}
+
+/// Where a verifying process takes the workers' journals (see [`crate::journal`]).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalPlace {
+    /// A Unix socket.
+    pub socket: PathBuf,
+    /// Of the topic, if its keys are to be where Kafka's own partitioning puts them.
+    pub partitions: Option<u32>,
 }
 
 /// A partition to read.
@@ -80,6 +91,8 @@ pub enum FromWorker {
     },
     /// Where its partitions are; those only that have changed.
     Progress(Vec<PartitionProgress>),
+    /// How long messages took from being due to being processed, since the last such frame: [`Latency::to_text`].
+    Latency(String),
     /// A message is in hand and no grant is left.
     NeedGrant,
     /// What was left of the grants.

@@ -59,6 +59,16 @@ pub(super) fn inquirer(settings: &Settings) -> ClientConfig {
     config
 }
 
+/// Messages of all producer threads that wait for their acknowledgements: as many as make full batches while the first
+/// ones are under way. librdkafka needs some 200 bytes for each beside its own.
+const WAITING_MESSAGES: usize = 200_000;
+/// And their KiB.
+const WAITING_KBYTES: usize = 131_072;
+
+fn share(of: usize, threads: usize, least: usize, most: usize) -> String {
+    (of / threads.max(1)).clamp(least, most).to_string()
+}
+
 /// For a producer thread.
 pub(super) fn sender(settings: &Settings) -> ClientConfig {
     let producer = &settings.producer;
@@ -71,9 +81,9 @@ pub(super) fn sender(settings: &Settings) -> ClientConfig {
         .set("message.timeout.ms", producer.message_timeout.as_millis().to_string())
         // Kafka's own clients put a key into the same partition.
         .set("partitioner", "murmur2_random")
-        // Per client, and there is one a thread; librdkafka's 1 GiB would be that often.
-        .set("queue.buffering.max.messages", "100000")
-        .set("queue.buffering.max.kbytes", "65536");
+        // Per client, and there is one a thread: librdkafka's 1 GiB would be that often.
+        .set("queue.buffering.max.messages", share(WAITING_MESSAGES, producer.threads, 1_000, 100_000))
+        .set("queue.buffering.max.kbytes", share(WAITING_KBYTES, producer.threads, 4_096, 65_536));
     raw(&mut config, &settings.kafka.properties);
     raw(&mut config, &producer.properties);
     config

@@ -39,9 +39,12 @@ impl Deliveries {
         self.acknowledged.load(Ordering::Relaxed)
     }
 
-    pub(super) fn acknowledge(&self, age: Age) {
+    /// Counts one, and how old it is, if that is asked for.
+    pub(super) fn acknowledge(&self, age: Option<Age>) {
         self.acknowledged.fetch_add(1, Ordering::Relaxed);
-        if let Ok(mut latencies) = self.latencies.lock() {
+        if let Some(age) = age
+            && let Ok(mut latencies) = self.latencies.lock()
+        {
             latencies.due.record(age.since_due);
             latencies.sent.record(age.since_sent);
         }

@@ -4,11 +4,9 @@
 //! - [`topics`]: topics made, described, deleted.
 //! - [`sender`]: a producer client, [`deliveries`]: what became of its messages, `birth`: when they were sent; [`reader`]: a consumer client and its partitions' queues.
 //! - [`embedded`]: a broker in this process, for the demonstration.
-//! - `batch`: many messages with one call, the only unsafe code.
+//! - `native`: librdkafka's own calls where rdkafka has none or a slow one: the only unsafe code.
 //! - [`error`]: what can go wrong, in words; `config`: the clients' properties; `events`: what clients say unasked.
 
-#[allow(unsafe_code, reason = "the one place of the crate: see its text")]
-mod batch;
 mod birth;
 pub mod cluster;
 mod config;
@@ -16,6 +14,8 @@ pub mod deliveries;
 pub mod embedded;
 pub mod error;
 mod events;
+#[allow(unsafe_code, reason = "the one place of the crate: see its text")]
+mod native;
 pub mod reader;
 pub mod sender;
 pub mod topics;

@@ -15,10 +15,10 @@ use rdkafka::message::Message as _;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use slog::Logger;
 
-use super::batch::{BatchMessage, BatchQueue, Turn};
 use super::config;
 use super::error::{Failure, code_text, creation, reason};
 use super::events::ClientEvents;
+use super::native::batch::{BatchMessage, BatchQueue, Turn};
 use crate::record::{Headers, Record, TopicPartition};
 use crate::settings::Settings;
 

@@ -8,14 +8,15 @@ use rdkafka::Message as _;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, Headers as _, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer, ProducerContext, PurgeConfig, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer, ProducerContext, PurgeConfig};
 use slog::Logger;
 
 use super::birth::Birth;
 use super::config;
 use super::deliveries::{Deliveries, Outcome, Outcomes};
-use super::error::{Failure, creation, reason};
+use super::error::{Failure, code_text, creation, reason};
 use super::events::ClientEvents;
+use super::native::topic::ProducerTopic;
 use crate::message::Outgoing;
 use crate::settings::Settings;
 use crate::stamp;
@@ -23,6 +24,8 @@ use crate::stamp;
 struct SenderEvents {
     /// What the messages' times count from.
     epoch: Instant,
+    /// What was due earlier after the epoch is not timed.
+    warm_up: Duration,
     client: ClientEvents,
     deliveries: Arc<Deliveries>,
     outcomes: Option<Arc<dyn Outcomes>>,
@@ -49,7 +52,9 @@ impl ProducerContext for SenderEvents {
     fn delivery(&self, result: &DeliveryResult<'_>, birth: usize) {
         let (message, place) = match result {
             Ok(message) => {
-                self.deliveries.acknowledge(Birth::from_word(birth).age(self.epoch.elapsed()));
+                let now = self.epoch.elapsed();
+                let age = Birth::from_word(birth).age(now);
+                self.deliveries.acknowledge((now.saturating_sub(age.since_due) >= self.warm_up).then_some(age));
                 (message, Some((message.partition(), message.offset())))
             }
             Err((error, message)) => {
@@ -83,8 +88,8 @@ pub enum SendError {
 
 /// A client of one producer thread; its acknowledgements are served by a thread of its own.
 pub struct Sender {
-    producer: ThreadedProducer<SenderEvents>,
-    topic: String,
+    topic: ProducerTopic<SenderEvents>,
+    name: String,
     epoch: Instant,
     deliveries: Arc<Deliveries>,
     outcomes: Option<Arc<dyn Outcomes>>,
@@ -100,12 +105,17 @@ impl Sender {
         let epoch = Instant::now();
         let events = SenderEvents {
             epoch,
+            warm_up: settings.latency.warm_up,
             client: ClientEvents::new(logger),
             deliveries: Arc::clone(&deliveries),
             outcomes: outcomes.clone(),
         };
         let producer = config::sender(settings).create_with_context(events).map_err(|error| creation(&error))?;
-        Ok(Self { producer, topic: settings.kafka.topic.clone(), epoch, deliveries, outcomes })
+        let name = settings.kafka.topic.clone();
+        let Some(topic) = ProducerTopic::new(producer, &name) else {
+            return Err(Failure::Topic { topic: name, reason: "no topic can have this name".to_owned() });
+        };
+        Ok(Self { topic, name, epoch, deliveries, outcomes })
     }
 
     /// What became of what was sent.
@@ -120,21 +130,31 @@ impl Sender {
     /// See [`SendError`]; nothing is counted then.
     pub fn send(&self, message: &Outgoing, due: Instant, now: Instant) -> Result<(), SendError> {
         let birth = Birth::new(now.saturating_duration_since(self.epoch), now.saturating_duration_since(due));
-        let mut record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&self.topic, birth.word());
-        if !message.tombstone {
-            record = record.payload(&message.payload);
-        }
-        if let Some(key) = &message.key {
-            record = record.key(key);
-        }
-        if !message.headers.is_empty() {
-            record = record.headers(headers(&message.headers));
-        }
-        self.producer.send(record).map_err(|(error, _)| match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::QueueFull) => SendError::QueueFull,
-            Some(RDKafkaErrorCode::Fatal) => SendError::Fatal(self.fatal().unwrap_or_else(|| reason(&error))),
-            _ => SendError::Refused(reason(&error)),
+        let payload = (!message.tombstone).then_some(message.payload.as_slice());
+        let key = message.key.as_deref();
+        let result = if message.headers.is_empty() {
+            self.topic.send(key, payload, birth.word())
+        } else {
+            self.send_with_headers(key, payload, &message.headers, birth)
+        };
+        result.map_err(|code| match code {
+            RDKafkaErrorCode::QueueFull => SendError::QueueFull,
+            RDKafkaErrorCode::Fatal => SendError::Fatal(self.fatal().unwrap_or_else(|| code_text(code))),
+            _ => SendError::Refused(code_text(code)),
         })
+    }
+
+    fn send_with_headers(
+        &self,
+        key: Option<&[u8]>,
+        payload: Option<&[u8]>,
+        list: &[(String, Vec<u8>)],
+        birth: Birth,
+    ) -> Result<(), RDKafkaErrorCode> {
+        let mut record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&self.name, birth.word());
+        (record.key, record.payload, record.headers) = (key, payload, Some(headers(list)));
+        let unknown = RDKafkaErrorCode::Unknown;
+        self.topic.producer().send(record).map_err(|(error, _)| error.rdkafka_error_code().unwrap_or(unknown))
     }
 
     /// Counts one message that was never taken, and tells of it.
@@ -150,12 +170,12 @@ impl Sender {
     }
 
     fn fatal(&self) -> Option<String> {
-        self.producer.client().fatal_error().map(|(_, text)| text)
+        self.topic.producer().client().fatal_error().map(|(_, text)| text)
     }
 
     /// Waits up to `timeout` for what was sent; whether all of it was acknowledged or given up.
     pub fn flush(&self, timeout: Duration) -> bool {
-        let all = self.producer.flush(timeout).is_ok() && self.producer.in_flight_count() == 0;
+        let all = self.topic.producer().flush(timeout).is_ok() && self.topic.producer().in_flight_count() == 0;
         if let Some(outcomes) = &self.outcomes {
             outcomes.flush();
         }
@@ -164,7 +184,7 @@ impl Sender {
 
     /// Gives up what is still under way. Messages on their way to a broker may yet arrive there.
     pub fn abandon(&self) {
-        self.producer.purge(PurgeConfig::default().queue().inflight());
+        self.topic.producer().purge(PurgeConfig::default().queue().inflight());
     }
 }
 

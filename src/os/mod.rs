@@ -2,6 +2,8 @@
 //!
 //! - [`child`]: worker processes as the supervisor sees them: started, signalled, reaped.
 //! - [`isolation`]: what a worker does first thing to be on its own.
+//! - [`private_folder`]: where sockets and the like are put.
 
 pub mod child;
 pub mod isolation;
+pub mod private_folder;

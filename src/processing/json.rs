@@ -1,4 +1,4 @@
-//! A message as one JSON object: what `print` writes and what `command` feeds its program.
+//! A message as one JSON object: what `print` and `produce --dry-run` write and what `command` feeds its program.
 
 use std::io::Write;
 
@@ -25,16 +25,26 @@ pub(super) fn write_line(out: &mut Vec<u8>, id: Option<u64>, record: &Record<'_>
     if let Some(time) = record.timestamp_ms {
         write!(out, ",\"timestamp_ms\":{time}").map_err(serde_json::Error::io)?;
     }
+    write_message(out, record.key, record.value, &record.headers.list())?;
+    out.extend_from_slice(b"}\n");
+    Ok(())
+}
+
+/// The members of what is in a message, each with a comma before it: `key`, the value, and `headers` if there are any.
+pub(crate) fn write_message(
+    out: &mut Vec<u8>,
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+    headers: &[(&str, Option<&[u8]>)],
+) -> Result<(), serde_json::Error> {
     out.extend_from_slice(b",\"key\":");
-    serde_json::to_writer(&mut *out, &text_or_base64(record.key))?;
-    write_value(out, record.value)?;
-    let headers = record.headers.list();
+    serde_json::to_writer(&mut *out, &text_or_base64(key))?;
+    write_value(out, value)?;
     if !headers.is_empty() {
-        let pairs: Vec<_> = headers.into_iter().map(|(name, value)| json!([name, text_or_base64(value)])).collect();
+        let pairs: Vec<_> = headers.iter().map(|(name, value)| json!([name, text_or_base64(*value)])).collect();
         out.extend_from_slice(b",\"headers\":");
         serde_json::to_writer(&mut *out, &pairs)?;
     }
-    out.extend_from_slice(b"}\n");
     Ok(())
 }
 

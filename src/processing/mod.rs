@@ -17,7 +17,7 @@ use crate::settings::Settings;
 
 mod command;
 mod count;
-mod json;
+pub(crate) mod json;
 mod log;
 mod print;
 

@@ -19,7 +19,7 @@ use crate::kafka::sender::Sender;
 use crate::message::Generator;
 use crate::progress::{ProduceProgress, ThreadProgress};
 use crate::record::TopicPartition;
-use crate::report::{self, ProduceReport, ThreadReport};
+use crate::report::{self, FaultsReport, ProduceReport, ScheduleReport, ThreadReport};
 use crate::settings::{self, Settings};
 use crate::shutdown::Interrupt;
 
@@ -65,6 +65,7 @@ struct Thread {
     producer: Addr<Producer>,
     deliveries: Arc<Deliveries>,
     sent: u64,
+    faults: FaultsReport,
     /// Its largest message's bytes.
     largest: u64,
     /// Bytes that the slice under way may send.
@@ -90,11 +91,18 @@ enum State {
     Done,
 }
 
+impl Thread {
+    /// What was handed to the client: the messages, and second copies that were asked for.
+    fn handed(&self) -> u64 {
+        self.sent + self.faults.duplicated
+    }
+}
+
 impl ProducerCoordinator {
     /// Starts it; the receiver gets the outcome.
     pub fn start(order: Order) -> (Addr<Self>, oneshot::Receiver<Outcome>) {
         let (sender, receiver) = oneshot::channel();
-        let schedule = Schedule { rate: order.settings.producer.rate, threads: order.settings.producer.threads };
+        let schedule = Schedule::new(&order.settings.producer);
         let coordinator = Self {
             order,
             schedule,
@@ -112,7 +120,7 @@ impl ProducerCoordinator {
     fn begin(&mut self, senders: Vec<Sender>, context: &mut Context<Self>) {
         let producer = &self.order.settings.producer;
         info!(self.order.logger, "producing";
-            "topic" => &self.order.settings.kafka.topic, "threads" => producer.threads, "messages" => asked(producer));
+            "topic" => &self.order.settings.kafka.topic, "threads" => producer.threads, "messages" => asked(producer), "seed" => producer.seed);
         self.begun = Instant::now();
         self.until = (!producer.duration.is_zero()).then(|| self.begun + producer.duration);
         for (number, sender) in senders.into_iter().enumerate() {
@@ -130,16 +138,17 @@ impl ProducerCoordinator {
         let generator = Mutex::new(self.order.generator.clone_boxed());
         let halt = Arc::clone(&self.halt);
         let run = self.order.run;
-        let pace = Pace { begun: self.begun, schedule: self.schedule };
+        let pace = Pace { begun: self.begun, schedule: self.schedule.clone() };
         // An arbiter of one thread each: work for one producer cannot land at another.
         let producer = SyncArbiter::start(1, move || {
             let generator = generator.lock().unwrap_or_else(PoisonError::into_inner).clone_boxed();
-            Producer::new(number, pace, &settings, generator, run, Arc::clone(&sender), Arc::clone(&halt))
+            Producer::new(number, pace.clone(), &settings, generator, run, Arc::clone(&sender), Arc::clone(&halt))
         });
         Thread {
             producer,
             deliveries,
             sent: 0,
+            faults: FaultsReport::default(),
             largest: 0,
             allowed: 0,
             abandoned: false,
@@ -185,6 +194,7 @@ impl ProducerCoordinator {
     fn slice_done(&mut self, number: usize, slice: Slice, context: &mut Context<Self>) {
         let thread = &mut self.threads[number];
         thread.sent += slice.sent;
+        thread.faults.add(&slice.faults);
         thread.largest = thread.largest.max(slice.largest);
         thread.allowed = 0;
         thread.delay = thread.delay.max(slice.delay);
@@ -229,7 +239,7 @@ impl ProducerCoordinator {
     fn unread_allowance(&self) -> u64 {
         let Some(limit) = self.order.unread_limit else { return u64::MAX };
         let gone = |thread: &Thread| thread.deliveries.failed().values().sum::<u64>();
-        let written: u64 = self.threads.iter().map(|thread| thread.sent.saturating_sub(gone(thread))).sum();
+        let written: u64 = self.threads.iter().map(|thread| thread.handed().saturating_sub(gone(thread))).sum();
         let largest = self.threads.iter().map(|thread| thread.largest).max().unwrap_or(0);
         let under_way: u64 = self.threads.iter().map(|thread| thread.allowed).sum();
         let unread = written.saturating_sub(self.consumed) * largest + under_way;
@@ -252,12 +262,12 @@ impl ProducerCoordinator {
         thread.state = State::Done;
         thread.abandoned = flushed.abandoned;
         let failed: u64 = flushed.failed.values().sum();
-        let unknown = thread.sent.saturating_sub(flushed.acknowledged + failed);
+        let unknown = thread.handed().saturating_sub(flushed.acknowledged + failed);
         if unknown > 0 {
             (0..unknown).for_each(|_| thread.deliveries.fail("not acknowledged in time".to_owned()));
         }
         info!(self.order.logger, "producer {number} is done";
-            "sent" => thread.sent, "acknowledged" => flushed.acknowledged, "failed" => failed + unknown);
+            "sent" => thread.handed(), "acknowledged" => flushed.acknowledged, "failed" => failed + unknown);
         if self.threads.iter().all(|thread| thread.state == State::Done) {
             let exit = self.verdict();
             self.finish(exit, context);
@@ -285,10 +295,9 @@ impl ProducerCoordinator {
             (None, _) if failed > 0 => {
                 Exit::failed(format!("{failed} of {sent} messages were not acknowledged: {}", reasons(&report.failed)))
             }
-            (None, Some(requested)) if report.acknowledged < requested => Exit::failed(format!(
-                "interrupted: {} of {requested} messages were sent and acknowledged",
-                report.acknowledged
-            )),
+            (None, Some(requested)) if report.acknowledged < requested + report.faults.duplicated => Exit::failed(
+                format!("interrupted: {} of {requested} messages were sent and acknowledged", report.acknowledged),
+            ),
             (None, _) if self.interrupted => Exit::clean(format!("stopped; all {sent} messages were acknowledged")),
             (None, _) => Exit::clean(format!("all {sent} messages were acknowledged")),
         }
@@ -296,8 +305,10 @@ impl ProducerCoordinator {
 
     fn report(&self) -> ProduceReport {
         let mut failed: BTreeMap<String, u64> = BTreeMap::new();
+        let mut faults = FaultsReport::default();
         let mut threads = Vec::new();
         for (producer, thread) in self.threads.iter().enumerate() {
+            faults.add(&thread.faults);
             let reasons = thread.deliveries.failed();
             let panic = match &thread.ended {
                 Some(Ended::Panicked(text)) => Some(text.clone()),
@@ -306,7 +317,7 @@ impl ProducerCoordinator {
             let acknowledged = thread.deliveries.acknowledged();
             threads.push(ThreadReport {
                 producer,
-                sent: thread.sent,
+                sent: thread.handed(),
                 acknowledged,
                 failed: reasons.values().sum(),
                 panic,
@@ -319,8 +330,33 @@ impl ProducerCoordinator {
         let messages_per_second = report::rate(acknowledged, self.begun.elapsed());
         let mut latencies = Latencies::default();
         self.threads.iter().for_each(|thread| thread.deliveries.add_latencies_to(&mut latencies));
-        let latency_us = latencies.due.percentiles();
-        ProduceReport { requested: self.requested(), acknowledged, failed, messages_per_second, latency_us, threads }
+        let Latencies { due: latency_us, sent: sent_latency_us } = latencies;
+        ProduceReport {
+            requested: self.requested(),
+            acknowledged,
+            failed,
+            messages_per_second,
+            latency_us,
+            sent_latency_us,
+            schedule: self.schedule_report(),
+            seed: self.order.settings.producer.seed,
+            faults,
+            threads,
+        }
+    }
+
+    /// How well the rate was kept, up to the last message that was sent.
+    fn schedule_report(&self) -> Option<ScheduleReport> {
+        let sent: u64 = self.threads.iter().map(|thread| thread.sent).sum();
+        let last = self.threads.iter().filter_map(|thread| thread.last).max()?;
+        let elapsed = last.saturating_duration_since(self.begun);
+        let delay = self.threads.iter().map(|thread| thread.delay).max().unwrap_or_default();
+        Some(ScheduleReport {
+            wanted: self.schedule.rate_wanted(elapsed)?,
+            // The first message is due at once: what lies between are one fewer.
+            reached: report::rate(sent.saturating_sub(1), elapsed),
+            worst_delay_us: u64::try_from(delay.as_micros()).unwrap_or(u64::MAX),
+        })
     }
 
     fn show(&mut self) {
@@ -330,7 +366,7 @@ impl ProducerCoordinator {
             .map(|thread| {
                 let acknowledged = thread.deliveries.acknowledged();
                 // What is sent is known when its slice is done; acknowledgements may come before.
-                ThreadProgress { sent: thread.sent.max(acknowledged), acknowledged }
+                ThreadProgress { sent: thread.handed().max(acknowledged), acknowledged }
             })
             .collect();
         self.order.progress.show(&threads);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use actix::Message;
 
 use crate::exit::Exit;
-use crate::report::ProduceReport;
+use crate::report::{FaultsReport, ProduceReport};
 
 /// To a producer: generate and send messages, each when it is due. It returns when its time slice is over, so that no
 /// producer is out of reach for long.
@@ -26,8 +26,10 @@ pub struct Produce {
 /// What a producer did with a [`Produce`].
 #[derive(Debug, Default)]
 pub struct Slice {
-    /// Messages that were generated, and taken or refused by the client.
+    /// Messages that were generated, and taken or refused by the client; second copies do not count.
     pub sent: u64,
+    /// Those of them that were made wrong on purpose, and second copies.
+    pub faults: FaultsReport,
     /// Their keys' and payloads' bytes.
     pub bytes: u64,
     /// The largest message's bytes.

@@ -2,12 +2,14 @@
 //!
 //! - [`coordinator`]: hands out work in bounded slices, counts, decides when all is done.
 //! - [`producer`]: one actor on a thread and a Kafka client of its own: generates and sends.
-//! - `maker`: makes a message whole: payload, key, stamp.
-//! - `schedule`: what is due when, pure.
+//! - `maker`: makes a message whole: payload, key, headers, size, deliberate faults, stamp. `dry_run`: shows some.
+//! - `schedule`: what is due when, pure; `cycle`: the same for a profile of rates.
 //! - [`messages`]: what travels between them.
 
 pub mod coordinator;
-mod maker;
+mod cycle;
+pub(crate) mod dry_run;
+pub(crate) mod maker;
 pub mod messages;
 #[allow(clippy::module_inception, reason = "each file is named after its actor")]
 pub mod producer;

@@ -1,47 +1,124 @@
 //! What is due when. Open loop: due times follow from the start of the run alone, not from when the last message went.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-/// A constant rate, shared by all threads in turn: message `n` of the run is thread `n % threads`'s.
-#[derive(Clone, Copy, Debug)]
+use super::cycle::Cycle;
+use crate::settings;
+
+/// What is due later than this (a hundred years) counts as due then: no run is as long, and no clock overflows.
+const FAR: Duration = Duration::from_secs(36_525 * 24 * 60 * 60);
+
+/// One rate or a profile of rates, shared by all threads in turn: message `n` of the run is thread `n % threads`'s.
+#[derive(Clone, Debug)]
 pub(super) struct Schedule {
-    /// Messages per second of all threads; 0: everything is due at once.
-    pub rate: f64,
-    pub threads: usize,
+    threads: u64,
+    rate: Rate,
+}
+
+/// Messages per second of all threads.
+#[derive(Clone, Debug)]
+enum Rate {
+    /// Everything is due at once.
+    Unlimited,
+    Constant(f64),
+    Profile(Arc<Cycle>),
 }
 
 impl Schedule {
+    pub(super) fn new(settings: &settings::Producer) -> Self {
+        let rate = match Cycle::new(&settings.profile) {
+            Some(cycle) => Rate::Profile(Arc::new(cycle)),
+            None if settings.rate > 0.0 => Rate::Constant(settings.rate),
+            None => Rate::Unlimited,
+        };
+        Self { threads: settings.threads.max(1) as u64, rate }
+    }
+
     /// How many messages of `thread` are due after `elapsed`.
+    #[cfg(test)]
     pub(super) fn due(&self, thread: usize, elapsed: Duration) -> u64 {
-        if self.rate == 0.0 {
-            return u64::MAX;
+        // Behind the far end are messages without number.
+        let elapsed = elapsed.min(FAR - Duration::from_nanos(1));
+        let Some(estimate) = self.count_at(elapsed) else { return u64::MAX };
+        // The times of single messages decide, so that a message is due at its time to the nanosecond, and not before.
+        let is_due = |number: u64| self.time(number).is_none_or(|time| time <= elapsed);
+        let mut all = estimate as u64;
+        while is_due(all) {
+            all += 1;
         }
-        // The first message is due at once.
-        let all = (elapsed.as_secs_f64() * self.rate).floor() as u64 + 1;
-        let threads = self.threads as u64;
-        (all + threads - 1 - thread as u64) / threads
+        while all > 0 && !is_due(all - 1) {
+            all -= 1;
+        }
+        (all + self.threads - 1).saturating_sub(thread as u64) / self.threads
     }
 
     /// When message `sequence` of `thread` is due; `None` if there is no rate.
     pub(super) fn time_of(&self, thread: usize, sequence: u64) -> Option<Duration> {
-        let number = sequence * self.threads as u64 + thread as u64;
-        self.is_paced().then(|| Duration::from_secs_f64(number as f64 / self.rate))
+        self.time(sequence.saturating_mul(self.threads).saturating_add(thread as u64))
     }
 
     /// Whether there is anything to wait for.
     pub(super) fn is_paced(&self) -> bool {
-        self.rate > 0.0
+        !matches!(self.rate, Rate::Unlimited)
     }
+
+    /// The mean rate that is wanted from the start until `elapsed`, in messages a second; `None` if there is none.
+    pub(super) fn rate_wanted(&self, elapsed: Duration) -> Option<f64> {
+        match &self.rate {
+            Rate::Unlimited => None,
+            Rate::Constant(rate) => Some(*rate),
+            Rate::Profile(cycle) if elapsed.is_zero() => Some(cycle.rate_at(0)),
+            Rate::Profile(cycle) => Some(cycle.count_at(nanos(elapsed)) / elapsed.as_secs_f64()),
+        }
+    }
+
+    /// How many messages the run should have begun by then, without rounding.
+    #[cfg(test)]
+    fn count_at(&self, elapsed: Duration) -> Option<f64> {
+        match &self.rate {
+            Rate::Unlimited => None,
+            Rate::Constant(rate) => Some(elapsed.as_secs_f64() * rate),
+            Rate::Profile(cycle) => Some(cycle.count_at(nanos(elapsed))),
+        }
+    }
+
+    /// When message `number` of the run is due.
+    fn time(&self, number: u64) -> Option<Duration> {
+        let time = match &self.rate {
+            Rate::Unlimited => return None,
+            Rate::Constant(rate) => Duration::try_from_secs_f64(number as f64 / rate).unwrap_or(FAR),
+            Rate::Profile(cycle) => Duration::from_nanos(cycle.time_of(number)),
+        };
+        Some(time.min(FAR))
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Profile;
+    use proptest::prelude::*;
+
+    fn schedule(rate: f64, profile: &[String], threads: usize) -> Schedule {
+        let mut settings = crate::settings::defaults().producer;
+        (settings.rate, settings.threads) = (rate, threads);
+        settings.profile = Profile::try_from(profile.to_vec()).unwrap();
+        Schedule::new(&settings)
+    }
+
+    fn constant(rate: f64, threads: usize) -> Schedule {
+        schedule(rate, &[], threads)
+    }
 
     #[test]
     fn threads_share_what_is_due() {
         for threads in 1..7 {
-            let schedule = Schedule { rate: 10.0, threads };
+            let schedule = constant(10.0, threads);
             for tenths in 0..50 {
                 // Half a message later, so that no rounding decides.
                 let elapsed = Duration::from_millis(100 * tenths + 50);
@@ -52,18 +129,135 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_due_at_its_time_and_not_before() {
-        let schedule = Schedule { rate: 8.0, threads: 3 };
-        for sequence in 0..20 {
-            let time = schedule.time_of(2, sequence).unwrap();
-            assert_eq!(schedule.due(2, time), sequence + 1);
-            assert_eq!(schedule.due(2, time.saturating_sub(Duration::from_millis(1))), sequence);
+    fn one_rate_is_exact_for_days() {
+        let schedule = constant(1e6, 4);
+        let days = 10 * 24 * 60 * 60;
+        for microseconds in [1, 2, 3, 999_999] {
+            let number = days * 1_000_000 + microseconds;
+            let time = Duration::new(days, microseconds as u32 * 1_000);
+            // Twice the distance between two floating-point numbers of this size.
+            let off = schedule.time(number).unwrap().abs_diff(time);
+            assert!(off <= Duration::from_nanos(1), "{off:?}");
+        }
+        assert_eq!(constant(8.0, 3).time_of(2, 1), Some(Duration::from_millis(625)));
+    }
+
+    #[test]
+    fn a_profile_begins_again_at_the_same_moment_after_days() {
+        let profile = ["ramp 0 to 2000000 for 1s".to_owned(), "0 for 1s".to_owned()];
+        let schedule = schedule(0.0, &profile, 1);
+        let cycles = 5 * 24 * 60 * 60;
+        for number in [0, 1, 7, 999_999] {
+            let (first, later) = (schedule.time_of(0, number), schedule.time_of(0, cycles * 1_000_000 + number));
+            assert_eq!(later.unwrap(), first.unwrap() + Duration::from_secs(2 * cycles));
         }
     }
 
     #[test]
+    fn a_rate_is_kept_over_a_ramp() {
+        let schedule = schedule(0.0, &["ramp 0 to 1000 for 10s".to_owned()], 4);
+        assert_eq!(schedule.rate_wanted(Duration::ZERO), Some(0.0));
+        assert_eq!(schedule.rate_wanted(Duration::from_secs(5)), Some(250.0));
+        assert_eq!(schedule.rate_wanted(Duration::from_secs(10)), Some(500.0));
+        let due: u64 = (0..4).map(|thread| schedule.due(thread, Duration::from_secs(5))).sum();
+        assert_eq!(due, 1_251, "the first one is due at once");
+    }
+
+    #[test]
     fn without_a_rate_everything_is_due() {
-        assert_eq!(Schedule { rate: 0.0, threads: 4 }.time_of(3, 7), None);
-        assert_eq!(Schedule { rate: 0.0, threads: 4 }.due(3, Duration::ZERO), u64::MAX);
+        let schedule = constant(0.0, 4);
+        assert!(!schedule.is_paced());
+        assert_eq!(schedule.time_of(3, 7), None);
+        assert_eq!(schedule.due(3, Duration::ZERO), u64::MAX);
+        assert_eq!(schedule.rate_wanted(Duration::from_secs(1)), None);
+    }
+
+    #[test]
+    fn no_rate_is_too_small_and_no_time_too_long() {
+        for schedule in [constant(1e-300, 2), schedule(0.0, &["1e-300 for 1s".to_owned()], 2)] {
+            assert_eq!(schedule.time_of(0, 0), Some(Duration::ZERO));
+            assert_eq!(schedule.time_of(1, 0), Some(FAR));
+            assert_eq!(schedule.time_of(1, u64::MAX), Some(FAR));
+            assert_eq!(schedule.due(0, Duration::MAX) + schedule.due(1, Duration::MAX), 1);
+        }
+    }
+
+    /// Rates that are whole and broken, small and large.
+    fn rate() -> impl Strategy<Value = f64> {
+        prop_oneof![Just(0.0), (1_u32..100_000).prop_map(f64::from), 0.001..1e6_f64]
+    }
+
+    fn milliseconds() -> impl Strategy<Value = u64> {
+        1_u64..30_000
+    }
+
+    fn step() -> impl Strategy<Value = String> {
+        let times = (milliseconds(), milliseconds(), milliseconds());
+        (rate(), rate(), times, 0..4).prop_map(|(one, other, (time, every, length), kind)| match kind {
+            0 => format!("{one} for {time}ms"),
+            1 => format!("ramp {one} to {other} for {time}ms"),
+            2 => format!("sine {one} to {other} every {every}ms for {time}ms"),
+            _ => format!("burst {one} for {}ms every {every}ms over {other} for {time}ms", length.min(every)),
+        })
+    }
+
+    /// A schedule of one rate, or of a profile that asks for something.
+    fn any_schedule() -> impl Strategy<Value = Schedule> {
+        let profile = proptest::collection::vec(step(), 0..5);
+        (rate(), profile, 1_usize..7).prop_map(|(rate, profile, threads)| match Profile::try_from(profile.clone()) {
+            Ok(parsed) if !parsed.is_empty() => schedule(0.0, &profile, threads),
+            _ => constant(rate.max(0.5), threads),
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn a_message_is_due_at_its_time_and_not_before(schedule in any_schedule(), number in 0..10_000_000_u64) {
+            let (thread, sequence) = ((number % schedule.threads) as usize, number / schedule.threads);
+            let time = schedule.time_of(thread, sequence).unwrap();
+            prop_assert!(schedule.due(thread, time) > sequence);
+            if let Some(before) = time.checked_sub(Duration::from_nanos(1)) {
+                prop_assert!(schedule.due(thread, before) <= sequence);
+            }
+        }
+
+        #[test]
+        fn as_many_are_due_as_the_rates_ask_for(schedule in any_schedule(), ms in 0..100_000_000_u64) {
+            let elapsed = Duration::from_millis(ms);
+            let due: u64 = (0..schedule.threads as usize).map(|thread| schedule.due(thread, elapsed)).sum();
+            let wanted = schedule.rate_wanted(elapsed).unwrap() * elapsed.as_secs_f64();
+            // From the first one, which is due at once, to the next one, which is not due yet.
+            prop_assert!(due as f64 >= wanted - 0.01 && due as f64 <= wanted + 1.01, "{due}, not {wanted}");
+        }
+
+        #[test]
+        fn due_times_never_go_back(schedule in any_schedule(), number in 0..10_000_000_u64) {
+            let times: Vec<_> = (number..number + 50).map(|number| schedule.time(number).unwrap()).collect();
+            prop_assert!(times.is_sorted(), "{times:?}");
+        }
+
+        #[test]
+        fn what_is_due_grows_with_time(schedule in any_schedule(), ms in 0..100_000_u64, more in 0..100_000_u64) {
+            let (earlier, later) = (Duration::from_millis(ms), Duration::from_millis(ms + more));
+            prop_assert!(schedule.due(0, earlier) <= schedule.due(0, later));
+        }
+
+        #[test]
+        fn a_cycle_is_like_the_one_before(
+            steps in proptest::collection::vec(step(), 0..4), cycle in 0..1_000_000_u64, at in 0.0..1.0_f64
+        ) {
+            // With a step that asks for something.
+            let profile: Vec<_> = std::iter::once("7 for 1000ms".to_owned()).chain(steps).collect();
+            let schedule = schedule(0.0, &profile, 1);
+            let Rate::Profile(whole) = &schedule.rate else { unreachable!() };
+            let time = |step: &String| step.rsplit("for ").next().unwrap().trim_end_matches("ms").parse::<u64>().unwrap();
+            let length = profile.iter().map(time).sum::<u64>() * 1_000_000;
+            let at = (at * length as f64) as u64;
+            let expected = cycle as f64 * whole.count_at(length) + whole.count_at(at);
+            let later = whole.count_at(cycle * length + at);
+            prop_assert!((later - expected).abs() <= 1e-9 * expected.max(1.0), "{later}, not {expected}");
+        }
     }
 }

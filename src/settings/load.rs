@@ -10,7 +10,7 @@ use super::error::SettingsError;
 use super::keys::{self, KEYS, Kind};
 use super::layers::{self, Given, Inputs, Sources};
 use super::origin::{Layer, Origin};
-use super::{Preset, Secret, Settings, validate};
+use super::{Preset, Secret, Settings, profile, validate};
 
 /// The settings, and who set them.
 pub struct Loaded {
@@ -96,6 +96,7 @@ fn follow(settings: &mut Settings, sources: &mut Sources) -> Vec<SettingsError> 
         settings.consumer.processor = "command".to_owned();
         sources.follow("consumer.processor", "command", "consumer.command");
     }
+    profile::follow(settings, sources);
     password(settings, sources).err().into_iter().collect()
 }
 

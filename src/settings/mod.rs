@@ -5,7 +5,9 @@
 //! - `layers`: the places that a value can come from, and who set what (`config show --origin`).
 //! - `parse`: texts and TOML values to types.
 //! - `load`: all of it in order, and what follows from one setting for another.
-//! - `validate`: what a type cannot say: ranges, names, contradictions across fields; `properties`: raw ones.
+//! - `profile`: rates over time, as texts. `size`: a size, or a range of sizes.
+//! - `validate`: what a type cannot say: ranges, names, contradictions across fields; `generating`: those of the messages'
+//!   making; `properties`: raw ones.
 //!
 //! The top level's `Settings.toml` is compiled in as the lowest layer: the documentation of every key and its default
 //! are one text and cannot drift apart. It is also the list of the keys that exist.
@@ -16,20 +18,25 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 mod error;
+mod generating;
 mod keys;
 mod layers;
 mod load;
 mod origin;
 mod parse;
+mod profile;
 mod properties;
+mod size;
 mod validate;
 
 pub use error::SettingsError;
 pub use layers::Inputs;
 pub use load::{Loaded, load};
 pub use origin::{Layer, Origin};
+pub use profile::{Profile, Step};
 pub use properties::Properties;
 pub(crate) use properties::is_secret;
+pub use size::Size;
 pub(crate) use validate::topic_problem;
 
 /// Everything that the program is told. The meaning, unit and default of each key stand in `Settings.toml`.
@@ -40,7 +47,9 @@ pub struct Settings {
     pub kafka: Kafka,
     pub producer: Producer,
     pub consumer: Consumer,
+    pub verify: Verify,
     pub shutdown: Shutdown,
+    pub latency: Latency,
     pub logging: Logging,
 }
 
@@ -114,21 +123,53 @@ pub struct Producer {
     /// Messages per second of all threads together; 0: as fast as it goes.
     #[serde(deserialize_with = "parse::number")]
     pub rate: f64,
+    /// Rates over time; empty: `rate`.
+    pub profile: Profile,
     #[serde(deserialize_with = "parse::switch")]
     pub stamp: bool,
+    pub template: String,
+    pub template_file: String,
+    pub lines_file: String,
+    pub size: Size,
+    /// 0: one is chosen when the run begins.
+    #[serde(deserialize_with = "parse::count")]
+    pub seed: u64,
     pub compression: Compression,
     pub key: KeySource,
     #[serde(deserialize_with = "parse::count")]
     pub key_cardinality: u64,
+    #[serde(deserialize_with = "parse::number")]
+    pub key_exponent: f64,
     pub key_field: String,
+    /// `name=value`; read them through `header_pairs`.
+    #[serde(deserialize_with = "parse::list")]
+    pub headers: Vec<String>,
+    #[serde(deserialize_with = "parse::number")]
+    pub tombstone_ratio: f64,
     #[serde(with = "parse::duration")]
     pub linger: Duration,
     #[serde(with = "parse::duration")]
     pub message_timeout: Duration,
     #[serde(with = "parse::duration")]
     pub flush_timeout: Duration,
+    pub faults: Faults,
     #[serde(default)]
     pub properties: Properties,
+}
+
+/// What is made wrong on purpose: ratios of all messages.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "see Settings.toml")]
+pub struct Faults {
+    #[serde(deserialize_with = "parse::number")]
+    pub duplicate: f64,
+    #[serde(deserialize_with = "parse::number")]
+    pub corrupt: f64,
+    #[serde(deserialize_with = "parse::number")]
+    pub oversized: f64,
+    #[serde(deserialize_with = "parse::count")]
+    pub oversized_bytes: usize,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -169,9 +210,27 @@ pub struct Consumer {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "see Settings.toml")]
+pub struct Verify {
+    #[serde(with = "parse::duration")]
+    pub deadline: Duration,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "see Settings.toml")]
 pub struct Shutdown {
     #[serde(with = "parse::duration")]
     pub deadline: Duration,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "see Settings.toml")]
+pub struct Latency {
+    #[serde(with = "parse::duration")]
+    pub warm_up: Duration,
+    /// Empty: none is written.
+    pub file: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -253,6 +312,10 @@ KeySource {
     None = "none",
     /// `key-0`, `key-1`, … up to `key_cardinality`, then again.
     RoundRobin = "round_robin",
+    /// Any of `key-0` to `key-…`, all alike.
+    Uniform = "uniform",
+    /// Any of them, `key-0` the most often.
+    Zipf = "zipf",
     /// From the message: what the generator set as key, else the payload's JSON field `key_field`.
     Message = "message",
 });

@@ -6,15 +6,18 @@ use std::time::Duration;
 
 use super::error::SettingsError;
 use super::layers::Sources;
-use super::{KeySource, Properties, SecurityProtocol, Settings, Start, keys, properties};
+use super::{Properties, SecurityProtocol, Settings, Start, generating, keys, properties};
 
 /// All that is wrong.
 pub(super) fn all(settings: &Settings, sources: &Sources, processors: &[String]) -> Vec<SettingsError> {
-    let ranges = ranges(settings).into_iter().filter(|(_, holds, _)| !holds);
+    let ranges = ranges(settings).into_iter().chain(generating::ranges(&settings.producer));
+    let ranges = ranges.filter(|(_, holds, _)| !holds);
     let ranges = ranges.map(|(key, _, allowed)| sources.invalid(key, allowed));
-    let pairs = contradictions(settings).into_iter().filter(|(_, excluded, _)| *excluded);
+    let pairs = contradictions(settings).into_iter().chain(generating::contradictions(&settings.producer));
+    let pairs = pairs.filter(|(_, excluded, _)| *excluded);
     let pairs = pairs.map(|(keys, _, problem)| sources.contradiction(keys, problem));
-    let named = names(settings, processors).into_iter().map(|(key, problem)| sources.invalid(&key, problem));
+    let named = names(settings, processors).into_iter().chain(generating::names(&settings.producer));
+    let named = named.map(|(key, problem)| sources.invalid(&key, problem));
     ranges.chain(named).chain(pairs).collect()
 }
 
@@ -27,7 +30,7 @@ const fn minutes(number: u64) -> Duration {
 }
 
 /// More messages than anybody will live to see, and few enough to be multiplied by the threads.
-const MANY: u64 = 1_000_000_000_000_000;
+pub(super) const MANY: u64 = 1_000_000_000_000_000;
 
 /// Key, whether it holds, what is allowed.
 fn ranges(settings: &Settings) -> Vec<(&'static str, bool, &'static str)> {
@@ -47,7 +50,6 @@ fn ranges(settings: &Settings) -> Vec<(&'static str, bool, &'static str)> {
         ("consumer.max_messages", consumer.max_messages <= MANY, "allowed: 0 (no limit) to 1e15"),
         ("producer.duration", producer.duration <= year, "allowed: 0s (no limit) to 1year"),
         ("consumer.idle_exit", consumer.idle_exit <= year, "allowed: 0s (never) to 1year"),
-        ("producer.key_cardinality", producer.key_cardinality >= 1, "allowed: 1 or more"),
         ("producer.linger", producer.linger <= minutes(15), "allowed: 0s to 15m"),
         ("producer.message_timeout", within(producer.message_timeout, milliseconds(1), day), "allowed: 1ms to 1d"),
         ("producer.flush_timeout", within(producer.flush_timeout, milliseconds(1), 2 * day), "allowed: 1ms to 2d"),
@@ -55,6 +57,8 @@ fn ranges(settings: &Settings) -> Vec<(&'static str, bool, &'static str)> {
         ("consumer.group", !consumer.group.trim().is_empty(), "allowed: a name; it must not be empty"),
         ("consumer.commit_interval", within(consumer.commit_interval, milliseconds(10), hour), "allowed: 10ms to 1h"),
         ("consumer.memory_budget_mb", (1..=65_536).contains(&consumer.memory_budget_mb), "allowed: 1 to 65536"),
+        ("latency.warm_up", settings.latency.warm_up <= hour, "allowed: 0s to 1h"),
+        ("verify.deadline", within(settings.verify.deadline, milliseconds(1_000), 7 * day), "allowed: 1s to 7d"),
         ("shutdown.deadline", within(shutdown.deadline, milliseconds(100), hour), "allowed: 100ms to 1h"),
     ]
 }
@@ -159,9 +163,9 @@ fn contradictions(settings: &Settings) -> Vec<(&'static [&'static str], bool, &'
             "a message would fail before its batch is sent; message_timeout must be longer than linger",
         ),
         (
-            &["producer.key", "producer.key_field"],
-            producer.key == KeySource::Message && producer.key_field.trim().is_empty(),
-            "key = \"message\" needs the name of a field",
+            &["producer.profile", "producer.rate"],
+            !producer.profile.is_empty() && producer.rate > 0.0,
+            "either one rate or a profile of rates; leave one of the two out",
         ),
         (
             &["consumer.until_end", "consumer.start"],
@@ -283,7 +287,7 @@ mod tests {
             ("producer.rate", "-1", "0 (no limit) to 1e9"),
             ("producer.rate", "NaN", "0 (no limit) to 1e9"),
             ("producer.rate", "inf", "0 (no limit) to 1e9"),
-            ("producer.key_cardinality", "0", "1 or more"),
+            ("producer.key_cardinality", "0", "1 to 1e15"),
         ];
         for (key, value, allowed) in cases {
             let told = told(&[&format!("{key}={value}")]);

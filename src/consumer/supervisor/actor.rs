@@ -18,8 +18,10 @@ use super::partitions::Partitions;
 use super::plan::plan;
 use super::watcher::TopicWatcher;
 use super::worker::Worker;
-use crate::consumer::control::{FromWorker, Start, ToWorker, VERSION};
+use crate::consumer::control::{FromWorker, JournalPlace, Start, ToWorker, VERSION};
 use crate::exit::{Exit, ExitCode};
+use crate::kafka::cluster::Offsets;
+use crate::latency::Latency;
 use crate::logging::Style;
 use crate::os::child;
 use crate::progress::{ConsumeProgress, WorkerProgress};
@@ -45,6 +47,10 @@ pub struct Order {
     pub log_messages: bool,
     /// Who wants to know how it goes.
     pub observer: Option<Recipient<Observation>>,
+    /// Where the workers tell what they have processed.
+    pub journal: Option<JournalPlace>,
+    /// Where reading starts, whatever the settings say; in partitions that are not named, at the beginning.
+    pub starts: Option<Offsets>,
     /// Where the workers' lines go.
     pub screen: Screen,
     /// How they look.
@@ -62,6 +68,8 @@ pub struct ConsumerSupervisor {
     pub(super) workers: Vec<Worker>,
     pub(super) partitions: Partitions,
     pub(super) allowance: Option<Allowance>,
+    /// From being due to being processed, over all workers.
+    latency: Latency,
     output_lock: Option<OutputLock>,
     log_pipes: Vec<JoinHandle<()>>,
     begun: Instant,
@@ -80,13 +88,14 @@ impl ConsumerSupervisor {
     /// Starts it, on the main thread; the receiver gets the outcome.
     pub fn start(order: Order) -> (Addr<Self>, oneshot::Receiver<Outcome>) {
         let (sender, receiver) = oneshot::channel();
-        let watcher = TopicWatcher::start(Arc::clone(&order.settings), order.logger.clone());
+        let watcher = TopicWatcher::start(Arc::clone(&order.settings), order.starts.clone(), order.logger.clone());
         let supervisor = Self {
             order,
             watcher,
             workers: Vec::new(),
             partitions: Partitions::default(),
             allowance: None,
+            latency: Latency::default(),
             output_lock: None,
             log_pipes: Vec::new(),
             begun: Instant::now(),
@@ -177,6 +186,7 @@ impl ConsumerSupervisor {
             settings,
             partitions: self.partitions.starts(slot),
             style: self.order.style,
+            journal: self.order.journal.clone(),
             log_messages: self.order.log_messages,
             output_lock: self.output_lock.as_ref().map(|lock| lock.path.clone()),
         };
@@ -199,6 +209,10 @@ impl ConsumerSupervisor {
                 );
             }
             FromWorker::Progress(progress) => self.progressed(progress, context),
+            FromWorker::Latency(text) => match Latency::from_text(&text) {
+                Ok(counted) => self.latency.add(&counted),
+                Err(problem) => warn!(self.order.logger, "worker {slot} sent no latencies that can be read: {problem}"),
+            },
             FromWorker::NeedGrant => {
                 let say = self.allowance.as_mut().map(|allowance| allowance.asked(slot));
                 self.say_all(say.unwrap_or_default());
@@ -297,6 +311,7 @@ impl ConsumerSupervisor {
             failed,
             dead_lettered: 0,
             messages_per_second: report::rate(processed, self.moved.saturating_duration_since(self.begun)),
+            latency_us: self.latency.clone(),
             partitions: self.partitions.report(),
             workers: self.workers.iter().enumerate().map(|(slot, worker)| worker.report(slot)).collect(),
         }

@@ -17,14 +17,21 @@ use crate::settings::{Settings, Start};
 /// Knows the topics: their partitions, ends, and what the group has committed.
 pub(super) struct TopicWatcher {
     settings: Arc<Settings>,
+    /// Where to start, whatever the settings say.
+    starts: Option<Offsets>,
     logger: Logger,
     cluster: Option<Cluster>,
 }
 
 impl TopicWatcher {
     /// Starts it on its thread.
-    pub(super) fn start(settings: Arc<Settings>, logger: Logger) -> Addr<Self> {
-        SyncArbiter::start(1, move || Self { settings: Arc::clone(&settings), logger: logger.clone(), cluster: None })
+    pub(super) fn start(settings: Arc<Settings>, starts: Option<Offsets>, logger: Logger) -> Addr<Self> {
+        SyncArbiter::start(1, move || Self {
+            settings: Arc::clone(&settings),
+            starts: starts.clone(),
+            logger: logger.clone(),
+            cluster: None,
+        })
     }
 
     fn cluster(&mut self) -> Result<&Cluster, Failure> {
@@ -36,7 +43,7 @@ impl TopicWatcher {
     }
 
     fn prepare(&mut self) -> Result<Vec<Found>, Exit> {
-        let (settings, logger) = (Arc::clone(&self.settings), self.logger.clone());
+        let (settings, starts, logger) = (Arc::clone(&self.settings), self.starts.clone(), self.logger.clone());
         let cluster = self.cluster()?;
         let mut partitions = Vec::new();
         for topic in settings.consumed_topics() {
@@ -56,12 +63,26 @@ impl TopicWatcher {
                 committed: committed.get(&partition).copied(),
                 at_time: at_time.get(&partition).copied(),
             };
-            let start = start_at(&settings, &logger, &partition, known)?;
+            let start = match &starts {
+                Some(starts) => {
+                    start_no_lower(starts.get(&partition).copied().unwrap_or(0), &logger, &partition, known)
+                }
+                None => start_at(&settings, &logger, &partition, known)?,
+            };
             let until = settings.consumer.until_end.then_some(known.end);
             Ok(Found { start: StartPartition { partition, start, until }, end: known.end, committed: known.committed })
         });
         found.collect()
     }
+}
+
+/// A start that was given: what is gone from the log below it cannot be read any more.
+fn start_no_lower(start: i64, logger: &Logger, partition: &TopicPartition, known: Known) -> i64 {
+    if start < known.beginning {
+        warn!(logger, "{partition}: {} messages are gone from the log", known.beginning - start;
+            "from" => start, "to" => known.beginning);
+    }
+    start.clamp(known.beginning, known.end)
 }
 
 fn start_at(settings: &Settings, logger: &Logger, partition: &TopicPartition, known: Known) -> Result<i64, Exit> {

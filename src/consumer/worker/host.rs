@@ -8,9 +8,10 @@ use std::sync::atomic::AtomicBool;
 use actix::prelude::*;
 
 use super::counters::Budget;
+use super::journal::Journal;
 use super::messages::{Event, Opening};
 use super::partition::PartitionConsumer;
-use super::shared::Shared;
+use super::shared::{Outbox, Shared, Times};
 use crate::panics::{Guarded, guarded};
 use crate::processing::{self, Failure, Processing, ProcessorFactory, WorkerContext};
 use crate::record::TopicPartition;
@@ -31,6 +32,8 @@ pub(super) struct HostParts {
     pub(super) own: Option<ProcessorFactory>,
     pub(super) budget: Arc<Budget>,
     pub(super) stopping: Arc<AtomicBool>,
+    pub(super) journal: Option<Arc<Journal>>,
+    pub(super) outbox: Outbox,
     pub(super) events: Recipient<Event>,
 }
 
@@ -53,6 +56,8 @@ impl PartitionHost {
             context: parts.context.clone(),
             budget: Arc::clone(&parts.budget),
             stopping: Arc::clone(&parts.stopping),
+            journal: parts.journal.clone(),
+            times: RefCell::new(Times::new(Arc::clone(&parts.outbox), parts.context.settings.latency.warm_up)),
             events: parts.events.clone(),
         }))
     }

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::counters::Counters;
 use super::messages::{Close, FromSupervisor, Tell};
+use super::shared::Outbox;
 use crate::consumer::control::{FrameReader, FrameWriter, FromWorker, PartitionProgress, ToWorker};
 
 /// How often the supervisor hears where the partitions are, if they have moved.
@@ -26,6 +27,7 @@ pub(super) struct SupervisorLink {
     writing: Option<JoinHandle<()>>,
     counters: Vec<Arc<Counters>>,
     told: Vec<Option<PartitionProgress>>,
+    outbox: Outbox,
     router: Recipient<FromSupervisor>,
 }
 
@@ -35,6 +37,7 @@ impl SupervisorLink {
         reader: FrameReader,
         writer: FrameWriter,
         counters: Vec<Arc<Counters>>,
+        outbox: Outbox,
         router: Recipient<FromSupervisor>,
         logger: Logger,
     ) -> Addr<Self> {
@@ -42,7 +45,7 @@ impl SupervisorLink {
         let writing = actix::spawn(write_frames(writer, waiting));
         actix::spawn(read_frames(reader, router.clone(), logger));
         let told = vec![None; counters.len()];
-        Actor::start(Self { frames: Some(frames), writing: Some(writing), counters, told, router })
+        Actor::start(Self { frames: Some(frames), writing: Some(writing), counters, told, outbox, router })
     }
 
     fn tell(&self, frame: FromWorker) {
@@ -61,6 +64,14 @@ impl SupervisorLink {
         let changed = self.changed();
         if !changed.is_empty() {
             self.tell(FromWorker::Progress(changed));
+        }
+        self.tell_latency();
+    }
+
+    fn tell_latency(&mut self) {
+        let counted = self.outbox.lock().ok().filter(|outbox| !outbox.is_empty()).map(|mut outbox| outbox.take());
+        if let Some(counted) = counted {
+            self.tell(FromWorker::Latency(counted.to_text()));
         }
     }
 
@@ -122,6 +133,7 @@ impl Handler<Close> for SupervisorLink {
     fn handle(&mut self, _: Close, _: &mut Self::Context) -> Self::Result {
         let last = self.changed();
         self.tell(FromWorker::Progress(last));
+        self.tell_latency();
         self.tell(FromWorker::Finished);
         // Without a sender the writing task ends when all is written.
         self.frames = None;

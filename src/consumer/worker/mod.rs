@@ -6,10 +6,12 @@
 //! - [`poll`]: the plain thread that owns the Kafka client.
 //! - [`host`]: lives on the processing arbiter, owns the processor.
 //! - [`partition`]: reads one partition and has each message processed.
+//! - [`journal`]: what was processed, told to a verifying process.
 //! - [`shared`]: what the partitions share; [`counters`]: where they are, for heartbeats; [`messages`]: what travels between the actors.
 
 mod counters;
 mod host;
+mod journal;
 mod link;
 mod messages;
 mod partition;

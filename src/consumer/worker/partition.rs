@@ -12,12 +12,16 @@ use tokio::sync::oneshot;
 
 use super::counters::Counters;
 use super::messages::{DataReady, Event, Opening, ReadUntil, StopPartition};
+use super::router::no_journal;
 use super::shared::Shared;
+use crate::clock::Anchor;
+use crate::journal::Entry;
 use crate::kafka::reader::{Next, PartitionStream};
 use crate::panics::{Guarded, guarded};
 use crate::processing::{Failure, Processing};
 use crate::record::{OwnedRecord, Record};
 use crate::settings::OnFailure;
+use crate::stamp;
 
 /// How long one turn takes at most, unless one message takes longer; then the offset is stored and the other partitions
 /// have theirs.
@@ -33,6 +37,11 @@ pub(super) struct PartitionConsumer {
     counters: Arc<Counters>,
     next: i64,
     stored: i64,
+    /// When the last message was dealt with.
+    now: Instant,
+    anchor: Anchor,
+    /// Dealt with and not yet in the journal.
+    entries: Vec<Entry>,
     until: Option<i64>,
     /// The end was known before anything was read: a partition's end that is met is the one that was meant. (One that
     /// is set later may be further away than an end that was met meanwhile.)
@@ -43,6 +52,15 @@ pub(super) struct PartitionConsumer {
     /// A [`DataReady`] is on its way.
     scheduled: Arc<AtomicBool>,
     stopped: Option<oneshot::Sender<()>>,
+}
+
+/// What is known of a message in hand.
+struct Note {
+    offset: i64,
+    /// In µs since 1970 UTC, by its stamp.
+    due_us: Option<u64>,
+    /// For the journal, if there is one.
+    entry: Option<Entry>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +82,9 @@ impl PartitionConsumer {
             counters: opening.counters,
             next: opening.start,
             stored: opening.start,
+            now: Instant::now(),
+            anchor: Anchor::now(),
+            entries: Vec::new(),
             until: opening.until,
             until_from_start: opening.until.is_some(),
             state: State::Reading,
@@ -77,6 +98,8 @@ impl PartitionConsumer {
     /// One turn; whether there may be more to read.
     fn read(&mut self, stream: &mut PartitionStream, context: &mut Context<Self>) -> bool {
         let begun = Instant::now();
+        self.now = begun;
+        self.anchor = Anchor::now();
         loop {
             if self.state != State::Reading || self.shared.stopping.load(Ordering::Relaxed) {
                 return false;
@@ -99,7 +122,7 @@ impl PartitionConsumer {
             if self.waiting.is_some() {
                 return false;
             }
-            if begun.elapsed() >= TURN {
+            if self.now.duration_since(begun) >= TURN {
                 break;
             }
         }
@@ -120,26 +143,39 @@ impl PartitionConsumer {
 
     fn process(&mut self, record: &Record<'_>, context: &mut Context<Self>) {
         self.counters.begin();
-        let offset = record.offset;
+        let note = self.note(record);
         match guarded(|| self.shared.processor.borrow_mut().process(record)) {
-            Ok(Processing::Done(result)) => self.processed(offset, result),
+            Ok(Processing::Done(result)) => self.processed(note, result),
             Ok(Processing::Later(future)) => {
                 self.state = State::Processing;
                 context.spawn(wrap_future::<_, Self>(Guarded(future)).map(move |result, partition, context| {
                     partition.state = State::Reading;
-                    partition.processed(offset, result.unwrap_or_else(|panic| Err(Failure::Message(panic))));
+                    partition.processed(note, result.unwrap_or_else(|panic| Err(Failure::Message(panic))));
                     partition.after_later(context);
                 }));
             }
-            Err(panic) => self.processed(offset, Err(Failure::Message(panic))),
+            Err(panic) => self.processed(note, Err(Failure::Message(panic))),
         }
     }
 
-    fn processed(&mut self, offset: i64, result: Result<(), Failure>) {
+    /// What has to be known of a message when it is dealt with, and it may be gone then.
+    fn note(&self, record: &Record<'_>) -> Note {
+        let header = || record.header(stamp::NAME);
+        let Some(journal) = &self.shared.journal else {
+            let due_us = record.value.and_then(stamp::due_us);
+            return Note { offset: record.offset, due_us, entry: None };
+        };
+        let found = stamp::find(record.key, record.value, header);
+        let due_us = found.filter(|found| found.intact).map(|found| found.stamp.due_us);
+        Note { offset: record.offset, due_us, entry: Some(journal.entry(record, found.as_ref())) }
+    }
+
+    fn processed(&mut self, note: Note, result: Result<(), Failure>) {
+        let offset = note.offset;
         let partition = &self.counters.partition;
         let failure = match result {
             Ok(()) => {
-                self.advance(offset + 1, true);
+                self.advance(note, true);
                 return;
             }
             Err(failure) => failure,
@@ -148,7 +184,7 @@ impl PartitionConsumer {
             (Failure::Message(reason), OnFailure::Skip) => {
                 warn!(self.shared.context.logger, "message failed, skipped: {reason}";
                     "topic" => &partition.topic, "partition" => partition.partition, "offset" => offset);
-                self.advance(offset + 1, false);
+                self.advance(note, false);
             }
             (Failure::Message(reason), OnFailure::Stop) => {
                 let partition = partition.clone();
@@ -159,9 +195,14 @@ impl PartitionConsumer {
         }
     }
 
-    fn advance(&mut self, next: i64, processed: bool) {
-        self.next = next;
+    fn advance(&mut self, note: Note, processed: bool) {
+        let next = note.offset + 1;
+        (self.next, self.now) = (next, Instant::now());
         self.counters.end(next, processed);
+        if let Some(due_us) = note.due_us.filter(|_| processed) {
+            self.shared.times.borrow_mut().record(due_us, self.anchor.unix_us(self.now));
+        }
+        self.entries.extend(note.entry.map(|entry| Entry { failed: !processed, ..entry }));
         if self.until.is_some_and(|until| next >= until) {
             self.reach_end();
         }
@@ -182,6 +223,13 @@ impl PartitionConsumer {
     fn store(&mut self, stream: &PartitionStream) {
         if self.next == self.stored {
             return;
+        }
+        if let Some(journal) = &self.shared.journal {
+            if let Err(error) = journal.processed(self.anchor.unix_us(self.now), &self.entries) {
+                self.halt(Event::Broken { reason: no_journal(&error), lasting: false });
+                return;
+            }
+            self.entries.clear();
         }
         match stream.store(self.next) {
             Ok(()) => self.stored = self.next,
@@ -214,6 +262,7 @@ impl PartitionConsumer {
         if let Some(stream) = self.stream.take() {
             self.store(&stream);
         }
+        self.shared.times.borrow_mut().hand_over(self.now, true);
         // The router that asked may have been ended by its deadline.
         let _unheard = stopped.send(());
     }
@@ -255,6 +304,7 @@ impl Handler<DataReady> for PartitionConsumer {
         let more = self.read(&mut stream, context);
         self.store(&stream);
         self.stream = Some(stream);
+        self.shared.times.borrow_mut().hand_over(Instant::now(), false);
         if more {
             self.schedule(context);
         }

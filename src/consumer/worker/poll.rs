@@ -11,7 +11,9 @@ use slog::{Logger, error, warn};
 use tokio::sync::oneshot;
 
 use super::counters::Counters;
+use super::journal::Journal;
 use super::messages::Event;
+use super::router::no_journal;
 use crate::consumer::control::Start;
 use crate::kafka::error::Failure;
 use crate::kafka::reader::{Commit, PartitionStream, Reader};
@@ -37,6 +39,7 @@ enum Order {
 pub(super) struct Work {
     pub(super) start: Arc<Start>,
     pub(super) counters: Vec<Arc<Counters>>,
+    pub(super) journal: Option<Arc<Journal>>,
     pub(super) events: Recipient<Event>,
     pub(super) logger: Logger,
 }
@@ -91,11 +94,24 @@ impl Work {
             self.counters.iter().map(|counters| (counters.partition.clone(), Arc::clone(counters))).collect();
         let (events, logger, group) =
             (self.events.clone(), self.logger.clone(), self.start.settings.consumer.group.clone());
-        let on_commit = move |commit| committed_or_told(commit, &committed, &events, &logger, &group);
+        let journal = self.journal.clone();
+        let on_commit = move |commit| {
+            if let (Some(journal), Commit::Done(offsets)) = (&journal, &commit) {
+                // A journal that is broken is noticed where messages are written to it.
+                let _noticed =
+                    offsets.iter().try_for_each(|(partition, offset)| journal.committed(partition.partition, *offset));
+            }
+            committed_or_told(commit, &committed, &events, &logger, &group);
+        };
         let reader = Reader::new(&self.start.settings, partitions.len(), self.start.finite, &self.logger, on_commit)?;
         // Every queue is split off before anything is assigned.
         let streams = partitions.iter().map(|start| reader.split(&start.partition)).collect::<Result<Vec<_>, _>>()?;
         let starts: Vec<_> = partitions.iter().map(|start| (start.partition.clone(), start.start)).collect();
+        if let Some(journal) = &self.journal {
+            journal
+                .assigned(partitions)
+                .map_err(|error| Failure::Request { what: "the journal".to_owned(), reason: no_journal(&error) })?;
+        }
         reader.assign(&starts)?;
         Ok((reader, streams))
     }

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use super::counters::{Budget, Counters};
 use super::host::{FinishProcessor, Open, PartitionHost};
+use super::journal::Journal;
 use super::link::SupervisorLink;
 use super::messages::{Close, DataReady, Event, FromSupervisor, Opening, ReadUntil, StopPartition, Tell};
 use super::partition::PartitionConsumer;
@@ -30,6 +31,7 @@ pub(super) struct PartitionRouter {
     pub(super) counters: Vec<Arc<Counters>>,
     pub(super) budget: Arc<Budget>,
     pub(super) stopping: Arc<AtomicBool>,
+    journal: Option<Arc<Journal>>,
     pub(super) logger: Logger,
     partitions: Vec<(TopicPartition, Addr<PartitionConsumer>)>,
     reading: BTreeSet<TopicPartition>,
@@ -59,6 +61,7 @@ impl PartitionRouter {
     pub(super) fn new(
         start: Arc<Start>,
         counters: Vec<Arc<Counters>>,
+        journal: Option<Arc<Journal>>,
         logger: Logger,
         ended: oneshot::Sender<ExitCode>,
     ) -> Self {
@@ -69,6 +72,7 @@ impl PartitionRouter {
             counters,
             budget,
             stopping: Arc::default(),
+            journal,
             logger,
             partitions: Vec::new(),
             reading,
@@ -166,6 +170,7 @@ impl PartitionRouter {
             return;
         };
         let partitions = std::mem::take(&mut self.partitions);
+        let journal = self.journal.take();
         let end = async move {
             // Asked together: each finishes the message that it has in hand.
             let stopped: Vec<_> = partitions.iter().map(|(_, partition)| partition.send(StopPartition)).collect();
@@ -175,8 +180,9 @@ impl PartitionRouter {
             poll.commit().await;
             let finished = host.send(FinishProcessor).await;
             poll.close().await;
-            let failure = match finished {
-                Ok(Err(failure)) => Some(format!("the processor did not finish cleanly: {failure}")),
+            let failure = match (finished, journal.map(|journal| journal.bye())) {
+                (Ok(Err(failure)), _) => Some(format!("the processor did not finish cleanly: {failure}")),
+                (_, Some(Err(error))) => Some(no_journal(&error)),
                 _ => None,
             };
             if let Some(reason) = failure.clone() {
@@ -202,6 +208,11 @@ impl PartitionRouter {
             let _unheard = ended.send(code);
         }
     }
+}
+
+/// Without the journal nothing may be stored.
+pub(super) fn no_journal(error: &std::io::Error) -> String {
+    format!("what is processed could not be told to the verifying process: {error}")
 }
 
 impl Actor for PartitionRouter {

@@ -11,10 +11,12 @@ use tokio::sync::oneshot;
 
 use super::counters::Counters;
 use super::host::{HostParts, PartitionHost};
+use super::journal::Journal;
 use super::link::SupervisorLink;
 use super::messages::Event;
 use super::poll::{PollThread, Work};
 use super::router::{Begin, PartitionRouter};
+use super::shared::Outbox;
 use crate::consumer::control::{FrameReader, FrameWriter, Start, ToWorker, VERSION};
 use crate::exit::ExitCode;
 use crate::logging::{self, Style};
@@ -56,7 +58,9 @@ async fn serve(
     let counters: Vec<_> =
         start.partitions.iter().map(|start| Counters::new(start.partition.clone(), start.start)).collect();
     let (ended, end) = oneshot::channel();
-    let router = PartitionRouter::new(Arc::clone(&start), counters.clone(), logger.clone(), ended);
+    let journal = start.journal.as_ref().map(|place| Journal::open(place, slot)).transpose()?;
+    let outbox = Outbox::default();
+    let router = PartitionRouter::new(Arc::clone(&start), counters.clone(), journal.clone(), logger.clone(), ended);
     let (budget, stopping) = (Arc::clone(&router.budget), Arc::clone(&router.stopping));
     let router = router.start();
     shutdown::forward_signals(router.clone().recipient(), Second::Ignored)?;
@@ -65,13 +69,22 @@ async fn serve(
         reader,
         FrameWriter::new(writing),
         counters.clone(),
+        Arc::clone(&outbox),
         router.clone().recipient(),
         logger.clone(),
     );
-    let parts = HostParts { context: context(&start, screen), own, budget, stopping, events: events.clone() };
+    let parts = HostParts {
+        context: context(&start, screen),
+        own,
+        budget,
+        stopping,
+        journal: journal.clone(),
+        outbox,
+        events: events.clone(),
+    };
     let arbiter = Arbiter::new();
     let host = PartitionHost::start_in_arbiter(&arbiter.handle(), move |_| PartitionHost::new(parts));
-    let (poll, opened) = PollThread::start(Work { start, counters, events, logger })?;
+    let (poll, opened) = PollThread::start(Work { start, counters, journal, events, logger })?;
     router.do_send(Begin { link, host, poll, opened });
     // The router holds its end until it has sent through it.
     Ok(end.await.unwrap_or(ExitCode::Failed))

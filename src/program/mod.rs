@@ -6,26 +6,28 @@ use std::sync::Arc;
 
 use actix::System;
 use clap::Parser;
-use slog::{Logger, error, info, warn};
+use slog::{Logger, error, info};
 
-use crate::cli::{Cli, Command, Config, ConfigCommand, ShowConfig};
+use crate::cli::{Cli, Command, Config, ConfigCommand, Produce, ShowConfig};
 use crate::consumer::supervisor::actor as supervisor;
 use crate::consumer::worker;
-use crate::demo::{self, Director};
 use crate::exit::{Exit, ExitCode};
 use crate::kafka;
-use crate::kafka::embedded::{self, Embedded};
 use crate::logging::{self, Style};
 use crate::message::{Generator, generate_message};
 use crate::panics;
 use crate::processing::{BUILT_IN, Failure, OWN, Processor, ProcessorFactory, WorkerContext};
 use crate::producer::coordinator::{self, ProducerCoordinator};
+use crate::producer::{dry_run, maker};
 use crate::progress::{ConsumeProgress, ProduceProgress};
 use crate::report::{Draft, Target};
 use crate::screen::Screen;
 use crate::settings::{self, Inputs, Loaded, LogFormat, LogLevel, Settings};
 use crate::shutdown::{self, Second};
 use crate::topics;
+
+mod latencies;
+mod proven;
 
 /// The program, with what a user has put in. See the [crate's text](crate) for a whole `main.rs`.
 pub struct Program {
@@ -149,19 +151,14 @@ impl Program {
         let style = Style::new(&loaded.settings.logging);
         let (logger, _written_at_the_end) = logging::asynchronous(style, screen);
         let stage = Stage { screen: screen.clone(), style, logger: logger.clone() };
-        let exit = match &cli.command {
-            Command::Produce(_) => self.produce(loaded.settings, &stage, draft),
-            Command::Consume(_) => consume(loaded.settings, &stage, draft),
-            Command::Demo(demo) => self.demo(loaded, demo.partitions, &stage, draft),
-            Command::Topics(command) => topics::run(&command.command, &loaded.settings, &logger, &mut product(target)),
-            Command::Config(Config { command: ConfigCommand::Show(ShowConfig { origin, .. }), .. }) => {
-                Exit::shown(product(target).write_all(loaded.show(*origin).as_bytes()))
+        let exit = match latencies::open(&cli.command, &loaded) {
+            Ok(mut file) => {
+                let (exit, closing) = self.dispatch(cli, loaded, &stage, target, draft);
+                let exit = latencies::tell(&mut file, draft, &stage, exit);
+                stage.show(&closing);
+                exit
             }
-            Command::Config(Config { command: ConfigCommand::Check(_), .. }) => {
-                Exit::clean("the settings are in order")
-            }
-            // Dealt with before there was a log.
-            Command::Worker(_) => Exit::new(ExitCode::Usage, "workers are started by `consume`, not by hand"),
+            Err(exit) => exit,
         };
         match exit.code {
             ExitCode::Clean if exit.says_nothing() => {}
@@ -171,9 +168,37 @@ impl Program {
         exit
     }
 
+    /// Runs the command; how it ended, and what is to be shown after everything else.
+    fn dispatch(self, cli: &Cli, loaded: Loaded, stage: &Stage, target: &Target, draft: &mut Draft) -> (Exit, String) {
+        let exit = match &cli.command {
+            Command::Demo(demo) => return self.demo(loaded, demo.partitions, stage, draft),
+            Command::Verify(verify) => return self.verify(verify, loaded, stage, draft),
+            Command::Produce(Produce { dry_run: Some(count), .. }) => {
+                self.dry_run(loaded.settings, *count, &mut product(target))
+            }
+            Command::Produce(_) => self.produce(loaded.settings, stage, draft),
+            Command::Consume(_) => consume(loaded.settings, stage, draft),
+            Command::Topics(command) => {
+                topics::run(&command.command, &loaded.settings, &stage.logger, &mut product(target))
+            }
+            Command::Config(Config { command: ConfigCommand::Show(ShowConfig { origin, .. }), .. }) => {
+                Exit::shown(product(target).write_all(loaded.show(*origin).as_bytes()))
+            }
+            Command::Config(Config { command: ConfigCommand::Check(_), .. }) => {
+                Exit::clean("the settings are in order")
+            }
+            // Dealt with before there was a log.
+            Command::Worker(_) => Exit::new(ExitCode::Usage, "workers are started by `consume`, not by hand"),
+        };
+        (exit, String::new())
+    }
+
     fn produce(self, settings: Settings, stage: &Stage, draft: &mut Draft) -> Exit {
         let run = settings.producer.stamp.then(rand::random);
-        let order = self.producing(Arc::new(settings), run, None, stage);
+        let order = match self.producing(Arc::new(settings), run, None, stage) {
+            Ok(order) => order,
+            Err(exit) => return exit,
+        };
         let outcome = System::new().block_on(async move {
             let (coordinator, outcome) = ProducerCoordinator::start(order);
             shutdown::forward_signals(coordinator.recipient(), Second::AtOnce).map_err(|error| no_signals(&error))?;
@@ -188,59 +213,42 @@ impl Program {
         }
     }
 
+    fn dry_run(self, mut settings: Settings, count: u64, out: &mut dyn Write) -> Exit {
+        choose_seed(&mut settings.producer);
+        let run = settings.producer.stamp.then(rand::random);
+        match maker::generator(&settings.producer, self.generator) {
+            Ok(generator) => dry_run::run(&settings.producer, &*generator, run, count, out),
+            Err(problem) => Exit::new(ExitCode::Usage, problem),
+        }
+    }
+
     fn producing(
         self,
-        settings: Arc<Settings>,
+        mut settings: Arc<Settings>,
         run: Option<u64>,
         unread_limit: Option<u64>,
         stage: &Stage,
-    ) -> coordinator::Order {
+    ) -> Result<coordinator::Order, Exit> {
+        choose_seed(&mut Arc::make_mut(&mut settings).producer);
+        let generator = maker::generator(&settings.producer, self.generator)
+            .map_err(|problem| Exit::new(ExitCode::Usage, problem))?;
         let limit = if settings.producer.duration.is_zero() { settings.producer.messages_per_thread } else { 0 };
-        coordinator::Order {
-            generator: self.generator,
+        Ok(coordinator::Order {
+            generator,
             run,
             outcomes: None,
             unread_limit,
             progress: ProduceProgress::new(&stage.screen, &stage.logger, settings.producer.threads, limit),
             logger: stage.logger.clone(),
             settings,
-        }
+        })
     }
+}
 
-    fn demo(self, loaded: Loaded, partitions: i32, stage: &Stage, draft: &mut Draft) -> Exit {
-        let (on_embedded, rate_given) = (!loaded.is_given("kafka.brokers"), loaded.is_given("producer.rate"));
-        let mut settings = loaded.settings;
-        demo::adapt(&mut settings, on_embedded, rate_given);
-        // Dropped last: the workers are gone then.
-        let broker = match demo_broker(&mut settings, on_embedded, partitions, stage) {
-            Ok(broker) => broker,
-            Err(exit) => return exit,
-        };
-        let settings = Arc::new(settings);
-        let unread_limit = on_embedded.then_some(embedded::UNREAD_BYTES);
-        let verbose = matches!(settings.logging.level, LogLevel::Debug | LogLevel::Trace);
-        let consuming = consuming(Arc::clone(&settings), true, verbose, stage);
-        let producing = self.producing(Arc::clone(&settings), Some(rand::random()), unread_limit, stage);
-        let logger = stage.logger.clone();
-        let outcome = System::new().block_on(async move {
-            let (director, outcome) = Director::start(settings, producing, consuming, logger);
-            shutdown::forward_signals(director.recipient(), Second::AtOnce).map_err(|error| no_signals(&error))?;
-            outcome.await.map_err(|_| vanished())
-        });
-        drop(broker);
-        match outcome {
-            Ok(outcome) => {
-                match (stage.style.format, stage.style.level) {
-                    (LogFormat::Json, _) => info!(stage.logger, "{}", demo::totals(&outcome)),
-                    (LogFormat::Terminal, LogLevel::Error) => {}
-                    (LogFormat::Terminal, _) => stage.screen.say(demo::summary(&outcome).as_bytes()),
-                }
-                draft.produce = Some(outcome.produce);
-                draft.consume = Some(outcome.consume);
-                outcome.exit
-            }
-            Err(exit) => exit,
-        }
+/// A seed for a run that was given none: small enough to be typed, and for every reader of JSON.
+fn choose_seed(producer: &mut settings::Producer) {
+    if producer.seed == 0 {
+        producer.seed = u64::from(rand::random_range(1..=u32::MAX));
     }
 }
 
@@ -249,6 +257,21 @@ struct Stage {
     screen: Screen,
     style: Style,
     logger: Logger,
+}
+
+impl Stage {
+    /// Shows lines to people; in a log for machines, each is a log line.
+    fn show(&self, text: &str) {
+        match (self.style.format, self.style.level) {
+            (LogFormat::Json, _) => {
+                text.lines()
+                    .filter(|line| !line.trim().is_empty())
+                    .for_each(|line| info!(self.logger, "{}", line.trim()));
+            }
+            (LogFormat::Terminal, LogLevel::Error) => {}
+            (LogFormat::Terminal, _) => self.screen.say(text.as_bytes()),
+        }
+    }
 }
 
 fn consume(settings: Settings, stage: &Stage, draft: &mut Draft) -> Exit {
@@ -272,29 +295,14 @@ fn consuming(settings: Arc<Settings>, finite: bool, log_messages: bool, stage: &
         finite,
         log_messages,
         observer: None,
+        journal: None,
+        starts: None,
         screen: stage.screen.clone(),
         style: stage.style,
         progress: ConsumeProgress::new(&stage.screen, &stage.logger, settings.consumer.processes),
         logger: stage.logger.clone(),
         settings,
     }
-}
-
-/// The embedded broker, or the topic on a real one.
-fn demo_broker(
-    settings: &mut Settings,
-    embedded: bool,
-    partitions: i32,
-    stage: &Stage,
-) -> Result<Option<Embedded>, Exit> {
-    if !embedded {
-        return topics::ensure(settings, partitions, &stage.logger).map(|()| None);
-    }
-    let broker = Embedded::start(&settings.kafka.topic, partitions)?;
-    settings.kafka.brokers = broker.brokers();
-    warn!(stage.logger, "this is {}", embedded::WHAT_IT_IS);
-    info!(stage.logger, "topic made"; "topic" => &settings.kafka.topic, "partitions" => partitions);
-    Ok(Some(broker))
 }
 
 fn no_signals(error: &std::io::Error) -> Exit {

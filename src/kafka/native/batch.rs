@@ -1,4 +1,4 @@
-//! librdkafka's batch call, for which rdkafka has no safe function: the only place of the crate with `unsafe`.
+//! librdkafka's batch call, for which rdkafka has no safe function.
 //!
 //! A call takes all messages that wait in a partition's queue, up to a number, under one lock per message and with one
 //! wake-up, instead of one poll, one allocation and two reference counts for each of them: a reader needs half the
@@ -21,10 +21,10 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka_sys as sys;
 
 /// One call at a time for all queues of a client.
-pub(super) type Turn = Arc<Mutex<()>>;
+pub(in crate::kafka) type Turn = Arc<Mutex<()>>;
 
 /// The queue of a partition, and the batch that was taken from it last.
-pub(super) struct BatchQueue<C: ConsumerContext> {
+pub(in crate::kafka) struct BatchQueue<C: ConsumerContext> {
     /// From `at` on they are ours to destroy; those before are destroyed.
     messages: Vec<*mut sys::rd_kafka_message_t>,
     at: usize,
@@ -42,7 +42,12 @@ unsafe impl<C: ConsumerContext> Send for BatchQueue<C> {}
 
 impl<C: ConsumerContext> BatchQueue<C> {
     /// The queue of a partition whose messages do not go to the client's common one any more.
-    pub(super) fn new(client: &Arc<BaseConsumer<C>>, turn: &Turn, topic: &str, partition: i32) -> Option<Self> {
+    pub(in crate::kafka) fn new(
+        client: &Arc<BaseConsumer<C>>,
+        turn: &Turn,
+        topic: &str,
+        partition: i32,
+    ) -> Option<Self> {
         let topic = CString::new(topic).ok()?;
         // SAFETY: the client lives, the name is a C string for the time of the call, and librdkafka keeps neither. The
         // handle that is returned is counted, and given back in `drop`.
@@ -59,7 +64,7 @@ impl<C: ConsumerContext> BatchQueue<C> {
     }
 
     /// Takes up to `most` messages that wait, without waiting; how many. Those of the last batch have to be spent.
-    pub(super) fn fill(&mut self, most: usize) -> usize {
+    pub(in crate::kafka) fn fill(&mut self, most: usize) -> usize {
         self.destroy_rest();
         self.messages.reserve(most);
         let one_at_a_time = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
@@ -74,7 +79,7 @@ impl<C: ConsumerContext> BatchQueue<C> {
     }
 
     /// Goes on to the next message of the batch; `false` if there is none. The one before is destroyed.
-    pub(super) fn advance(&mut self) -> bool {
+    pub(in crate::kafka) fn advance(&mut self) -> bool {
         if std::mem::take(&mut self.lent) {
             destroy(self.messages[self.at]);
             self.at += 1;
@@ -84,7 +89,7 @@ impl<C: ConsumerContext> BatchQueue<C> {
     }
 
     /// The message that [`BatchQueue::advance`] went to.
-    pub(super) fn current(&self) -> Option<BatchMessage<'_>> {
+    pub(in crate::kafka) fn current(&self) -> Option<BatchMessage<'_>> {
         let message = self.messages.get(self.at).filter(|_| self.lent)?;
         // SAFETY: it came from librdkafka, is not destroyed before `self` is borrowed mutably again, and nobody writes
         // to it meanwhile.
@@ -119,30 +124,30 @@ impl<C: ConsumerContext> Drop for BatchQueue<C> {
 
 /// A message in librdkafka's memory, or an error of its partition.
 #[derive(Clone, Copy)]
-pub(super) struct BatchMessage<'a> {
+pub(in crate::kafka) struct BatchMessage<'a> {
     native: &'a sys::rd_kafka_message_t,
 }
 
 impl<'a> BatchMessage<'a> {
     /// Set if this is no message.
-    pub(super) fn error(self) -> Option<RDKafkaErrorCode> {
+    pub(in crate::kafka) fn error(self) -> Option<RDKafkaErrorCode> {
         (self.native.err != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| self.native.err.into())
     }
 
-    pub(super) fn offset(self) -> i64 {
+    pub(in crate::kafka) fn offset(self) -> i64 {
         self.native.offset
     }
 
-    pub(super) fn key(self) -> Option<&'a [u8]> {
+    pub(in crate::kafka) fn key(self) -> Option<&'a [u8]> {
         bytes(self.native, self.native.key, self.native.key_len)
     }
 
-    pub(super) fn payload(self) -> Option<&'a [u8]> {
+    pub(in crate::kafka) fn payload(self) -> Option<&'a [u8]> {
         bytes(self.native, self.native.payload, self.native.len)
     }
 
     /// In milliseconds since 1970 UTC.
-    pub(super) fn timestamp(self) -> Option<i64> {
+    pub(in crate::kafka) fn timestamp(self) -> Option<i64> {
         let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
         // SAFETY: the message lives, and `kind` is written before the call returns.
         let time = unsafe { sys::rd_kafka_message_timestamp(self.native, &raw mut kind) };
@@ -150,7 +155,7 @@ impl<'a> BatchMessage<'a> {
     }
 
     /// All headers, in order.
-    pub(super) fn headers(self) -> Vec<(&'a str, Option<&'a [u8]>)> {
+    pub(in crate::kafka) fn headers(self) -> Vec<(&'a str, Option<&'a [u8]>)> {
         let mut list = ptr::null_mut();
         // SAFETY: the message lives; the list that is returned belongs to it and lives as long.
         let found = unsafe { sys::rd_kafka_message_headers(self.native, &raw mut list) };

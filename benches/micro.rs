@@ -1,0 +1,64 @@
+//! The pieces that decide how fast messages are made and read, one by one: `cargo bench --bench micro`.
+
+#![allow(
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a bench that cannot go on fails; criterion's macro is undocumented"
+)]
+
+use std::hint::black_box;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use kafka_actors::message::{Generator, Outgoing, Source, generate_message};
+use kafka_actors::payload::template::Template;
+use kafka_actors::stamp::{self, Stamp};
+
+/// About 200 bytes.
+const TEMPLATE: &str = r#"{"id": {"$sequence": {}}, "customer": {"$integer": [1, 1000000]}, "order": {"$uuid": {}},
+    "state": {"$choice": ["new", "paid", "sent"], "weights": [6, 3, 1]}, "amount": {"$float": [1, 99], "digits": 2},
+    "express": {"$boolean": 0.1}, "note": {"$word": {}, "count": 6}}"#;
+
+fn generate(criterion: &mut Criterion, name: &str, mut generator: impl Generator) {
+    let mut source = Source { producer: 1, producers: 4, sequence: 0, due_us: 0 };
+    let mut message = Outgoing::default();
+    criterion.bench_function(name, |bencher| {
+        bencher.iter(|| {
+            message.clear();
+            source.sequence += 1;
+            generator.generate(&source, &mut message).unwrap();
+            black_box(&message.payload);
+        });
+    });
+}
+
+fn generators(criterion: &mut Criterion) {
+    generate(criterion, "generate_message as JSON", generate_message);
+    generate(criterion, "a template of 200 bytes", Template::new(TEMPLATE, None, 7).unwrap());
+}
+
+fn stamps(criterion: &mut Criterion) {
+    let stamp = Stamp { run: 42, producer: 3, sequence: 1_000_000, ..Stamp::default() };
+    let mut payload = Vec::new();
+    serde_json::to_writer(
+        &mut payload,
+        &generate_message(&Source { producer: 1, producers: 4, sequence: 0, due_us: 0 }),
+    )
+    .unwrap();
+    let length = payload.len();
+    criterion.bench_function("stamp put", |bencher| {
+        bencher.iter(|| {
+            payload.truncate(length - 1);
+            payload.push(b'}');
+            black_box(stamp.put(None, &mut payload));
+        });
+    });
+    criterion.bench_function("stamp found and checked", |bencher| {
+        bencher.iter(|| black_box(stamp::find(None, Some(black_box(&payload)), || None)));
+    });
+    criterion.bench_function("stamp's due time", |bencher| {
+        bencher.iter(|| black_box(stamp::due_us(black_box(&payload))));
+    });
+}
+
+criterion_group!(benches, generators, stamps);
+criterion_main!(benches);

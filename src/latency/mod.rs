@@ -1,0 +1,234 @@
+//! How long things took, in microseconds: HDR histograms, which keep three digits of every value.
+//!
+//! - [`Latency`]: the times of many messages; those of threads and processes are added up without losing precision.
+//! - `text`: as a text, for the frames between processes.
+//! - [`log`]: the whole histograms in a file. [`table`](table()): their percentiles for people.
+
+use std::fmt;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+
+pub mod log;
+mod table;
+mod text;
+
+pub use table::table;
+
+/// The longest time that is told apart, in microseconds: an hour. Longer counts as that.
+const LONGEST: u64 = 3_600_000_000;
+/// Significant digits.
+const DIGITS: u8 = 3;
+
+/// Times of many messages. All have the same bounds and digits, so that any two can be added.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Latency {
+    /// None before the first time: it takes 190 KB.
+    times: Option<Histogram<u64>>,
+    /// Times below zero.
+    negative: u64,
+}
+
+/// For the report, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the names say it: percentiles")]
+pub struct Percentiles {
+    pub p50: u64,
+    pub p75: u64,
+    pub p90: u64,
+    pub p95: u64,
+    pub p99: u64,
+    pub p99_9: u64,
+    pub p99_99: u64,
+    pub max: u64,
+    pub mean: u64,
+    /// Times that the percentiles are of.
+    pub count: u64,
+    /// Times below zero, which are in none of the above: the clocks of two machines differ by more than the time was.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub negative: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's call")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// An empty histogram.
+#[cold]
+fn empty() -> Option<Histogram<u64>> {
+    // Only bounds that contradict each other are refused, and these are constants.
+    Histogram::new_with_bounds(1, LONGEST, DIGITS).ok()
+}
+
+impl Latency {
+    /// Counts one.
+    pub fn record(&mut self, time: Duration) {
+        self.record_us(u64::try_from(time.as_micros()).unwrap_or(LONGEST));
+    }
+
+    /// Counts one, given in microseconds.
+    pub fn record_us(&mut self, us: u64) {
+        if self.times.is_none() {
+            self.times = empty();
+        }
+        if let Some(times) = &mut self.times {
+            times.saturating_record(us.clamp(1, LONGEST));
+        }
+    }
+
+    /// Counts one that was measured with the clocks of two machines, in microseconds: below zero it is counted apart.
+    pub fn record_signed_us(&mut self, us: i64) {
+        match u64::try_from(us) {
+            Ok(us) => self.record_us(us),
+            Err(_) => self.negative += 1,
+        }
+    }
+
+    /// Counts all of `other`, without losing precision.
+    pub fn add(&mut self, other: &Self) {
+        self.negative += other.negative;
+        match (&mut self.times, &other.times) {
+            (Some(times), Some(other)) => {
+                // Refused only if `other` holds longer times, and all have one bound.
+                let _same_bounds = times.add(other);
+            }
+            (times @ None, Some(other)) => *times = Some(other.clone()),
+            (_, None) => {}
+        }
+    }
+
+    /// What was counted since the last time; the memory stays for what comes.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        let times = self.times.as_mut().filter(|times| !times.is_empty()).map(|times| {
+            let taken = times.clone();
+            times.reset();
+            taken
+        });
+        Self { times, negative: std::mem::take(&mut self.negative) }
+    }
+
+    /// Whether nothing was counted.
+    pub fn is_empty(&self) -> bool {
+        self.negative == 0 && self.counted().is_none()
+    }
+
+    /// The histogram, if there is a time in it.
+    fn counted(&self) -> Option<&Histogram<u64>> {
+        self.times.as_ref().filter(|times| !times.is_empty())
+    }
+
+    /// What is reported, if anything was counted; all zeros but `negative` if there were only times below zero.
+    pub fn percentiles(&self) -> Option<Percentiles> {
+        let negative = self.negative;
+        let Some(times) = self.counted() else {
+            return (negative > 0).then(|| Percentiles { negative, ..Percentiles::default() });
+        };
+        let at = |quantile| times.value_at_quantile(quantile);
+        Some(Percentiles {
+            p50: at(0.5),
+            p75: at(0.75),
+            p90: at(0.9),
+            p95: at(0.95),
+            p99: at(0.99),
+            p99_9: at(0.999),
+            p99_99: at(0.9999),
+            max: times.max(),
+            mean: times.mean().round() as u64,
+            count: times.len(),
+            negative,
+        })
+    }
+}
+
+impl fmt::Debug for Latency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Latency").field(&self.percentiles()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_of_two_are_those_of_both() {
+        let (mut one, mut other) = (Latency::default(), Latency::default());
+        (1..=500).for_each(|ms| one.record(Duration::from_millis(ms)));
+        (501..=1_000).for_each(|ms| other.record(Duration::from_millis(ms)));
+        one.add(&other);
+        let percentiles = one.percentiles().unwrap();
+        let close = |value: u64, ms: u64| value.abs_diff(1_000 * ms) <= ms;
+        assert!(
+            close(percentiles.p50, 500)
+                && close(percentiles.p75, 750)
+                && close(percentiles.p95, 950)
+                && close(percentiles.p99, 990)
+                && close(percentiles.p99_9, 999)
+                && close(percentiles.p99_99, 1_000)
+                && close(percentiles.max, 1_000)
+                && percentiles.mean.abs_diff(500_500) <= 500,
+            "{percentiles:?}"
+        );
+        assert_eq!(percentiles.count, 1_000);
+        assert_eq!(Latency::default().percentiles(), None);
+    }
+
+    #[test]
+    fn what_is_too_long_is_counted_too() {
+        let mut latency = Latency::default();
+        latency.record(Duration::from_secs(1_000_000));
+        assert!(latency.percentiles().unwrap().max >= LONGEST);
+        latency.record(Duration::MAX);
+        assert_eq!(latency.percentiles().unwrap().count, 2);
+    }
+
+    #[test]
+    fn a_time_below_zero_is_counted_apart_and_stays_so() {
+        let mut latency = Latency::default();
+        latency.record_signed_us(-1);
+        assert!(!latency.is_empty());
+        assert_eq!(latency.percentiles().unwrap(), Percentiles { negative: 1, ..Percentiles::default() });
+        latency.record_signed_us(5);
+        latency.record_signed_us(i64::MIN);
+        let mut sum = Latency::default();
+        sum.add(&latency);
+        sum.add(&latency);
+        let percentiles = sum.percentiles().unwrap();
+        assert_eq!((percentiles.negative, percentiles.count, percentiles.p50), (4, 2, 5));
+    }
+
+    #[test]
+    fn the_report_names_times_below_zero_only_if_there_are_any() {
+        let mut latency = Latency::default();
+        latency.record_us(5);
+        let value = serde_json::to_value(latency.percentiles()).unwrap();
+        assert_eq!((&value["p99_9"], value.get("negative")), (&5.into(), None));
+        latency.record_signed_us(-5);
+        assert_eq!(serde_json::to_value(latency.percentiles()).unwrap()["negative"], 1);
+    }
+
+    #[test]
+    fn intervals_add_up_to_the_whole() {
+        let (mut running, mut whole, mut sum) = (Latency::default(), Latency::default(), Latency::default());
+        for interval in (1..=10_u64).rev() {
+            for us in 0..1_000 {
+                running.record_us(us * interval * interval);
+                whole.record_us(us * interval * interval);
+            }
+            running.record_signed_us(-1);
+            whole.record_signed_us(-1);
+            let taken = running.take();
+            let percentiles = taken.percentiles().unwrap();
+            assert_eq!(percentiles.count, 1_000);
+            // Its own longest, not that of one before.
+            assert!(percentiles.max.abs_diff(999 * interval * interval) <= interval * interval, "{percentiles:?}");
+            assert!(running.is_empty() && running.take().is_empty());
+            sum.add(&taken);
+        }
+        assert_eq!(sum.percentiles(), whole.percentiles());
+    }
+}

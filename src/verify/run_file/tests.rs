@@ -1,0 +1,195 @@
+//! What is written is read, and what is damaged is named.
+
+use std::fs;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn header() -> Header {
+    Header::new(0xfeed, "t", vec![0, 70, 3], 4, "2026-10-17T00:00:00Z")
+}
+
+fn tell(writer: &mut Writer, record: &Record) {
+    match *record {
+        Record::Acknowledged { producer, sequence, partition, offset } => {
+            writer.acknowledged(producer, sequence, partition, offset).unwrap();
+        }
+        Record::Failed { producer, sequence } => writer.failed(producer, sequence).unwrap(),
+    }
+}
+
+fn write(path: &Path, records: &[Record]) -> Writer {
+    let mut writer = Writer::create(path, &header()).unwrap();
+    records.iter().for_each(|record| tell(&mut writer, record));
+    writer
+}
+
+fn read(path: &Path) -> Result<(Vec<Record>, Totals), RunFileError> {
+    let (found, reader) = Reader::open(path)?;
+    assert_eq!(found, header());
+    let mut records = Vec::new();
+    let totals = reader.feed(&mut |record| records.push(record))?;
+    Ok((records, totals))
+}
+
+/// Batches of 500 by 4 producers in 12 partitions, and a failure now and then.
+fn batches(count: u64) -> Vec<Record> {
+    let one = |at: u64| {
+        let (batch, producer) = (at / 500, (at / 500 % 4) as u16);
+        let (partition, sequence) = ((batch % 12) as i32, batch / 4 * 500 + at % 500);
+        let offset = (batch / 12 * 500 + at % 500) as i64;
+        if at % 5_000 == 77 {
+            Record::Failed { producer, sequence }
+        } else {
+            Record::Acknowledged { producer, sequence, partition, offset }
+        }
+    };
+    (0..count).map(one).collect()
+}
+
+fn records() -> impl Strategy<Value = Vec<Record>> {
+    let number =
+        || (any::<u64>(), prop_oneof![Just(0), Just(20), 40..64_u32]).prop_map(|(number, less)| number >> less);
+    let one = (0..3_u16, number(), -1..3_i32, number(), prop::bool::weighted(0.1));
+    let one = one.prop_map(|(producer, sequence, partition, offset, failed)| {
+        let producer = producer * (u16::MAX / 2);
+        let (offset, partition) = (offset as i64, partition.wrapping_mul(i32::MAX));
+        if failed {
+            Record::Failed { producer, sequence }
+        } else {
+            Record::Acknowledged { producer, sequence, partition, offset }
+        }
+    });
+    prop::collection::vec(one, 0..200)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn what_was_written_is_read(records in records(), flush_at: prop::sample::Index) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run");
+        let flush_at = flush_at.index(records.len() + 1);
+        let mut writer = write(&path, &records[..flush_at]);
+        writer.flush().unwrap();
+        let (before, totals) = read(&path).unwrap();
+        prop_assert_eq!((before.as_slice(), totals.complete), (&records[..flush_at], false));
+        for record in &records[flush_at..] {
+            tell(&mut writer, record);
+        }
+        let written = writer.finish().unwrap();
+        prop_assert_eq!(read(&path).unwrap(), (records, written));
+    }
+}
+
+#[test]
+fn a_batched_message_takes_two_bytes_and_a_scattered_one_less_than_seven() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let records = batches(200_000);
+    write(&path, &records).finish().unwrap();
+    assert_eq!(read(&path).unwrap().0, records);
+    let length = fs::metadata(&path).unwrap().len();
+    assert!(length < 405_000, "{length}");
+    let scattered = |at: u64| Record::Acknowledged {
+        producer: (at % 4) as u16,
+        sequence: at / 4,
+        partition: (at * 7 % 12) as i32,
+        offset: (at / 12) as i64,
+    };
+    write(&path, &(0..200_000).map(scattered).collect::<Vec<_>>()).finish().unwrap();
+    let length = fs::metadata(&path).unwrap().len();
+    assert!(length < 1_300_000, "{length}");
+}
+
+#[test]
+fn a_file_that_was_cut_off_is_read_as_far_as_it_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let records = batches(100_000);
+    let totals = write(&path, &records).finish().unwrap();
+    assert_eq!((totals.acknowledged, totals.failed, totals.complete), (99_980, 20, true));
+    let whole = fs::read(&path).unwrap();
+    let line = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    let mut lengths = Vec::new();
+    for length in (line..whole.len()).step_by(997).chain(whole.len() - 40..whole.len()) {
+        fs::write(&path, &whole[..length]).unwrap();
+        let (found, totals) = read(&path).unwrap();
+        assert!(!totals.complete && records.starts_with(&found), "{length}");
+        lengths.push(found.len());
+    }
+    assert!(lengths.is_sorted() && lengths.last() == Some(&100_000), "{lengths:?}");
+    fs::write(&path, &whole[..line - 1]).unwrap();
+    let text = read(&path).unwrap_err().to_string();
+    assert!(text.contains("does not begin with a whole line"), "{text}");
+}
+
+#[test]
+fn no_byte_can_change_without_being_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    write(&path, &batches(300)).finish().unwrap();
+    let whole = fs::read(&path).unwrap();
+    let line = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    for at in 0..whole.len() {
+        let mut changed = whole.clone();
+        changed[at] ^= 1;
+        fs::write(&path, &changed).unwrap();
+        let opened = Reader::open(&path).and_then(|(_, reader)| reader.feed(&mut |_| {}));
+        let text = opened.expect_err(&format!("byte {at}")).to_string();
+        assert!(text.contains(&path.display().to_string()), "{text}");
+        assert!(at < line || text.contains("broken at byte"), "byte {at}: {text}");
+    }
+    fs::write(&path, [whole.as_slice(), b"x"].concat()).unwrap();
+    let text = read(&path).unwrap_err().to_string();
+    assert!(text.contains(&format!("broken at byte {}: something stands behind", whole.len())), "{text}");
+}
+
+#[test]
+fn a_block_that_is_missing_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let mut writer = write(&path, &batches(300));
+    writer.flush().unwrap();
+    let before = fs::metadata(&path).unwrap().len() as usize;
+    writer.failed(1, 2).unwrap();
+    writer.flush().unwrap();
+    let behind = fs::metadata(&path).unwrap().len() as usize;
+    writer.finish().unwrap();
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, [&whole[..before], &whole[behind..]].concat()).unwrap();
+    let text = read(&path).unwrap_err().to_string();
+    assert!(text.contains(&format!("broken at byte {before}: blocks are missing")), "{text}");
+}
+
+#[test]
+fn what_is_no_run_file_of_this_version_is_refused_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let good = serde_json::to_string(&header()).unwrap();
+    for (text, named) in [
+        ("text\n".to_owned(), "first line is not that of a run file"),
+        (String::new(), "whole line"),
+        ("{\"version\":7,\"other\":1}\n".to_owned(), "version 7, and this program reads version 1"),
+        ("{\"version\":1}\n".to_owned(), "missing field `run`"),
+        (format!("{good}\n").replace("000000000000feed", "feet"), "\"feet\" is no hexadecimal"),
+        (format!("{good}\n").replace("\"partitions\":3", "\"partitions\":2"), "2 partitions"),
+        (format!("{good}\n").replace("70", "-70"), "offset -70"),
+    ] {
+        fs::write(&path, text).unwrap();
+        let text = Reader::open(&path).unwrap_err().to_string();
+        assert!(text.contains(named) && text.starts_with("run file /"), "{text}");
+    }
+    let text = Reader::open("/no/such/run").unwrap_err().to_string();
+    assert!(text.starts_with("run file /no/such/run: cannot be read: "), "{text}");
+}
+
+#[test]
+fn a_full_disk_is_named() {
+    let text = Writer::create("/dev/full", &header()).unwrap_err().to_string();
+    assert!(text.starts_with("run file /dev/full: cannot be written: ") && text.contains("space"), "{text}");
+    let text = Writer::create("/no/such/run", &header()).unwrap_err().to_string();
+    assert!(text.starts_with("run file /no/such/run: cannot be created: "), "{text}");
+}
