@@ -61,7 +61,7 @@ pub(super) fn inquirer(settings: &Settings) -> ClientConfig {
 
 /// Messages of all producer threads that wait for their acknowledgements: as many as make full batches while the first
 /// ones are under way. librdkafka needs some 200 bytes for each beside its own.
-const WAITING_MESSAGES: usize = 200_000;
+const WAITING_MESSAGES: usize = 300_000;
 /// And their KiB.
 const WAITING_KBYTES: usize = 131_072;
 

@@ -21,6 +21,9 @@ use crate::message::Outgoing;
 use crate::settings::Settings;
 use crate::stamp;
 
+/// How often a flush looks whether everything has come back.
+const FLUSHED: Duration = Duration::from_millis(1);
+
 struct SenderEvents {
     /// What the messages' times count from.
     epoch: Instant,
@@ -118,6 +121,20 @@ impl Sender {
         Ok(Self { topic, name, epoch, deliveries, outcomes })
     }
 
+    /// Gets the topic's metadata, which makes the client connect and ask for its producer id at once; by itself it does
+    /// so half a second after it was made.
+    ///
+    /// # Errors
+    /// When no broker answers within `timeout`.
+    pub fn warm_up(&self, timeout: Duration) -> Result<(), Failure> {
+        // The first answer may come before the connection counts as up, and the second one makes it ask again.
+        for _ in 0..2 {
+            let metadata = self.topic.producer().client().fetch_metadata(Some(&self.name), timeout);
+            metadata.map_err(|error| Failure::request(format!("the topic {:?}", self.name), &error))?;
+        }
+        Ok(())
+    }
+
     /// What became of what was sent.
     pub fn deliveries(&self) -> Arc<Deliveries> {
         Arc::clone(&self.deliveries)
@@ -175,7 +192,15 @@ impl Sender {
 
     /// Waits up to `timeout` for what was sent; whether all of it was acknowledged or given up.
     pub fn flush(&self, timeout: Duration) -> bool {
-        let all = self.topic.producer().flush(timeout).is_ok() && self.topic.producer().in_flight_count() == 0;
+        let (producer, deadline) = (self.topic.producer(), Instant::now() + timeout);
+        // Waiting in the library's own call is waiting in steps of 100 ms.
+        let all = loop {
+            let all = producer.flush(Duration::ZERO).is_ok() && producer.in_flight_count() == 0;
+            if all || Instant::now() >= deadline {
+                break all;
+            }
+            std::thread::sleep(FLUSHED);
+        };
         if let Some(outcomes) = &self.outcomes {
             outcomes.flush();
         }

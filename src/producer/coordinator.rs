@@ -408,7 +408,9 @@ fn prepare(settings: &Settings, outcomes: Option<&Arc<dyn Outcomes>>, logger: &L
     cluster.ends(&partitions)?;
     let senders = (0..settings.producer.threads)
         .map(|number| Sender::new(settings, outcomes.cloned(), &logger.new(o!("producer" => number))));
-    Ok(senders.collect::<Result<_, _>>()?)
+    let senders = senders.collect::<Result<Vec<_>, _>>()?;
+    senders.iter().try_for_each(|sender| sender.warm_up(settings.kafka.connect_timeout))?;
+    Ok(senders)
 }
 
 impl Actor for ProducerCoordinator {
