@@ -98,6 +98,12 @@ impl Cluster {
         }
     }
 
+    /// Ends the connection on a thread of its own: librdkafka takes up to 100 ms for it, which nobody has to wait for.
+    pub fn leave(self) {
+        // Without a thread it ends here, a little later.
+        let _unheard = std::thread::Builder::new().name("leave".to_owned()).spawn(move || drop(self));
+    }
+
     /// Where it was asked for at first.
     pub fn brokers(&self) -> &str {
         &self.brokers

@@ -1,6 +1,8 @@
 //! A producer client: messages in, acknowledgements counted.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
@@ -8,7 +10,7 @@ use rdkafka::Message as _;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, Headers as _, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer, ProducerContext, PurgeConfig};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig};
 use slog::Logger;
 
 use super::birth::Birth;
@@ -89,8 +91,44 @@ pub enum SendError {
     Fatal(String),
 }
 
+/// How long one poll of the serving thread lasts; acknowledgements are served as they come, and its end within this time.
+const POLL: Duration = Duration::from_millis(10);
+
+/// The thread that serves a client's acknowledgements, errors and log lines; it ends with this value.
+struct Serving {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Serving {
+    fn start(producer: Arc<BaseProducer<SenderEvents>>) -> Result<Self, Failure> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let serve = move || {
+            while !stopped.load(Ordering::Relaxed) {
+                producer.poll(POLL);
+            }
+        };
+        let thread = std::thread::Builder::new().name("deliveries".to_owned()).spawn(serve).map_err(|error| {
+            Failure::Request { what: "a thread for deliveries".to_owned(), reason: error.to_string() }
+        })?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // Its panic would have ended the process.
+            let _ended = thread.join();
+        }
+    }
+}
+
 /// A client of one producer thread; its acknowledgements are served by a thread of its own.
 pub struct Sender {
+    _serving: Serving,
     topic: ProducerTopic<SenderEvents>,
     name: String,
     epoch: Instant,
@@ -113,12 +151,15 @@ impl Sender {
             deliveries: Arc::clone(&deliveries),
             outcomes: outcomes.clone(),
         };
-        let producer = config::sender(settings).create_with_context(events).map_err(|error| creation(&error))?;
+        let producer: BaseProducer<SenderEvents> =
+            config::sender(settings).create_with_context(events).map_err(|error| creation(&error))?;
+        let producer = Arc::new(producer);
+        let serving = Serving::start(Arc::clone(&producer))?;
         let name = settings.kafka.topic.clone();
         let Some(topic) = ProducerTopic::new(producer, &name) else {
             return Err(Failure::Topic { topic: name, reason: "no topic can have this name".to_owned() });
         };
-        Ok(Self { topic, name, epoch, deliveries, outcomes })
+        Ok(Self { _serving: serving, topic, name, epoch, deliveries, outcomes })
     }
 
     /// Gets the topic's metadata, which makes the client connect and ask for its producer id at once; by itself it does

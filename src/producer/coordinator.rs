@@ -406,6 +406,7 @@ fn prepare(settings: &Settings, outcomes: Option<&Arc<dyn Outcomes>>, logger: &L
         cluster.partitions(topic)?.into_iter().map(|number| TopicPartition::new(topic, number)).collect();
     // The first address answers questions about the topic; this one asks those that the brokers give out.
     cluster.ends(&partitions)?;
+    cluster.leave();
     let senders = (0..settings.producer.threads)
         .map(|number| Sender::new(settings, outcomes.cloned(), &logger.new(o!("producer" => number))));
     let senders = senders.collect::<Result<Vec<_>, _>>()?;

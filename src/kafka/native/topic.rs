@@ -5,16 +5,17 @@
 
 use std::ffi::{CString, c_void};
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 
 use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::producer::{Producer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
 use rdkafka_sys as sys;
 
 /// A client, and the topic that it sends to.
 pub(in crate::kafka) struct ProducerTopic<C: ProducerContext<DeliveryOpaque = usize> + 'static> {
     topic: NonNull<sys::rd_kafka_topic_t>,
     /// Fields are dropped after `drop` below: the client goes last.
-    producer: ThreadedProducer<C>,
+    producer: Arc<BaseProducer<C>>,
 }
 
 // SAFETY: librdkafka's topics may be used by any thread, and by several at a time; so may its clients.
@@ -24,7 +25,7 @@ unsafe impl<C: ProducerContext<DeliveryOpaque = usize> + 'static> Sync for Produ
 
 impl<C: ProducerContext<DeliveryOpaque = usize> + 'static> ProducerTopic<C> {
     /// The topic of this name; it need not exist. `None` if no topic can be named so.
-    pub(in crate::kafka) fn new(producer: ThreadedProducer<C>, name: &str) -> Option<Self> {
+    pub(in crate::kafka) fn new(producer: Arc<BaseProducer<C>>, name: &str) -> Option<Self> {
         let name = CString::new(name).ok()?;
         // SAFETY: the client lives, the name is a C string for the time of the call; without a configuration of its own the
         // topic has the client's. The handle that is returned is counted, and given back in `drop`.
@@ -33,7 +34,7 @@ impl<C: ProducerContext<DeliveryOpaque = usize> + 'static> ProducerTopic<C> {
     }
 
     /// The client.
-    pub(in crate::kafka) fn producer(&self) -> &ThreadedProducer<C> {
+    pub(in crate::kafka) fn producer(&self) -> &BaseProducer<C> {
         &self.producer
     }
 
@@ -86,7 +87,7 @@ impl<C: ProducerContext<DeliveryOpaque = usize> + 'static> Drop for ProducerTopi
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
     use std::time::Duration;
 
     use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -117,8 +118,8 @@ mod tests {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", cluster.bootstrap_servers()).set("group.id", "g");
         let delivered = Delivered::default();
-        let producer: ThreadedProducer<_> = config.create_with_context(delivered.clone()).unwrap();
-        let topic = ProducerTopic::new(producer, "t").unwrap();
+        let producer: BaseProducer<_> = config.create_with_context(delivered.clone()).unwrap();
+        let topic = ProducerTopic::new(Arc::new(producer), "t").unwrap();
         type Bytes = Option<&'static [u8]>;
         let sent: [(Bytes, Bytes); 4] =
             [(Some(b"k"), Some(b"v")), (None, Some(b"")), (Some(b""), None), (None, Some(&[0xff, 0]))];
@@ -146,10 +147,11 @@ mod tests {
     fn a_message_that_is_too_large_is_refused_with_its_code() {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", "127.0.0.1:9").set("message.max.bytes", "1000");
-        let producer: ThreadedProducer<_> = config.create_with_context(Delivered::default()).unwrap();
-        let topic = ProducerTopic::new(producer, "t").unwrap();
+        let producer: BaseProducer<_> = config.create_with_context(Delivered::default()).unwrap();
+        let producer = Arc::new(producer);
+        let topic = ProducerTopic::new(Arc::clone(&producer), "t").unwrap();
         let refused = topic.send(None, Some(&[b'x'; 2_000]), 1);
         assert_eq!(refused, Err(RDKafkaErrorCode::MessageSizeTooLarge));
-        assert!(ProducerTopic::new(topic.producer().clone(), "a\0b").is_none());
+        assert!(ProducerTopic::new(producer, "a\0b").is_none());
     }
 }
