@@ -39,7 +39,9 @@
 //!    │                      PartitionConsumer × assigned partition: reads, has it processed, stores the offset
 //!    └─ plain thread        kafka-poll         owns the Kafka client: errors, commits
 //!
-//! kafka-actors demo                            everything above at once, directed by the Director
+//! kafka-actors demo, verify                    everything above at once, directed by the Director
+//! └─ plain thread  judge                       told by producers what was acknowledged, by workers (over a socket, before
+//!                                              an offset is stored) what was processed
 //! ```
 //!
 //! # The rooms
@@ -49,13 +51,17 @@
 //! - [`message`]: what is produced: [`message::generate_message`] and what a generator is.
 //! - [`processing`]: what is done with it: [`processing::process_message`] and what a processor is; the built-in ones.
 //! - [`payload`]: payloads without code: templates, lines of a file.
-//! - [`stamp`]: what marks a message as this program's. [`record`]: a message that was read. [`settings`]: everything that can be set. [`report`]: what `--report` writes.
+//! - [`stamp`]: what marks a message as this program's. [`record`]: a message that was read.
+//! - [`settings`]: everything that can be set. [`report`]: what `--report` writes. [`judge`]: what a verdict means.
 //!
 //! For whoever changes it, from the top down; each uses those below it only:
-//! - [`program`]: command line → settings → log → one command → report → exit code. [`cli`], [`topics`], [`demo`].
+//! - [`program`]: command line → settings → log → one command → report → exit code. [`cli`], [`topics`].
+//! - [`demo`] and [`verify`]: runs that are proven; [`director`]: producers and workers at once.
 //! - [`producer`] and [`consumer`], which do not know each other; [`consumer::supervisor`] and [`consumer::worker`],
 //!   which share [`consumer::control`] and nothing else.
-//! - [`kafka`]: the only room that knows rdkafka; no actor in it. [`os`]: the only one that knows nix.
+//! - [`kafka`]: the only room that knows rdkafka, and the only one with unsafe code; no actor in it. [`os`]: the only one that
+//!   knows nix.
+//! - [`judge`]: acknowledgements and workers' [`journal`]s in, a verdict out; pure. [`partitioner`]: where a key belongs.
 //! - [`shutdown`]: signals become messages. [`logging`], [`progress`], [`screen`]: what one sees. [`panics`]: what a panic does.
 //!   [`background`]: work that blocks. [`clock`]: the two clocks. [`latency`]: how long things took. [`exit`]: how it ends.
 //!
@@ -65,6 +71,8 @@
 //!   read back from the brokers before a report says so. After a clean end nothing is processed twice; after a crash at
 //!   most what came since the last commit.
 //! - **In order** within a partition, one message at a time; partitions of a worker interleave.
+//! - **Proven, not assumed.** `verify` and `demo` hold every acknowledgement against what was processed; what a killed worker
+//!   had processed is known outside it.
 //! - **No jump is silent.** Start offsets are numbers that the supervisor found; a reader never resets itself.
 //! - **Everything ends.** One deadline for a shutdown; a worker without a supervisor drains, commits and ends within 5 s;
 //!   what a worker has started ends with it.

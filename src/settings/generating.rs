@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
-use super::validate::MANY;
 use super::{KeySource, Producer};
 use crate::payload::lines::Lines;
 use crate::payload::template::Template;
 use crate::stamp;
+
+/// More messages than anybody will live to see, and few enough to be multiplied by the threads.
+pub(super) const MANY: u64 = 1_000_000_000_000_000;
 
 /// The largest seed: JSON's readers keep whole numbers exactly up to here.
 const LARGEST_SEED: u64 = (1 << 53) - 1;

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::time::Duration;
 
 use super::error::SettingsError;
+use super::generating::MANY;
 use super::layers::Sources;
 use super::{Properties, SecurityProtocol, Settings, Start, generating, keys, properties};
 
@@ -28,9 +29,6 @@ const fn milliseconds(number: u64) -> Duration {
 const fn minutes(number: u64) -> Duration {
     Duration::from_secs(60 * number)
 }
-
-/// More messages than anybody will live to see, and few enough to be multiplied by the threads.
-pub(super) const MANY: u64 = 1_000_000_000_000_000;
 
 /// Key, whether it holds, what is allowed.
 fn ranges(settings: &Settings) -> Vec<(&'static str, bool, &'static str)> {

@@ -80,3 +80,8 @@ impl Journal {
         Ok(())
     }
 }
+
+/// Without the journal nothing may be stored.
+pub(super) fn no_journal(error: &io::Error) -> String {
+    format!("what is processed could not be told to the verifying process: {error}")
+}

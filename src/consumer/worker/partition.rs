@@ -11,8 +11,8 @@ use slog::{debug, warn};
 use tokio::sync::oneshot;
 
 use super::counters::Counters;
+use super::journal::no_journal;
 use super::messages::{DataReady, Event, Opening, ReadUntil, StopPartition};
-use super::router::no_journal;
 use super::shared::Shared;
 use crate::clock::Anchor;
 use crate::journal::Entry;

@@ -11,9 +11,8 @@ use slog::{Logger, error, warn};
 use tokio::sync::oneshot;
 
 use super::counters::Counters;
-use super::journal::Journal;
+use super::journal::{Journal, no_journal};
 use super::messages::Event;
-use super::router::no_journal;
 use crate::consumer::control::Start;
 use crate::kafka::error::Failure;
 use crate::kafka::reader::{Commit, PartitionStream, Reader};

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::counters::{Budget, Counters};
 use super::host::{FinishProcessor, Open, PartitionHost};
-use super::journal::Journal;
+use super::journal::{Journal, no_journal};
 use super::link::SupervisorLink;
 use super::messages::{Close, DataReady, Event, FromSupervisor, Opening, ReadUntil, StopPartition, Tell};
 use super::partition::PartitionConsumer;
@@ -208,11 +208,6 @@ impl PartitionRouter {
             let _unheard = ended.send(code);
         }
     }
-}
-
-/// Without the journal nothing may be stored.
-pub(super) fn no_journal(error: &std::io::Error) -> String {
-    format!("what is processed could not be told to the verifying process: {error}")
 }
 
 impl Actor for PartitionRouter {
