@@ -18,7 +18,8 @@ use slog::Logger;
 use super::config;
 use super::error::{Failure, code_text, creation, reason};
 use super::events::ClientEvents;
-use super::native::batch::{BatchMessage, BatchQueue, Turn};
+use super::native::batch::{BatchQueue, Turn};
+use super::native::message::NativeMessage;
 use crate::record::{Headers, Record, TopicPartition};
 use crate::settings::Settings;
 
@@ -231,7 +232,7 @@ impl PartitionStream {
                 (self.messages, self.bytes) = (0, 0);
                 continue;
             }
-            let error = self.batch.current().and_then(BatchMessage::error);
+            let error = self.batch.current().and_then(NativeMessage::error);
             match error {
                 None => break,
                 Some(RDKafkaErrorCode::PartitionEOF) => return Next::End,
@@ -284,7 +285,7 @@ fn is_lasting(code: RDKafkaErrorCode) -> bool {
 
 /// A message in librdkafka's memory; it is gone when the next one is asked for.
 pub struct ReceivedMessage<'a> {
-    message: BatchMessage<'a>,
+    message: NativeMessage<'a>,
     partition: &'a TopicPartition,
 }
 

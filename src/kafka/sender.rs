@@ -9,7 +9,7 @@ use rdkafka::ClientContext;
 use rdkafka::Message as _;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, Headers as _, OwnedHeaders};
+use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig};
 use slog::Logger;
 
@@ -18,10 +18,11 @@ use super::config;
 use super::deliveries::{Deliveries, Outcome, Outcomes};
 use super::error::{Failure, code_text, creation, reason};
 use super::events::ClientEvents;
+use super::native::events::{Event, EventQueue, Said};
 use super::native::topic::ProducerTopic;
 use crate::message::Outgoing;
 use crate::settings::Settings;
-use crate::stamp;
+use crate::stamp::{self, Stamp};
 
 /// How often a flush looks whether everything has come back.
 const FLUSHED: Duration = Duration::from_millis(1);
@@ -54,30 +55,79 @@ impl ProducerContext for SenderEvents {
     /// A [`Birth`].
     type DeliveryOpaque = usize;
 
+    /// Only what comes when the client is dropped: [`Serving`] takes everything before.
     fn delivery(&self, result: &DeliveryResult<'_>, birth: usize) {
-        let (message, place) = match result {
+        match result {
             Ok(message) => {
-                let now = self.epoch.elapsed();
+                self.delivered(birth, self.epoch.elapsed(), Ok((message.partition(), message.offset())), || {
+                    stamp::peek(message.payload(), || None)
+                })
+            }
+            Err((error, message)) => self
+                .delivered(birth, self.epoch.elapsed(), Err(reason(error)), || stamp::peek(message.payload(), || None)),
+        }
+    }
+}
+
+impl SenderEvents {
+    /// Deals with all that comes until `stopped`.
+    fn serve(&self, events: &mut EventQueue<Self>, stopped: &AtomicBool) {
+        while !stopped.load(Ordering::Relaxed) {
+            let Some(mut event) = events.poll(POLL) else { continue };
+            match event.said() {
+                Said::Deliveries => self.serve_deliveries(&mut event),
+                Said::Error(code, text) => self.error(KafkaError::Global(code), text.trim()),
+                Said::Log(level, facility, text) => self.log(log_level(level), facility.trim(), text.trim()),
+                Said::Statistics(json) => self.stats_raw(json),
+                Said::Other => {}
+            }
+        }
+    }
+
+    /// All of them came at once: the clock is read once.
+    fn serve_deliveries(&self, event: &mut Event<'_>) {
+        let now = self.epoch.elapsed();
+        while let Some(message) = event.next_delivery() {
+            let result = match message.error() {
+                None => Ok((message.partition(), message.offset())),
+                Some(code) => Err(code_text(code)),
+            };
+            self.delivered(message.opaque(), now, result, || {
+                stamp::peek(message.payload(), || {
+                    message.headers().into_iter().find(|(name, _)| *name == stamp::NAME)?.1
+                })
+            });
+        }
+    }
+
+    fn delivered(
+        &self,
+        birth: usize,
+        now: Duration,
+        result: Result<(i32, i64), String>,
+        stamp: impl FnOnce() -> Option<Stamp>,
+    ) {
+        let place = result.as_ref().ok().copied();
+        match result {
+            Ok(_) => {
                 let age = Birth::from_word(birth).age(now);
                 self.deliveries.acknowledge((now.saturating_sub(age.since_due) >= self.warm_up).then_some(age));
-                (message, Some((message.partition(), message.offset())))
             }
-            Err((error, message)) => {
-                self.deliveries.fail(reason(error));
-                (message, None)
-            }
-        };
+            Err(reason) => self.deliveries.fail(reason),
+        }
         if let Some(outcomes) = &self.outcomes
-            && let Some(stamp) = stamp::peek(message.payload(), || header(message))
+            && let Some(stamp) = stamp()
         {
             outcomes.tell(Outcome { stamp, place });
         }
     }
 }
 
-/// The value of the stamp's header.
-fn header<'a>(message: &'a BorrowedMessage<'_>) -> Option<&'a [u8]> {
-    message.headers()?.iter().find(|header| header.key == stamp::NAME)?.value
+/// As syslog numbers them.
+fn log_level(number: i32) -> RDKafkaLogLevel {
+    use RDKafkaLogLevel::{Alert, Critical, Debug, Emerg, Error, Info, Notice, Warning};
+    let levels = [Emerg, Alert, Critical, Error, Warning, Notice, Info];
+    usize::try_from(number).ok().and_then(|number| levels.get(number).copied()).unwrap_or(Debug)
 }
 
 /// Why a message was not taken.
@@ -101,17 +151,14 @@ struct Serving {
 }
 
 impl Serving {
-    fn start(producer: Arc<BaseProducer<SenderEvents>>) -> Result<Self, Failure> {
+    fn start(producer: &Arc<BaseProducer<SenderEvents>>) -> Result<Self, Failure> {
+        let failed = |reason: String| Failure::Request { what: "the deliveries".to_owned(), reason };
+        let mut events = EventQueue::new(producer).ok_or_else(|| failed("the client has no queue".to_owned()))?;
         let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let serve = move || {
-            while !stopped.load(Ordering::Relaxed) {
-                producer.poll(POLL);
-            }
-        };
-        let thread = std::thread::Builder::new().name("deliveries".to_owned()).spawn(serve).map_err(|error| {
-            Failure::Request { what: "a thread for deliveries".to_owned(), reason: error.to_string() }
-        })?;
+        let (stopped, context) = (Arc::clone(&stop), Arc::clone(producer.context()));
+        let serve = move || context.serve(&mut events, &stopped);
+        let thread = std::thread::Builder::new().name("deliveries".to_owned()).spawn(serve);
+        let thread = thread.map_err(|error| failed(format!("no thread could be started: {error}")))?;
         Ok(Self { stop, thread: Some(thread) })
     }
 }
@@ -154,7 +201,7 @@ impl Sender {
         let producer: BaseProducer<SenderEvents> =
             config::sender(settings).create_with_context(events).map_err(|error| creation(&error))?;
         let producer = Arc::new(producer);
-        let serving = Serving::start(Arc::clone(&producer))?;
+        let serving = Serving::start(&producer)?;
         let name = settings.kafka.topic.clone();
         let Some(topic) = ProducerTopic::new(producer, &name) else {
             return Err(Failure::Topic { topic: name, reason: "no topic can have this name".to_owned() });

@@ -12,13 +12,14 @@
 //! - Nothing is ever paused or sought; what a revoked partition still had in hand goes with its queue, before the
 //!   partition is given back.
 
-use std::ffi::{CStr, CString, c_void};
-use std::ptr::{self, NonNull};
+use std::ffi::CString;
+use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::RDKafkaErrorCode;
 use rdkafka_sys as sys;
+
+use super::message::NativeMessage;
 
 /// One call at a time for all queues of a client.
 pub(in crate::kafka) type Turn = Arc<Mutex<()>>;
@@ -89,11 +90,11 @@ impl<C: ConsumerContext> BatchQueue<C> {
     }
 
     /// The message that [`BatchQueue::advance`] went to.
-    pub(in crate::kafka) fn current(&self) -> Option<BatchMessage<'_>> {
+    pub(in crate::kafka) fn current(&self) -> Option<NativeMessage<'_>> {
         let message = self.messages.get(self.at).filter(|_| self.lent)?;
         // SAFETY: it came from librdkafka, is not destroyed before `self` is borrowed mutably again, and nobody writes
         // to it meanwhile.
-        unsafe { message.as_ref() }.map(|native| BatchMessage { native })
+        unsafe { message.as_ref() }.map(NativeMessage::new)
     }
 
     fn destroy_rest(&mut self) {
@@ -120,69 +121,6 @@ impl<C: ConsumerContext> Drop for BatchQueue<C> {
             sys::rd_kafka_queue_destroy(self.queue.as_ptr());
         }
     }
-}
-
-/// A message in librdkafka's memory, or an error of its partition.
-#[derive(Clone, Copy)]
-pub(in crate::kafka) struct BatchMessage<'a> {
-    native: &'a sys::rd_kafka_message_t,
-}
-
-impl<'a> BatchMessage<'a> {
-    /// Set if this is no message.
-    pub(in crate::kafka) fn error(self) -> Option<RDKafkaErrorCode> {
-        (self.native.err != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| self.native.err.into())
-    }
-
-    pub(in crate::kafka) fn offset(self) -> i64 {
-        self.native.offset
-    }
-
-    pub(in crate::kafka) fn key(self) -> Option<&'a [u8]> {
-        bytes(self.native, self.native.key, self.native.key_len)
-    }
-
-    pub(in crate::kafka) fn payload(self) -> Option<&'a [u8]> {
-        bytes(self.native, self.native.payload, self.native.len)
-    }
-
-    /// In milliseconds since 1970 UTC.
-    pub(in crate::kafka) fn timestamp(self) -> Option<i64> {
-        let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
-        // SAFETY: the message lives, and `kind` is written before the call returns.
-        let time = unsafe { sys::rd_kafka_message_timestamp(self.native, &raw mut kind) };
-        (kind != sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE && time >= 0).then_some(time)
-    }
-
-    /// All headers, in order.
-    pub(in crate::kafka) fn headers(self) -> Vec<(&'a str, Option<&'a [u8]>)> {
-        let mut list = ptr::null_mut();
-        // SAFETY: the message lives; the list that is returned belongs to it and lives as long.
-        let found = unsafe { sys::rd_kafka_message_headers(self.native, &raw mut list) };
-        if found != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-            return Vec::new();
-        }
-        (0..).map_while(|number| self.header(list, number)).collect()
-    }
-
-    fn header(self, list: *const sys::rd_kafka_headers_t, number: usize) -> Option<(&'a str, Option<&'a [u8]>)> {
-        let (mut name, mut value, mut length) = (ptr::null(), ptr::null(), 0);
-        // SAFETY: the list belongs to the message, which lives; the three are written if there is such a header, the name
-        // as a C string. They live as long as the message.
-        let name = unsafe {
-            let found = sys::rd_kafka_header_get_all(list, number, &raw mut name, &raw mut value, &raw mut length);
-            (found == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| CStr::from_ptr(name))
-        }?;
-        // Kafka's names are UTF-8; another one says so.
-        Some((name.to_str().unwrap_or("(not UTF-8)"), bytes(self.native, value, length)))
-    }
-}
-
-/// What a pointer and a length of a message's mean; null is none.
-fn bytes(_of: &sys::rd_kafka_message_t, start: *const c_void, length: usize) -> Option<&[u8]> {
-    // SAFETY: librdkafka's pairs of pointer and length are to memory that belongs to the message and is not written any
-    // more; the result borrows the message.
-    (!start.is_null()).then(|| unsafe { std::slice::from_raw_parts(start.cast(), length) })
 }
 
 #[cfg(test)]
