@@ -1,45 +1,8 @@
 //! A broker that goes away in the middle of work: brokers of the test's own.
 
-use std::path::PathBuf;
-use std::process::Command;
-
+use crate::harness::broker::Broker;
 use crate::harness::kafka::Topic;
 use crate::harness::wait_for;
-
-/// A broker that may be killed.
-struct Broker {
-    folder: tempfile::TempDir,
-    brokers: String,
-}
-
-impl Broker {
-    fn start() -> Self {
-        let folder = tempfile::TempDir::new().unwrap();
-        let data = folder.path().join("kafka");
-        let output = Self::script().args(["up", "--port", "0", "--data"]).arg(&data).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-        let brokers = text.lines().find_map(|line| line.strip_prefix("TEST_KAFKA_BROKERS=")).unwrap();
-        Self { brokers: brokers.trim_matches(['\'', '"']).to_owned(), folder }
-    }
-
-    fn script() -> Command {
-        Command::new(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scripts/kafka"))
-    }
-
-    fn call(&self, command: &str) {
-        let data = self.folder.path().join("kafka");
-        let status = Self::script().arg(command).arg("--data").arg(data).arg("1").status().unwrap();
-        assert!(status.success(), "{command}");
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        let data = self.folder.path().join("kafka");
-        let _stopped = Self::script().arg("down").arg("--data").arg(data).status();
-    }
-}
 
 #[test]
 #[ignore = "needs a real Kafka"]

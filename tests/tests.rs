@@ -17,6 +17,7 @@ mod library;
 mod module_rules;
 
 // What needs a real Kafka.
+mod anomalies;
 mod consuming;
 mod faults;
 mod messages;
@@ -24,4 +25,5 @@ mod producing;
 mod security;
 mod shutdown;
 mod supervision;
+mod verifying;
 mod whole_demo;

@@ -1,7 +1,9 @@
 //! What all tests use.
 
+pub mod broker;
 pub mod kafka;
 pub mod program;
+pub mod verdict;
 
 use std::time::{Duration, Instant};
 

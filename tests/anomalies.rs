@@ -1,0 +1,240 @@
+//! The verifier is verified: each thing that can be wrong with a log is made to happen on a real Kafka, and has to be
+//! named, with the right count and the right place. What can be wrong with its readers is in `verifying`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::Signal;
+
+use crate::harness::broker::Broker;
+use crate::harness::kafka::{Topic, tool, variable};
+use crate::harness::verdict::{Message, Run, behind_a_later_one};
+use crate::harness::wait_for;
+
+fn values(messages: &[Message]) -> impl Iterator<Item = &str> {
+    messages.iter().map(|message| message.value.as_str())
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn what_is_deleted_before_it_is_read_is_lost() {
+    let run = Run::of("--threads 2 --messages-per-thread 150 --partitions 3 --key round_robin");
+    let messages = run.topic.messages(300);
+    run.topic.delete_below(1, 7);
+    let gone: Vec<_> = messages.iter().filter(|it| it.partition == 1 && it.offset < 7).collect();
+    assert_eq!(gone.len(), 7);
+    let judged = run.judged().expect_found(&[("lost", 7)]).expect_named("lost", gone);
+    assert_eq!((judged.count("acknowledged"), judged.count("processed")), (300, 293));
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_message_that_stands_twice_is_duplicated() {
+    let run = Run::of("--threads 2 --messages-per-thread 100 --partitions 1");
+    let messages = run.topic.messages(200);
+    let again: Vec<_> = (200..).zip([3, 50, 50, 199]).map(|(at, of)| messages[of as usize].at(at)).collect();
+    run.topic.write(values(&again));
+    let found = [("duplicated", 4)];
+    run.judged().expect_found(&found).expect_named("duplicated", &again);
+    run.topic.verify("--consume-only").run().expect_found(&found).expect_named("duplicated", &again);
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn without_a_run_file_order_and_gaps_are_judged_by_the_sequences() {
+    let run = Run::of("--threads 2 --messages-per-thread 100 --partitions 1");
+    let mut messages = run.topic.messages(200);
+    // Of each producer: its first message, and two in the middle; the last one would be missed by nobody.
+    let is_left_out = |message: &Message| matches!(message.sequence(), 0 | 41 | 42);
+    let (left_out, kept): (Vec<_>, Vec<_>) = messages.iter().cloned().partition(is_left_out);
+    let copy = Topic::new(1);
+    copy.write(values(&kept));
+    let judged = copy.verify("--consume-only").run().expect_found(&[("gaps", 6)]);
+    let place = |of: &dyn Fn(&str) -> Option<i64>| (of("producer"), of("sequence"));
+    let named: BTreeSet<_> =
+        judged.examples("gaps").into_iter().map(|it| place(&|field| it[field].as_i64())).collect();
+    assert_eq!(named, left_out.iter().map(|it| (Some(it.producer()), Some(it.sequence()))).collect());
+
+    // Every tenth message comes 7 places later.
+    for at in (0..190).step_by(10) {
+        messages[at..at + 8].rotate_left(1);
+    }
+    let behind = behind_a_later_one(&messages);
+    assert!((10..=19).contains(&behind), "{behind} of the 19 that came later are behind one of their own producer");
+    let copy = Topic::new(1);
+    copy.write(values(&messages));
+    let judged = copy.verify("--consume-only").run().expect_found(&[("reordered", behind)]);
+    let first = (1..).find(|to| behind_a_later_one(&messages[..*to]) == 1).unwrap() - 1;
+    let example = judged.examples("reordered")[0];
+    assert_eq!(example["offset"], first);
+    assert_eq!(example["sequence"], messages[first].sequence());
+    assert!(example["pid"].is_u64() && example["worker"].is_u64() && example["time"].is_string(), "{example}");
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn messages_at_other_offsets_than_acknowledged_are_mismatches() {
+    let run = Run::of("--threads 2 --messages-per-thread 100 --partitions 1");
+    let before = run.topic.messages(200);
+    let mut messages = before.clone();
+    // Neighbours of different producers change places, which no producer's own order shows.
+    let (mut at, mut moved) = (0, Vec::new());
+    while at + 1 < messages.len() {
+        if messages[at].producer() == messages[at + 1].producer() {
+            at += 1;
+            continue;
+        }
+        messages.swap(at, at + 1);
+        moved.extend(&before[at..at + 2]);
+        at += 2;
+    }
+    assert!(!moved.is_empty());
+    run.topic.rewrite(values(&messages));
+    let count = moved.len() as u64;
+    run.judged()
+        .expect_found(&[("offset_mismatch", count)])
+        .expect_named("offset_mismatch", moved.into_iter().take(10));
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_changed_message_is_corrupt_and_not_lost() {
+    let run = Run::of("--threads 2 --messages-per-thread 100 --partitions 1");
+    let mut messages = run.topic.messages(200);
+    for at in [0, 77, 199] {
+        let message = &mut messages[at];
+        let changed = message.value.replacen("message", "massage", 1);
+        assert!(changed != message.value && serde_json::from_str::<serde_json::Value>(&changed).is_ok());
+        message.value = changed;
+    }
+    run.topic.rewrite(values(&messages));
+    let (found, named) = ([("corrupt", 3)], || [0, 77, 199].map(|at: usize| messages[at].clone()));
+    run.judged().expect_found(&found).expect_named("corrupt", &named());
+    run.topic.verify("--consume-only").run().expect_found(&found).expect_named("corrupt", &named());
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_key_in_another_partition_than_kafkas_own_is_misplaced() {
+    let run = Run::of(
+        "--threads 2 --messages-per-thread 150 --partitions 4 --key round_robin --set producer.key_cardinality=60 \
+         --set producer.properties.partitioner=consistent",
+    );
+    let messages = run.topic.messages(300);
+    // Kafka's own producer says where each key belongs.
+    let keys: BTreeSet<_> = messages.iter().map(|message| message.key.as_str()).collect();
+    let other = Topic::new(4);
+    other.write_lines(&keys.iter().map(|key| format!("{key}\tx\n")).collect::<String>());
+    let home: BTreeMap<_, _> = other.messages(60).into_iter().map(|it| (it.key, it.partition)).collect();
+    let misplaced: Vec<_> = messages.iter().filter(|message| home[&message.key] != message.partition).collect();
+    assert!((1..300).contains(&misplaced.len()), "{}", misplaced.len());
+    let judged = run.judged().expect_found(&[("misplaced", misplaced.len() as u64)]);
+    let offsets = |messages: Vec<(i64, i64)>| messages.into_iter().collect::<BTreeSet<_>>();
+    let of_example = |field: &str, it: &serde_json::Value| it[field].as_i64().unwrap();
+    let named = judged.examples("misplaced").into_iter();
+    let named = offsets(named.map(|it| (of_example("partition", it), of_example("offset", it))).collect());
+    assert_eq!(named.len(), 10);
+    assert!(named.is_subset(&offsets(misplaced.iter().map(|it| (it.partition, it.offset)).collect())));
+    // Whoever is told of the other rule judges by it.
+    run.consume("--set producer.properties.partitioner=consistent").run().expect_found(&[]);
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn what_others_have_written_is_foreign() {
+    let run = Run::of("--threads 2 --messages-per-thread 100 --partitions 1");
+    run.topic.write(["{\"a\":1}", "no JSON", "{\"_stamp\":\"none\"}"]);
+    run.topic.produce("--threads 2 --messages-per-thread 10").run().expect(0);
+    let judged = run.judged().expect_found(&[("foreign", 23)]);
+    let offsets: Vec<_> = judged.examples("foreign").iter().map(|it| it["offset"].as_i64().unwrap()).collect();
+    assert_eq!(offsets, (200..210).collect::<Vec<_>>());
+    let details: Vec<_> = judged.examples("foreign").iter().map(|it| it["detail"].clone()).collect();
+    assert!(details[..3].iter().all(|detail| detail == "without a stamp"), "{details:?}");
+    assert!(details[3..].iter().all(|detail| detail == "of another run"), "{details:?}");
+    // Without a run file, each run is judged by itself.
+    let judged = run.topic.verify("--consume-only").run().expect_found(&[("foreign", 3)]);
+    assert_eq!(judged.count("processed"), 223);
+}
+
+/// The offsets that stand in a broker's files, as Kafka's own tool reads them.
+fn offsets_in(segments: &[PathBuf]) -> BTreeSet<i64> {
+    let files: Vec<_> = segments.iter().map(|path| path.to_str().unwrap()).collect();
+    let output = tool("org.apache.kafka.tools.DumpLogSegments", &["--print-data-log", "--files", &files.join(",")], "");
+    let offset = |line: &str| line.strip_prefix("| offset: ")?.split(' ').next()?.parse().ok();
+    output.lines().filter_map(offset).collect()
+}
+
+/// A partition's segments, in order; empty while it is not there.
+fn segments(folder: &Path) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut logs: Vec<_> = files.filter(|path| path.extension().is_some_and(|it| it == "log")).collect();
+    logs.sort();
+    logs
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn what_a_compacted_topic_has_dropped_is_lost_and_skipped() {
+    // Else the cleaner looks for work every 15 s. It is a setting of the whole broker, and of no other test's concern.
+    let (topic, backoff) = (Topic::unmade(), "log.cleaner.backoff.ms=100");
+    let to = ["--bootstrap-server", &topic.brokers];
+    let cleaner = ["--entity-type", "brokers", "--entity-default", "--alter", "--add-config", backoff];
+    tool("kafka.admin.ConfigCommand", &[&to[..], &cleaner].concat(), "");
+    let mut create = vec!["--create", "--topic", &topic.name, "--partitions", "1"];
+    for config in ["cleanup.policy=compact", "segment.ms=200", "min.cleanable.dirty.ratio=0.001"] {
+        create.extend(["--config", config]);
+    }
+    tool("org.apache.kafka.tools.TopicCommand", &[&to[..], &create].concat(), "");
+    let run = Run::to(topic);
+    // With these keys and at this rate each segment has each key a few times.
+    let produced =
+        run.produce("--threads 1 --messages-per-thread 600 --rate 400 --key round_robin --set producer.key_cardinality=20");
+    produced.run().expect(0);
+    let data = Path::new(&variable("TEST_KAFKA_DATA")).join("broker-1.data");
+    let folder = data.join(format!("{}-0", run.topic.name));
+    // The last segment is never cleaned; all the others are when the cleaner has noted that it came to it.
+    wait_for("the cleaner to have done everything", || {
+        let last = segments(&folder).pop().unwrap();
+        let base: i64 = last.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+        let done = std::fs::read_to_string(data.join("cleaner-offset-checkpoint")).unwrap_or_default();
+        base > 0 && done.lines().any(|line| line == format!("{} 0 {base}", run.topic.name))
+    });
+    let stands = offsets_in(&segments(&folder));
+    let dropped: Vec<_> = (0..600).filter(|offset| !stands.contains(offset)).collect();
+    assert!(dropped.len() > 100, "{dropped:?}");
+    let count = dropped.len() as u64;
+    let judged = run.judged().expect_found(&[("lost", count), ("skipped", count)]);
+    for finding in ["lost", "skipped"] {
+        let named: Vec<_> = judged.examples(finding).iter().map(|it| it["offset"].as_i64().unwrap()).collect();
+        assert_eq!(named, dropped[..10], "{finding}");
+    }
+    assert_eq!(judged.count("processed"), 600 - count);
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn what_the_producer_was_told_had_failed_and_is_there_is_found() {
+    let broker = Broker::start();
+    let run = Run::to(Topic::on(broker.brokers.clone(), 2));
+    let producing = run
+        .produce("--threads 4 --duration 4 --rate 1000 --set producer.message_timeout=1s --set producer.linger=2ms")
+        .start();
+    wait_for("acknowledgements", || !producing.status().contains("\"acknowledged\":0,\"failed\":{}"));
+    // What is sent from now on comes to the broker, and it does not answer.
+    broker.signal(Signal::SIGSTOP);
+    wait_for("failures", || !producing.status().contains("\"failed\":{}"));
+    broker.signal(Signal::SIGCONT);
+    let produced = producing.end().expect(1);
+    let present = run.topic.end() as u64 - produced.acknowledged();
+    let failed: u64 =
+        produced.report["produce"]["failed"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
+    assert!((1..=failed).contains(&present), "{present} of {failed}");
+    let judged = run.judged().expect_found(&[("failed_but_present", present)]);
+    assert_eq!(judged.count("failed"), failed);
+    let places: BTreeSet<_> = run.topic.messages(run.topic.end() as usize).iter().map(|it| (it.partition, it.offset, it.producer(), it.sequence())).collect();
+    for example in judged.examples("failed_but_present") {
+        let [partition, offset, producer, sequence] =
+            ["partition", "offset", "producer", "sequence"].map(|field| example[field].as_i64().unwrap());
+        assert!(places.contains(&(partition, offset, producer, sequence)), "{example}");
+    }
+}
