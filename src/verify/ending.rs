@@ -27,18 +27,17 @@ pub fn exit(outcome: &Outcome, verdict: &Verdict, problems: &[String], allowed: 
             .as_ref()
             .map_or_else(|| Exit::failed("stopped before anything was done"), |it| it.exit.clone());
     };
-    if !consumed.exit.is_clean() {
-        return consumed.exit.clone();
-    }
     let findings: Vec<_> = verdict
         .findings()
         .into_iter()
         .filter(|(name, _)| !(allowed.foreign && *name == Finding::Foreign.name()))
         .map(|(name, count)| format!("{name}: {count}"))
         .collect();
+    if !consumed.exit.is_clean() {
+        return with_findings(&consumed.exit, &findings);
+    }
     if let Some(produced) = produced.as_ref().filter(|produced| !is_allowed(produced, allowed)) {
-        let also = if findings.is_empty() { String::new() } else { format!("; {}", findings.join(", ")) };
-        return Exit::new(produced.exit.code, format!("{}{also}", produced.exit.reason));
+        return with_findings(&produced.exit, &findings);
     }
     if !findings.is_empty() {
         return Exit::failed(format!("the verdict does not hold: {}", findings.join(", ")));
@@ -52,19 +51,25 @@ pub fn exit(outcome: &Outcome, verdict: &Verdict, problems: &[String], allowed: 
     proven(outcome, verdict)
 }
 
+/// One side's end, and what was found all the same.
+fn with_findings(exit: &Exit, findings: &[String]) -> Exit {
+    let also = if findings.is_empty() { String::new() } else { format!("; {}", findings.join(", ")) };
+    Exit::new(exit.code, format!("{}{also}", exit.reason))
+}
+
 fn proven(outcome: &Outcome, verdict: &Verdict) -> Exit {
     let early = outcome.produced.as_ref().is_some_and(|produced| produced.interrupted);
     let early = if early { "stopped early; " } else { "" };
     let (acknowledged, failed) = (verdict.acknowledged, verdict.processing_failed);
-    match (outcome.produced.is_some() || acknowledged > 0, failed) {
-        (false, _) => {
-            Exit::clean(format!("all {} messages were read, and nothing is wrong with them", verdict.processed))
+    let cut_off = if verdict.cut_off { "; the run file was cut off, so there may have been more" } else { "" };
+    let holds = match (outcome.produced.is_some() || acknowledged > 0, failed) {
+        (false, _) => format!("all {} messages were read, and nothing is wrong with them", verdict.processed),
+        (true, 0) => format!("{early}all {acknowledged} acknowledged messages were processed"),
+        (true, _) => {
+            format!("{early}all {acknowledged} acknowledged messages were read; {failed} failed and were skipped")
         }
-        (true, 0) => Exit::clean(format!("{early}all {acknowledged} acknowledged messages were processed")),
-        (true, _) => Exit::clean(format!(
-            "{early}all {acknowledged} acknowledged messages were read; {failed} failed and were skipped"
-        )),
-    }
+    };
+    Exit::clean(holds + cut_off)
 }
 
 fn is_allowed(produced: &producing::Outcome, allowed: Allowed) -> bool {
