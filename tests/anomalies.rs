@@ -51,8 +51,7 @@ fn without_a_run_file_order_and_gaps_are_judged_by_the_sequences() {
     copy.write(values(&kept));
     let judged = copy.verify("--consume-only").run().expect_found(&[("gaps", 6)]);
     let place = |of: &dyn Fn(&str) -> Option<i64>| (of("producer"), of("sequence"));
-    let named: BTreeSet<_> =
-        judged.examples("gaps").into_iter().map(|it| place(&|field| it[field].as_i64())).collect();
+    let named: BTreeSet<_> = judged.examples("gaps").into_iter().map(|it| place(&|field| it[field].as_i64())).collect();
     assert_eq!(named, left_out.iter().map(|it| (Some(it.producer()), Some(it.sequence()))).collect());
 
     // Every tenth message comes 7 places later.
@@ -187,8 +186,9 @@ fn what_a_compacted_topic_has_dropped_is_lost_and_skipped() {
     tool("org.apache.kafka.tools.TopicCommand", &[&to[..], &create].concat(), "");
     let run = Run::to(topic);
     // With these keys and at this rate each segment has each key a few times.
-    let produced =
-        run.produce("--threads 1 --messages-per-thread 600 --rate 400 --key round_robin --set producer.key_cardinality=20");
+    let produced = run.produce(
+        "--threads 1 --messages-per-thread 600 --rate 400 --key round_robin --set producer.key_cardinality=20",
+    );
     produced.run().expect(0);
     let data = Path::new(&variable("TEST_KAFKA_DATA")).join("broker-1.data");
     let folder = data.join(format!("{}-0", run.topic.name));
@@ -219,6 +219,7 @@ fn what_the_producer_was_told_had_failed_and_is_there_is_found() {
     let producing = run
         .produce("--threads 4 --duration 4 --rate 1000 --set producer.message_timeout=1s --set producer.linger=2ms")
         .start();
+    wait_for("producing", || producing.stderr().contains("INFO producing"));
     wait_for("acknowledgements", || !producing.status().contains("\"acknowledged\":0,\"failed\":{}"));
     // What is sent from now on comes to the broker, and it does not answer.
     broker.signal(Signal::SIGSTOP);
@@ -231,7 +232,12 @@ fn what_the_producer_was_told_had_failed_and_is_there_is_found() {
     assert!((1..=failed).contains(&present), "{present} of {failed}");
     let judged = run.judged().expect_found(&[("failed_but_present", present)]);
     assert_eq!(judged.count("failed"), failed);
-    let places: BTreeSet<_> = run.topic.messages(run.topic.end() as usize).iter().map(|it| (it.partition, it.offset, it.producer(), it.sequence())).collect();
+    let places: BTreeSet<_> = run
+        .topic
+        .messages(run.topic.end() as usize)
+        .iter()
+        .map(|it| (it.partition, it.offset, it.producer(), it.sequence()))
+        .collect();
     for example in judged.examples("failed_but_present") {
         let [partition, offset, producer, sequence] =
             ["partition", "offset", "producer", "sequence"].map(|field| example[field].as_i64().unwrap());

@@ -3,3 +3,250 @@
 //!
 //! One finding is missing in both: no Kafka makes an assigned reader's position go back. `went_back` is there to find a
 //! fault of the reader itself, and the judge's own tests have it.
+
+use std::path::Path;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use crate::harness::kafka::{Topic, brokers, tool};
+use crate::harness::program::{Running, kafka_actors};
+use crate::harness::verdict::Run;
+use crate::harness::wait_for;
+
+/// A program for `--command` that does this with each message `m` before it answers.
+fn work(body: &str) -> String {
+    format!(
+        "import sys, json, os, time\nfor line in sys.stdin:\n    m = json.loads(line)\n    {body}\n    \
+         print(json.dumps({{'id': m['id']}}), flush=True)\n"
+    )
+}
+
+/// Notes each message in a file before it answers.
+const NOTING: &str =
+    "with open(os.environ['NOTES'], 'a') as notes: notes.write('%d %d\\n' % (m['partition'], m['offset']))";
+
+/// What was noted.
+fn noted(path: &Path) -> Vec<String> {
+    std::fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+/// A number of the status' part about consuming, summed over what has it.
+fn in_status(running: &Running, field: &str) -> i64 {
+    let status = running.status();
+    let name = format!("\"{field}\":");
+    let values = status.split(name.as_str()).skip(1);
+    values.filter_map(|rest| rest.split([',', '}']).next()?.parse::<i64>().ok()).sum()
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_clean_run_has_no_finding_and_its_own_topic_is_deleted() {
+    let run = |arguments: &str| kafka_actors(&format!("verify --brokers {} {arguments}", brokers())).run();
+    let ended = run("--threads 4 --messages-per-thread 500 --partitions 3").expect_found(&[]);
+    assert_eq!((ended.acknowledged(), ended.count("acknowledged"), ended.count("processed")), (2_000, 2_000, 2_000));
+    assert_eq!((ended.count("redelivered"), ended.count("readers")), (0, 2));
+    assert_eq!(ended.reason(), "all 2000 acknowledged messages were processed");
+    let name = ended.partitions()[0]["topic"].as_str().unwrap();
+    let described = || kafka_actors(&format!("topics describe {name} --brokers {}", brokers())).run();
+    wait_for("the topic to be gone", || described().status.code() == Some(1));
+
+    let keyed = "--key zipf --set producer.tombstone_ratio=0.2 --set producer.headers=a=b";
+    run(&format!("--threads 2 --messages-per-thread 300 --partitions 4 {keyed}")).expect_found(&[]);
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn what_was_produced_is_judged_on_another_day_from_where_it_began() {
+    let first = Run::of("--threads 2 --messages-per-thread 100 --partitions 2");
+    let second = Run::to(Topic { name: first.topic.name.clone(), brokers: first.topic.brokers.clone() });
+    second.produce("--threads 3 --messages-per-thread 100").run().expect(0);
+    let judged = second.judged().expect_found(&[]);
+    assert_eq!((judged.count("acknowledged"), judged.count("processed")), (300, 300));
+    assert_eq!(judged.sum("first"), 200, "behind the first run");
+    first.judged().expect_found(&[("foreign", 300)]);
+    let judged = first.topic.verify("--consume-only --processes 3").run().expect_found(&[]);
+    assert_eq!((judged.count("gaps"), judged.count("processed")), (0, 500));
+    assert_eq!(judged.reason(), "all 500 messages were read, and nothing is wrong with them");
+    // Both sides at once write the same file.
+    let third = Run::to(Topic::unmade());
+    let both = third.topic.verify("--threads 2 --messages-per-thread 100 --partitions 2 --run-file");
+    both.arg(third.file().to_str().unwrap()).run().expect_found(&[]);
+    assert_eq!(third.judged().expect_found(&[]).count("acknowledged"), 200);
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn what_was_made_wrong_on_purpose_is_counted_and_no_finding() {
+    let topic = Topic::unmade();
+    let faults = "--set producer.faults.duplicate=0.05 --set producer.faults.corrupt=0.05 \
+                  --set producer.faults.oversized=0.05";
+    let arguments = format!("--threads 2 --messages-per-thread 500 --partitions 2 --set producer.seed=11 {faults}");
+    let ended = topic.verify(&format!("{arguments} --set producer.faults.oversized_bytes=5000")).run();
+    let ended = ended.expect_found(&[]);
+    let (made, found) = (&ended.report["produce"]["faults"], &ended.report["verify"]["deliberate"]);
+    assert_eq!(made, found);
+    assert!(["duplicated", "corrupt", "oversized"].iter().all(|fault| made[fault].as_u64() > Some(20)), "{made}");
+    topic.verify("--consume-only").run().expect_found(&[]);
+
+    // What the client refuses is not acknowledged, and nothing is missing.
+    let topic = Topic::unmade();
+    let ended = topic.verify(&arguments).run().expect_found(&[]);
+    let refused = ended.report["produce"]["faults"]["oversized"].as_u64().unwrap();
+    assert!(refused > 20 && ended.count("failed") == refused, "{}", ended.report);
+    assert_eq!(ended.report["verify"]["deliberate"]["oversized"], 0);
+    // Who does not know what was acknowledged sees that these numbers are missing.
+    topic.verify("--consume-only").run().expect_found(&[("gaps", refused)]);
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn killed_workers_lose_nothing_and_explain_what_is_processed_again() {
+    let folder = TempDir::new().unwrap();
+    let notes = folder.path().join("notes");
+    let running = Topic::unmade()
+        .verify("--threads 2 --messages-per-thread 2000 --rate 1500 --partitions 4 --processes 2")
+        .arg("--command")
+        .arg("python3 work.py")
+        .file("work.py", &work(NOTING))
+        .env("NOTES", notes.to_str().unwrap())
+        .start();
+    // The fourth kills a worker that has hardly begun.
+    for (before, more) in [(0, 400), (1, 400), (2, 400), (3, 1), (4, 400)] {
+        let done = noted(&notes).len();
+        wait_for("work", || noted(&notes).len() >= done + more && running.workers().len() == 2);
+        kill(Pid::from_raw(running.workers()[before % 2]), Signal::SIGKILL).unwrap();
+    }
+    let ended = running.end().expect_found(&[]);
+    assert_eq!(ended.restarts(), ["SIGKILL"; 5]);
+    assert_eq!((ended.count("acknowledged"), ended.count("processed"), ended.count("readers")), (4_000, 4_000, 7));
+    let mut places = noted(&notes);
+    let all = places.len() as u64;
+    places.sort_unstable();
+    places.dedup();
+    assert_eq!(places.len(), 4_000, "the program itself has seen all of them");
+    let (again, redelivered) = (all - 4_000, ended.count("redelivered"));
+    // Of each of its two partitions, a killed worker may have had one message that was noted and not yet counted.
+    assert!(redelivered > 0 && (redelivered..=redelivered + 10).contains(&again), "{again}, {redelivered}");
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_crash_does_not_explain_what_is_processed_again_below_its_commit() {
+    let folder = TempDir::new().unwrap();
+    let go = folder.path().join("go");
+    let run = Run::of("--threads 2 --messages-per-thread 100 --partitions 1");
+    let group = run.topic.name.clone();
+    let body = "while m['offset'] >= 100 and not os.path.exists(os.environ['GO']): time.sleep(0.01)";
+    let running = run
+        .consume(&format!("--processes 1 --group {group} --set consumer.commit_interval=100ms"))
+        .arg("--command")
+        .arg("python3 work.py")
+        .file("work.py", &work(body))
+        .env("GO", go.to_str().unwrap())
+        .start();
+    wait_for("reading", || running.stderr().contains("INFO reading"));
+    wait_for("the commit", || in_status(&running, "committed") == 100);
+    let mut reset = vec!["--bootstrap-server", run.topic.brokers.as_str(), "--group", &group, "--topic", &group];
+    reset.extend(["--reset-offsets", "--to-offset", "40", "--execute"]);
+    tool("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", &reset, "");
+    kill(Pid::from_raw(running.workers()[0]), Signal::SIGKILL).unwrap();
+    std::fs::write(&go, "").unwrap();
+    let ended = running.end().expect_found(&[("redelivered_unexplained", 60)]);
+    assert_eq!((ended.count("redelivered"), ended.count("processed"), ended.count("readers")), (60, 200, 2));
+    let examples = ended.examples("redelivered_unexplained");
+    let offsets: Vec<_> = examples.iter().map(|it| it["offset"].as_i64().unwrap()).collect();
+    assert_eq!(offsets, (40..50).collect::<Vec<_>>());
+    let successor = &ended.report["consume"]["workers"][0]["pids"][1];
+    assert!(examples.iter().all(|it| &it["pid"] == successor && it["partition"] == 0), "{examples:#?}");
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn what_no_reader_came_to_by_the_deadline_is_unread() {
+    let folder = TempDir::new().unwrap();
+    let notes = folder.path().join("notes");
+    let run = Run::of("--threads 2 --messages-per-thread 100 --partitions 1");
+    let slow = |body: &str| {
+        run.consume("--processes 1 --deadline 2")
+            .arg("--command")
+            .arg("python3 work.py")
+            .file("work.py", &work(body))
+            .env("NOTES", notes.to_str().unwrap())
+            .env("KAFKA_ACTORS__SHUTDOWN__DEADLINE", "1s")
+            .run()
+    };
+    let messages = run.topic.messages(200);
+    let ended = slow(&format!("{NOTING}; time.sleep(0.05)"));
+    let processed = noted(&notes).len();
+    assert!((1..150).contains(&processed), "{processed}");
+    let ended = ended.expect_found(&[("unread", 200 - processed as u64)]);
+    let ended = ended.expect_named("unread", &messages[processed..processed + 10]).says("the deadline passed");
+    assert_eq!(ended.report["verify"]["deadline_passed"], true);
+    assert_eq!(ended.count("processed"), processed as u64);
+
+    // One that does not answer any more is killed, which is an end by force, and the verdict is the same.
+    let ended = slow("while m['offset'] >= 50: time.sleep(1)").expect(3);
+    assert!(
+        ended.reason().contains("shutdown.deadline") && ended.reason().ends_with("; unread: 150"),
+        "{}",
+        ended.reason()
+    );
+    ended.expect_named("unread", &messages[50..60]);
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_run_that_is_stopped_is_proven_as_far_as_it_came() {
+    let topic = Topic::unmade();
+    let running = topic.verify("--threads 2 --messages-per-thread 0 --rate 1000 --partitions 3").start();
+    wait_for("producing", || running.stderr().contains("INFO producing"));
+    wait_for("work", || in_status(&running, "next") > 200);
+    running.signal(Signal::SIGTERM);
+    let ended = running.end().expect_found(&[]).expect_committed();
+    let acknowledged = ended.count("acknowledged");
+    assert_eq!(ended.reason(), format!("stopped early; all {acknowledged} acknowledged messages were processed"));
+    assert_eq!((topic.end() as u64, ended.count("processed")), (acknowledged, acknowledged));
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_run_file_that_does_not_hold_is_refused_and_one_without_its_end_is_used() {
+    let run = Run::of("--threads 2 --messages-per-thread 100 --partitions 1");
+    let whole = std::fs::read(run.file()).unwrap();
+    let judged = |bytes: &[u8]| {
+        std::fs::write(run.file(), bytes).unwrap();
+        run.judged()
+    };
+    let line = whole.iter().position(|byte| *byte == b'\n').unwrap();
+    let started = whole.windows(9).position(|text| text == b"\"started\"").unwrap() + 12;
+    let refusals = [
+        (started, "the checksum of its first line does not fit"),
+        (line + 1 + 4, "the checksum of a block's head does not fit"),
+        (line + 1 + 60, "a block's checksum does not fit"),
+        (whole.len() - 1, "a block's checksum does not fit"),
+    ];
+    for (at, reason) in refusals {
+        let mut broken = whole.clone();
+        broken[at] ^= 1;
+        let ended = judged(&broken).expect(1);
+        assert!(ended.reason().contains(reason), "byte {at}: {}", ended.reason());
+        assert!(ended.report.get("verify").is_none(), "nothing is judged by it");
+    }
+    for (bytes, acknowledged) in [(whole.len() - 10, 200), (line + 40, 0)] {
+        let ended = judged(&whole[..bytes]).expect_found(&[]).says("the run file was cut off");
+        assert_eq!((ended.count("acknowledged"), ended.count("processed")), (acknowledged, 200));
+        assert_eq!(ended.report["verify"]["cut_off"], true);
+        assert!(ended.reason().contains("cut off"), "{}", ended.reason());
+    }
+    let ended = judged(b"{\"version\":2}\n").expect(1);
+    assert!(ended.reason().contains("it has version 2"), "{}", ended.reason());
+    std::fs::remove_file(run.file()).unwrap();
+    let ended = run.judged().expect(1);
+    assert!(ended.reason().contains("cannot be read: No such file"), "{}", ended.reason());
+    std::fs::write(run.file(), &whole).unwrap();
+    let other = Topic::unmade().verify("--consume-only --run-file").arg(run.file().to_str().unwrap()).run().expect(1);
+    assert!(other.reason().contains(&run.topic.name) && other.reason().contains("kafka.topic"), "{}", other.reason());
+    run.judged().expect_found(&[]);
+}
