@@ -44,7 +44,9 @@ fn what_a_lost_broker_has_not_taken_is_reported() {
     assert!(ended.acknowledged() > 0 && failed > 0, "{}", ended.report);
     assert_eq!(ended.acknowledged() + failed, sent, "every message is acknowledged or reported: {}", ended.report);
     assert!(ended.reason().contains("not acknowledged"), "{}", ended.reason());
-    assert!(ended.stderr.lines().count() < 40, "not librdkafka's noise:\n{}", ended.stderr);
+    // How often the status was asked for is this test's doing.
+    let lines = ended.stderr.lines().filter(|line| !line.contains("INFO status"));
+    assert!(lines.count() < 40, "not librdkafka's noise:\n{}", ended.stderr);
 }
 
 #[test]

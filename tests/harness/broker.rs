@@ -37,16 +37,21 @@ impl Broker {
 
     /// A signal to its process.
     pub fn signal(&self, signal: Signal) {
-        let pid = std::fs::read_to_string(self.folder.path().join("kafka/broker-1.pid")).unwrap();
-        kill(Pid::from_raw(pid.trim().parse().unwrap()), signal).unwrap();
+        kill(self.pid().unwrap(), signal).unwrap();
+    }
+
+    /// `None` if it was not started.
+    fn pid(&self) -> Option<Pid> {
+        let text = std::fs::read_to_string(self.folder.path().join("kafka/broker-1.pid")).ok()?;
+        text.trim().parse().ok().map(Pid::from_raw)
     }
 }
 
 impl Drop for Broker {
     fn drop(&mut self) {
         let data = self.folder.path().join("kafka");
-        // A stopped process takes no other signal.
-        self.signal(Signal::SIGCONT);
+        // One that is stopped takes no other signal; one that was killed takes none.
+        let _killed = self.pid().map(|pid| kill(pid, Signal::SIGCONT));
         let _stopped = Self::script().arg("down").arg("--data").arg(data).status();
     }
 }

@@ -72,6 +72,12 @@ impl Ended {
         assert_eq!(named, expected, "{:#}", self.report["verify"]["examples"]);
         self
     }
+
+    /// Whether the examples of a finding are among these messages and places.
+    pub fn names_only<'a>(&self, finding: &str, messages: impl IntoIterator<Item = &'a Message>) -> bool {
+        let places: Vec<_> = messages.into_iter().map(Message::place).collect();
+        self.examples(finding).into_iter().all(|example| places.contains(&place(example)))
+    }
 }
 
 /// Partition, offset, producer, sequence.
