@@ -9,7 +9,7 @@ use slog::{Logger, info, warn};
 use tokio::sync::oneshot;
 
 use crate::consumer::supervisor::actor::{self as supervisor, ConsumerSupervisor};
-use crate::consumer::supervisor::messages::{self as consuming, Observation, ReadToEnd};
+use crate::consumer::supervisor::messages::{self as consuming, GiveUp, Observation, ReadToEnd};
 use crate::exit::ExitCode;
 use crate::producer::coordinator::{self, ProducerCoordinator};
 use crate::producer::messages::{self as producing, Consumed};
@@ -111,7 +111,7 @@ impl Director {
         self.outcome.produced = Some(outcome);
         match self.supervisor.clone().filter(|_| self.outcome.consumed.is_none()) {
             None => self.finish(context),
-            Some(supervisor) if given_up => supervisor.do_send(Interrupt::Graceful),
+            Some(supervisor) if given_up => supervisor.do_send(GiveUp("nothing more is produced")),
             Some(_) => self.read_to_end(context),
         }
     }
@@ -125,7 +125,7 @@ impl Director {
             if director.outcome.consumed.is_none() {
                 warn!(director.logger, "not everything was read within verify.deadline = {deadline:?}");
                 director.outcome.deadline_passed = true;
-                supervisor.do_send(Interrupt::Graceful);
+                supervisor.do_send(GiveUp("verify.deadline has passed"));
             }
         });
     }

@@ -6,13 +6,18 @@ use serde_json::Value;
 
 use crate::harness::program::{Program, kafka_actors};
 
+/// With stamps, unless the arguments say otherwise.
+fn stamped(arguments: &str) -> Program {
+    kafka_actors(arguments).env("KAFKA_ACTORS__PRODUCER__STAMP", "true")
+}
+
 fn messages(program: Program) -> Vec<Value> {
     let ended = program.run().expect(0);
     ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 fn dry_run(arguments: &str) -> Vec<Value> {
-    messages(kafka_actors(&format!("produce {arguments}")))
+    messages(stamped(&format!("produce {arguments}")))
 }
 
 const TEMPLATE: &str = r#"{"id": {"$sequence": {}}, "customer": {"$uuid": {}}, "amount": {"$float": [1, 99], "digits": 2},
@@ -49,7 +54,7 @@ fn a_seed_gives_the_same_run_again() {
             "produce --template-file order.json --seed {seed} --size 250..400 --key zipf --dry-run 400 \
              --set producer.tombstone_ratio=0.1 --set producer.faults.duplicate=0.1 --set producer.faults.corrupt=0.1"
         );
-        let shown = messages(kafka_actors(&arguments).file("order.json", TEMPLATE));
+        let shown = messages(stamped(&arguments).file("order.json", TEMPLATE));
         shown.into_iter().map(without_stamp).map(|message| message.to_string()).collect::<Vec<_>>()
     };
     let first = run(11);
@@ -62,7 +67,7 @@ fn a_seed_gives_the_same_run_again() {
 fn other_keys_do_not_change_the_payloads() {
     let values = |key: &str| {
         let arguments = format!("produce --template-file order.json --seed 3 --key {key} --dry-run 50");
-        let shown = messages(kafka_actors(&arguments).file("order.json", TEMPLATE)).into_iter().map(without_stamp);
+        let shown = messages(stamped(&arguments).file("order.json", TEMPLATE)).into_iter().map(without_stamp);
         shown.map(|message| message["value"].to_string()).collect::<Vec<_>>()
     };
     assert_eq!(values("none"), values("uniform"));
@@ -71,7 +76,7 @@ fn other_keys_do_not_change_the_payloads() {
 #[test]
 fn sizes_are_kept_stamp_included() {
     let lengths = |arguments: &str| {
-        let shown = kafka_actors(&format!("produce {arguments}")).file("order.json", TEMPLATE).run().expect(0).stdout;
+        let shown = stamped(&format!("produce {arguments}")).file("order.json", TEMPLATE).run().expect(0).stdout;
         let length = |line: &str| {
             let start = line.find("\"value\":").unwrap() + "\"value\":".len();
             line.len() - start - 1
@@ -107,9 +112,9 @@ fn zipf_is_skewed_and_uniform_is_not() {
 fn keys_come_from_the_templates_member() {
     let arguments =
         "produce --template-file t.json --key message --set producer.key_field=name --dry-run 2 --threads 2";
-    let shown = messages(kafka_actors(arguments).file("t.json", r#"{"name": {"$choice": ["a\"b"]}, "id": 1}"#));
+    let shown = messages(stamped(arguments).file("t.json", r#"{"name": {"$choice": ["a\"b"]}, "id": 1}"#));
     assert_eq!((&shown[0]["key"], &shown[0]["value"]["name"]), (&"a\"b".into(), &"a\"b".into()));
-    let ended = kafka_actors(arguments).file("t.json", "{\"id\": 1}").run().expect(2);
+    let ended = stamped(arguments).file("t.json", "{\"id\": 1}").run().expect(2);
     assert!(
         ended.reason().contains("producer.key_field = name (--set) and producer.template_file"),
         "{}",
@@ -151,7 +156,7 @@ fn ratios_are_met_and_headers_are_there() {
 
 #[test]
 fn lines_of_a_file_are_sent_in_turn() {
-    let program = kafka_actors("produce --lines-file lines --threads 2 --dry-run 7");
+    let program = stamped("produce --lines-file lines --threads 2 --dry-run 7");
     let shown = messages(program.file("lines", "{\"n\":1}\nplain\n[3]\n"));
     let text = |message: &Value| {
         let message = without_stamp(message.clone());
@@ -159,24 +164,23 @@ fn lines_of_a_file_are_sent_in_turn() {
     };
     let texts: Vec<_> = shown.iter().map(text).collect();
     assert_eq!(texts, ["{\"n\":1}", "\"plain\"", "[3]", "{\"n\":1}", "\"plain\"", "[3]", "{\"n\":1}"]);
-    kafka_actors("produce --lines-file lines --dry-run 1").file("lines", "").run().expect(2).says("is empty");
+    stamped("produce --lines-file lines --dry-run 1").file("lines", "").run().expect(2).says("is empty");
 }
 
 #[test]
 fn a_bad_template_is_told_with_its_place() {
     let template = r#"{"order": {"items": [1, 2, {"price": {"$integer": [9, 1]}}]}}"#;
-    let ended = kafka_actors("produce --template-file t.json").file("t.json", template).run().expect(2);
+    let ended = stamped("produce --template-file t.json").file("t.json", template).run().expect(2);
     let expected = "producer.template_file = t.json (--template-file): order.items[2].price = {\"$integer\": [9, 1]}: $integer takes";
     assert!(ended.reason().starts_with(expected), "{}", ended.reason());
-    let ended = kafka_actors("config check --set").arg("producer.template={\"a\": ").run().expect(2);
+    let ended = stamped("config check --set").arg("producer.template={\"a\": ").run().expect(2);
     assert!(ended.reason().contains("this is no JSON: EOF"), "{}", ended.reason());
 }
 
 #[test]
 fn second_copies_are_sent_and_counted() {
     let faults = "--set producer.seed=4 --set producer.faults.duplicate=0.2 --set producer.faults.corrupt=0.1";
-    let ended =
-        kafka_actors(&format!("demo --rate 0 --messages-per-thread 250 --set consumer.processor=count {faults}"));
+    let ended = stamped(&format!("demo --rate 0 --messages-per-thread 250 --set consumer.processor=count {faults}"));
     let ended = ended.run().expect(0);
     let produce = &ended.report["produce"];
     let duplicated = produce["faults"]["duplicated"].as_u64().unwrap();
@@ -188,8 +192,7 @@ fn second_copies_are_sent_and_counted() {
 
 #[test]
 fn oversized_messages_fail_with_their_reason() {
-    let ended =
-        kafka_actors("demo --rate 0 --messages-per-thread 50 --set producer.faults.oversized=0.1").run().expect(1);
+    let ended = stamped("demo --rate 0 --messages-per-thread 50 --set producer.faults.oversized=0.1").run().expect(1);
     let produce = &ended.report["produce"];
     let oversized = produce["faults"]["oversized"].as_u64().unwrap();
     let failed: Vec<_> = produce["failed"].as_object().unwrap().iter().collect();

@@ -21,7 +21,7 @@ class Bench:
 
     def __init__(self, options, stack, kafka, ours):
         self.stack, self.kafka, self.ours = stack, kafka, ours
-        self.peers = Peers(ours, kafka, Lines(ours.folder))
+        self.peers = Peers(ours, kafka, Lines(ours))
         self.messages = getattr(options, "messages", 0)
         self.pairs = getattr(options, "pairs", 1)
         self.smoke = getattr(options, "smoke", False)

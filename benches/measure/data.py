@@ -1,44 +1,37 @@
-"""Ready-made messages for the peers: lines of JSON of the same shape and length as what the program generates."""
+"""Ready-made messages for the peers: the same bytes as what the program generates."""
 
-import json
-import random
+import subprocess
 from pathlib import Path
 
 from . import Failed
-from .ours import SIZE
+from .ours import GENERATED
 
 
 class Lines:
     """Files of so many lines, each written once."""
 
-    def __init__(self, folder):
-        self.folder = folder
+    def __init__(self, ours):
+        self.ours = ours
 
     def file(self, messages):
-        path = Path(self.folder) / f"{messages}.ndjson"
+        path = Path(self.ours.folder) / f"{messages}.ndjson"
         if not path.exists():
             partial = path.with_suffix(".partial")
             try:
-                with partial.open("w") as out:
-                    out.writelines(lines(messages))
+                self.write(partial, messages)
                 partial.rename(path)
             except OSError as error:
                 raise Failed(f"{path} could not be written: {error.strerror}") from error
         return path
 
+    def write(self, path, messages):
+        argv = [str(word) for word in self.ours.argv("produce", "--dry-run", messages, "--seed", 1, *GENERATED)]
+        with subprocess.Popen(argv, cwd=self.ours.folder, stdout=subprocess.PIPE) as made, path.open("wb") as out:
+            out.writelines(map(payload, made.stdout))
+        if made.returncode:
+            raise Failed(f"produce --dry-run ended with {made.returncode}")
 
-def lines(messages, producers=4, size=SIZE):
-    """As `generate_message()` makes them, filled up to the length with what compresses as badly as a stamp does."""
-    rng = random.Random(1)
-    for number in range(messages):
-        producer, sequence = number % producers, number // producers
-        message = {
-            "id": number,
-            "producer": producer,
-            "sequence": sequence,
-            "timestamp_ms": 1_767_225_600_000 + number // 500,
-            "text": f"message {sequence} of producer {producer}",
-        }
-        start = json.dumps(message, separators=(",", ":"))[:-1]
-        fill = size - len(start) - len(',"fill":""}')
-        yield f'{start},"fill":"{rng.getrandbits(4 * fill):0{fill}x}"}}\n'
+
+def payload(line):
+    """The message of a line of `--dry-run`, whose last member is its value."""
+    return line.partition(b'"value":')[2].rstrip()[:-1] + b"\n"

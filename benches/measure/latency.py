@@ -33,9 +33,9 @@ class Acknowledgement:
                     "--topic",
                     topic,
                     "--threads",
-                    2,
+                    1,
                     "--messages-per-thread",
-                    total // 2,
+                    total,
                     "--set",
                     f"producer.size={bench.size}",
                     *LOW_LATENCY,
@@ -54,7 +54,7 @@ class EndToEnd:
     """From the moment that a message was due until a worker had processed it."""
 
     name, needs = "end-to-end", ""
-    what = f"due → processed at {PER_SECOND} msg/s, 2 threads, 2 workers"
+    what = f"due → processed at {PER_SECOND} msg/s, 1 thread, 2 workers"
     bounds = {"p50": 2.0, "p99": 8.0}
 
     def measure(self, bench):
@@ -75,9 +75,9 @@ class EndToEnd:
                     "--topic",
                     topic,
                     "--threads",
-                    2,
+                    1,
                     "--messages-per-thread",
-                    total // 2,
+                    total,
                     "--processes",
                     2,
                     "--set",

@@ -14,6 +14,12 @@ from .table import Sample
 
 PARTITIONS = 12
 SIZE = 200
+# About SIZE bytes with its stamp; examples/parse.rs knows its members.
+TEMPLATE = (
+    '{"id":{"$sequence":{}},"producer":{"$integer":[0,3]},"sequence":{"$integer":[0,999999]},'
+    '"timestamp_ms":{"$timestamp":"ms"},"text":"the text of a message that is as long as many are: fifty-five bytes in all"}'
+)
+GENERATED = ("--set", f"producer.template={TEMPLATE}", "--set", "producer.stamp=true")
 THREADS = 4
 SERVED_WITHIN = 30
 
@@ -81,8 +87,8 @@ class Ours:
             cost = running.wait()
         return cost, report_of(running)
 
-    def produce(self, topic, messages, *more, threads=THREADS, size=SIZE):
-        """So many messages, generated, by so many threads."""
+    def produce(self, topic, messages, *more, threads=THREADS, size=None):
+        """So many messages by so many threads: from the template, or the program's own of this size."""
         cost, report = self.run(
             "produce",
             "--topic",
@@ -91,8 +97,7 @@ class Ours:
             threads,
             "--messages-per-thread",
             messages // threads,
-            "--set",
-            f"producer.size={size}",
+            *(GENERATED if size is None else ("--set", f"producer.size={size}")),
             *more,
         )
         check("acknowledged", field(report, "produce.acknowledged"), messages // threads * threads)

@@ -6,7 +6,7 @@ import time
 import unittest
 
 from . import Failed, process
-from .data import lines
+from .data import payload
 from .numbers import Spread, Target, ratios
 from .table import HEAD, Row, Sample, markdown
 
@@ -83,10 +83,9 @@ class Figures(unittest.TestCase):
         self.assertEqual(len(cells), len(HEAD))
         self.assertIn("could not be measured: no \\| broker", markdown(HEAD, [cells]))
 
-    def test_lines_have_their_length_and_are_the_same_each_time(self):
-        made = list(lines(1000))
-        self.assertEqual({len(line) for line in made}, {201})
-        self.assertEqual(made, list(lines(1000)))
+    def test_the_peers_get_the_bytes_that_the_program_makes(self):
+        line = b'{"producer":0,"sequence":7,"key":null,"value":{"id":7,"_stamp":"x"}}\n'
+        self.assertEqual(payload(line), b'{"id":7,"_stamp":"x"}\n')
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Callable
 
 from .numbers import Target
-from .ours import check, field
+from .ours import GENERATED, check, field
 from .table import Row, Sample
 
 SLOW = 50  # kafka-python gets so many times fewer messages: all of them would take it minutes
@@ -77,8 +77,7 @@ def verify(bench, topic):
         each,
         "--processes",
         2,
-        "--set",
-        f"producer.size={bench.size}",
+        *GENERATED,
     )
     check("processed", field(report, "consume.processed"), each * 2)
     return Sample.of(cost, each * 2)

@@ -194,6 +194,12 @@ pub struct Verify {
     /// Keys of the messages: none, round_robin, uniform, zipf or message [default: none]
     #[arg(long, value_name = "SOURCE")]
     pub key: Option<String>,
+    /// A file with a JSON template of the messages; see producer.template in Settings.toml
+    #[arg(long, value_name = "FILE")]
+    pub template_file: Option<String>,
+    /// Bytes of a message, such as 200 or 100..1000; 0: as it comes [default: 0]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
+    pub size: Option<String>,
     /// Worker processes [default: 2]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub processes: Option<String>,
@@ -426,6 +432,8 @@ impl Command {
                 ("--duration", "producer.duration", of.duration.as_deref().map(seconds)),
                 ("--rate", "producer.rate", of.rate.clone()),
                 ("--key", "producer.key", of.key.clone()),
+                ("--template-file", "producer.template_file", of.template_file.clone()),
+                ("--size", "producer.size", of.size.clone()),
                 ("--processes", "consumer.processes", of.processes.clone()),
                 ("--group", "consumer.group", of.group.clone()),
                 ("--processor", "consumer.processor", of.processor.clone()),

@@ -29,6 +29,7 @@ Examples:
   kafka-actors consume --processes 4 --from-beginning --until-end
   kafka-actors consume --processor print -q | jq .      messages as JSON lines
   kafka-actors consume --command 'python3 work.py'      feed a program of your own
+  kafka-actors verify --rate 20000 --duration 1m        prove that nothing is lost, and measure how long it takes
   kafka-actors config show --origin                     what holds, and where it comes from
 
 Every setting can also be given as --set SECTION.KEY=VALUE, in the environment as KAFKA_ACTORS__SECTION__KEY, or in
@@ -200,6 +201,9 @@ mod tests {
             "consume --brokers a --topic t --group g --processes 1 --assignment manual --strategy range --start end \
              --max-messages 1 --idle-exit 1 --processor command --command x --on-failure stop --latency-file l.hlog",
             "consume --from-beginning --until-end",
+            "verify --brokers a --topic t --threads 1 --messages-per-thread 1 --rate 1 --key none --size 200 --processes 1 --group g \
+             --processor log --deadline 5 --latency-file l.hlog",
+            "verify --duration 5 --command x --produce-only --run-file f",
             "demo --brokers a --topic t --threads 1 --messages-per-thread 1 --rate 1 --processes 1 --latency-file l.hlog",
             "topics describe --brokers a",
         ];

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 use slog::Logger;
 
@@ -19,6 +20,9 @@ use crate::settings::Settings;
 const ATTEMPT: Duration = Duration::from_millis(500);
 /// How long a topic that was just created may take to be known to the broker that is asked.
 const TOPIC_APPEARS: Duration = Duration::from_millis(1_500);
+
+/// How often it is looked whether all partitions have their leaders.
+const LEADERS: Duration = Duration::from_millis(100);
 
 /// A connection to ask by.
 pub struct Cluster {
@@ -188,10 +192,17 @@ impl Cluster {
         if partitions.is_empty() {
             return Ok(Offsets::new());
         }
-        let query = list_of(partitions, at)?;
-        let answer = self.client.offsets_for_times(query, self.patience());
-        self.serve_events();
-        offsets_of(&answer.map_err(|error| self.failed(what, &error))?, what)
+        loop {
+            let answer = self.client.offsets_for_times(list_of(partitions, at)?, self.patience());
+            self.serve_events();
+            let answer = answer.map_err(|error| self.failed(what, &error))?;
+            // A topic that was just made has its leaders a moment later, one partition after the other.
+            if answer.elements().iter().any(is_without_leader) && Instant::now() < self.first_contact {
+                std::thread::sleep(LEADERS);
+                continue;
+            }
+            return offsets_of(&answer, what);
+        }
     }
 
     /// What `consumer.group` has committed.
@@ -207,6 +218,18 @@ impl Cluster {
         self.serve_events();
         offsets_of(&answer.map_err(|error| self.failed(what, &error))?, what)
     }
+}
+
+fn is_without_leader(partition: &TopicPartitionListElem<'_>) -> bool {
+    let code = partition.error().err().and_then(|error| error.rdkafka_error_code());
+    matches!(
+        code,
+        Some(
+            RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+        )
+    )
 }
 
 fn list_of(partitions: &[TopicPartition], offset: Offset) -> Result<TopicPartitionList, Failure> {

@@ -5,7 +5,7 @@ use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
 use super::error::{Failure, creation};
-use crate::settings::{Properties, SecurityProtocol, Settings};
+use crate::settings::{Preset, Properties, SecurityProtocol, Settings};
 
 /// What every client needs.
 fn common(settings: &Settings) -> ClientConfig {
@@ -84,10 +84,18 @@ pub(super) fn sender(settings: &Settings) -> ClientConfig {
         // Per client, and there is one a thread: librdkafka's 1 GiB would be that often.
         .set("queue.buffering.max.messages", share(WAITING_MESSAGES, producer.threads, 1_000, 100_000))
         .set("queue.buffering.max.kbytes", share(WAITING_KBYTES, producer.threads, 4_096, 65_536));
+    if settings.kafka.preset == Preset::LowLatency {
+        // Messages without a key that spread over many partitions are as many requests.
+        config.set("sticky.partitioning.linger.ms", "500");
+    }
     raw(&mut config, &settings.kafka.properties);
     raw(&mut config, &producer.properties);
     config
 }
+
+/// A message in a queue costs librdkafka some 250 bytes beside its own, which its limit in bytes does not count: small ones
+/// are limited by their number, as if none had less than this.
+const LEAST_MESSAGE: u64 = 768;
 
 /// For a worker that reads `partitions` partitions.
 pub(super) fn reader(settings: &Settings, partitions: usize, report_ends: bool) -> ClientConfig {
@@ -107,9 +115,13 @@ pub(super) fn reader(settings: &Settings, partitions: usize, report_ends: bool) 
         .set("auto.offset.reset", "error")
         .set("enable.partition.eof", if report_ends { "true" } else { "false" })
         .set("queued.max.messages.kbytes", kbytes.to_string())
-        .set("queued.min.messages", "100000")
+        .set("queued.min.messages", (kbytes * 1_024 / LEAST_MESSAGE).clamp(100, 100_000).to_string())
         // How long a full queue waits before it is filled again; the default of 1 s leaves a worker idle half the time.
-        .set("fetch.queue.backoff.ms", "10");
+        .set("fetch.queue.backoff.ms", "2")
+        // There is one fetch at a time for each broker, and it has the partitions only whose queues were not full when it
+        // was sent: where those have been read to their ends, it waits, and the others run dry. The default of 500 ms
+        // halves the speed; an idle worker sends 20 fetches a second with this.
+        .set("fetch.wait.max.ms", "50");
     raw(&mut config, &settings.kafka.properties);
     raw(&mut config, &consumer.properties);
     config

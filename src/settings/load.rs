@@ -70,6 +70,10 @@ fn explain(error: ConfigError) -> (String, String) {
     (key.split('[').next().unwrap_or_default().to_owned(), problem)
 }
 
+/// How long messages wait for others when each is to be sent soon. Less makes so many requests that the broker falls behind:
+/// at 20,000 messages a second, two cores for all, no wait at all has a median of 1.7 ms to the acknowledgement, this 0.9.
+const LOW_LATENCY: Duration = Duration::from_millis(1);
+
 /// From the end of the last message's time to the end of waiting for it.
 const FLUSH_MARGIN: Duration = Duration::from_secs(5);
 
@@ -89,8 +93,8 @@ fn follow(settings: &mut Settings, sources: &mut Sources) -> Vec<SettingsError> 
         sources.follow("producer.flush_timeout", text, "producer.message_timeout");
     }
     if settings.kafka.preset == Preset::LowLatency && above(sources, "kafka.preset", "producer.linger") {
-        settings.producer.linger = Duration::ZERO;
-        sources.follow("producer.linger", "0s", "kafka.preset");
+        settings.producer.linger = LOW_LATENCY;
+        sources.follow("producer.linger", "1ms", "kafka.preset");
     }
     if !settings.consumer.command.is_empty() && above(sources, "consumer.command", "consumer.processor") {
         settings.consumer.processor = "command".to_owned();

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::allowance::{self, Allowance};
 use super::link::WorkerLink;
 use super::log_pipe;
-use super::messages::{Found, FromLink, Observation, Outcome, Prepare, ReadEnds, ReadToEnd};
+use super::messages::{Found, FromLink, GiveUp, Observation, Outcome, Prepare, ReadEnds, ReadToEnd};
 use super::output_lock::OutputLock;
 use super::partitions::Partitions;
 use super::plan::plan;
@@ -447,6 +447,14 @@ impl Handler<ReadToEnd> for ConsumerSupervisor {
 
     fn handle(&mut self, _: ReadToEnd, context: &mut Self::Context) {
         self.read_to_end(context);
+    }
+}
+
+impl Handler<GiveUp> for ConsumerSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, GiveUp(reason): GiveUp, context: &mut Self::Context) {
+        self.stop(Exit::clean(reason), context);
     }
 }
 

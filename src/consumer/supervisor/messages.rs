@@ -15,6 +15,11 @@ use crate::report::ConsumeReport;
 #[rtype(result = "()")]
 pub struct ReadToEnd;
 
+/// To the supervisor: end now, for this reason.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct GiveUp(pub &'static str);
+
 /// From the supervisor to its observer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
