@@ -9,8 +9,12 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use kafka_actors::consumer::control::{FromWorker, PartitionProgress};
+use kafka_actors::journal::{Entry, Reader};
+use kafka_actors::judge::{Judge, Scope};
 use kafka_actors::message::{Generator, Outgoing, Source, generate_message};
 use kafka_actors::payload::template::Template;
+use kafka_actors::record::TopicPartition;
 use kafka_actors::stamp::{self, Stamp};
 
 /// About 200 bytes.
@@ -60,5 +64,39 @@ fn stamps(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, generators, stamps);
+/// A message on both sides: its bits in two bitmaps, and the place where one side waits for the other.
+fn judge(criterion: &mut Criterion) {
+    let scope = Scope { run: Some(42), acknowledgements: true, from_start: false, partitions: 12 };
+    let (mut judge, mut number) = (Judge::new(scope), 0_u64);
+    let reader = Reader { slot: 0, process: 1 };
+    (0..12).for_each(|partition| judge.assigned(reader, partition, 0));
+    criterion.bench_function("judge: acknowledged and read", |bencher| {
+        bencher.iter(|| {
+            let (partition, offset) = ((number % 12) as i32, (number / 12) as i64);
+            judge.acknowledged(1, number, partition, offset);
+            let stamp = Stamp { run: 42, producer: 1, sequence: number, ..Stamp::default() };
+            let entry = Entry::new(partition, offset, Some(&stamp::Found { stamp, intact: true }));
+            judge.read(reader, 0, &entry);
+            number += 1;
+        });
+    });
+}
+
+/// A heartbeat of 100 partitions, as the supervisor reads it ten times a second from each worker.
+fn control_frames(criterion: &mut Criterion) {
+    let progress = (0..100).map(|number| PartitionProgress {
+        partition: TopicPartition::new("test-topic", number),
+        next: 1_000_000,
+        committed: Some(999_000),
+        processed: 1_000_000,
+        failed: 0,
+        in_flight: true,
+    });
+    let frame = serde_json::to_vec(&FromWorker::Progress(progress.collect())).unwrap();
+    criterion.bench_function("control frame of 100 partitions, parsed", |bencher| {
+        bencher.iter(|| black_box(serde_json::from_slice::<FromWorker>(black_box(&frame)).unwrap()));
+    });
+}
+
+criterion_group!(benches, generators, stamps, judge, control_frames);
 criterion_main!(benches);
