@@ -91,7 +91,7 @@ pub enum FromWorker {
     },
     /// Where its partitions are; those only that have changed.
     Progress(Vec<PartitionProgress>),
-    /// How long messages took from being due to being processed, since the last such frame: [`Latency::to_text`].
+    /// How long messages took from being due to being processed, since the last such frame: [`crate::latency::Latency::to_text`].
     Latency(String),
     /// A message is in hand and no grant is left.
     NeedGrant,

@@ -35,7 +35,7 @@ pub struct Proven {
 }
 
 impl Proof {
-    /// Runs what `order` says, whose sides are to be given what [`Side`] has. To be called on the main thread.
+    /// Runs what `order` says, and has both sides tell the judge. To be called on the main thread.
     ///
     /// # Errors
     /// When it could not be begun, or the run file cannot be read.
