@@ -138,7 +138,7 @@ fn a_key_in_another_partition_than_kafkas_own_is_misplaced() {
 fn what_others_have_written_is_foreign() {
     let run = Run::of("--threads 2 --messages-per-thread 100 --partitions 1");
     run.topic.write(["{\"a\":1}", "no JSON", "{\"_stamp\":\"none\"}"]);
-    run.topic.produce("--threads 2 --messages-per-thread 10").run().expect(0);
+    run.topic.produce("--threads 2 --messages-per-thread 10 --set producer.stamp=true").run().expect(0);
     let judged = run.judged().expect_found(&[("foreign", 23)]);
     let offsets: Vec<_> = judged.examples("foreign").iter().map(|it| it["offset"].as_i64().unwrap()).collect();
     assert_eq!(offsets, (200..210).collect::<Vec<_>>());
