@@ -14,7 +14,8 @@
 //!  "consume": {"processed": 400, "failed": 0, "dead_lettered": 0, "messages_per_second": 4000.0, "latency_us": {"p50": 6100, …},
 //!              "partitions": [{"topic": "t", "partition": 0, "worker": 0, "first": 0, "next": 70, "committed": 70,
 //!                              "end": 70, "lag": 0, "processed": 70, "failed": 0, "abandoned": 0}],
-//!              "workers": [{"slot": 0, "pids": [123], "restarts": [{"cause": "SIGKILL", "at": "…", "uptime": 1.5}]}]}}
+//!              "workers": [{"slot": 0, "pids": [123], "restarts": [{"cause": "SIGKILL", "at": "…", "uptime": 1.5}]}]},
+//!  "verify": {"holds": true, "lost": 0, "unread": 0, "duplicated": 0, "redelivered": 0, …, "examples": []}}
 //! ```
 //!
 //! - `requested` is null for a run without a limit. `failed` counts messages by reason.
@@ -28,6 +29,7 @@
 //!   wrong on purpose. Second copies (`duplicated`) count as sent and as acknowledged or failed, but not as requested.
 //! - `first` is where reading began; `abandoned` counts what was in processing when a worker was killed at the
 //!   deadline: 0 or 1. `worker` is null for a partition that no worker had.
+//! - `verify`, of `verify` and `demo`: see [`crate::judge::Verdict`].
 //! - `committed` is read back from the broker after the last worker has ended; null if nothing was ever committed.
 
 use std::collections::BTreeMap;
