@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
-use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 use slog::Logger;
 
@@ -195,13 +194,18 @@ impl Cluster {
         loop {
             let answer = self.client.offsets_for_times(list_of(partitions, at)?, self.patience());
             self.serve_events();
-            let answer = answer.map_err(|error| self.failed(what, &error))?;
             // A topic that was just made has its leaders a moment later, one partition after the other.
-            if answer.elements().iter().any(is_without_leader) && Instant::now() < self.first_contact {
+            let waits = match &answer {
+                Ok(list) => {
+                    list.elements().iter().any(|element| element.error().is_err_and(|error| is_leaderless(&error)))
+                }
+                Err(error) => is_leaderless(error),
+            };
+            if waits && Instant::now() < self.first_contact {
                 std::thread::sleep(LEADERS);
                 continue;
             }
-            return offsets_of(&answer, what);
+            return offsets_of(&answer.map_err(|error| self.failed(what, &error))?, what);
         }
     }
 
@@ -220,10 +224,9 @@ impl Cluster {
     }
 }
 
-fn is_without_leader(partition: &TopicPartitionListElem<'_>) -> bool {
-    let code = partition.error().err().and_then(|error| error.rdkafka_error_code());
+fn is_leaderless(error: &KafkaError) -> bool {
     matches!(
-        code,
+        error.rdkafka_error_code(),
         Some(
             RDKafkaErrorCode::NotLeaderForPartition
                 | RDKafkaErrorCode::LeaderNotAvailable
