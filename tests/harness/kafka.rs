@@ -61,9 +61,9 @@ impl Topic {
         self.consume(arguments).arg("--command").arg("python3 work.py").file("work.py", &text)
     }
 
-    /// So many messages in it, from four threads.
+    /// So many messages in it, from four threads, keyed: few messages without keys may all stand in one partition.
     pub fn fill(&self, messages: u64) {
-        let done = self.produce(&format!("--messages-per-thread {}", messages / 4)).run().expect(0);
+        let done = self.produce(&format!("--key round_robin --messages-per-thread {}", messages / 4)).run().expect(0);
         assert_eq!(done.acknowledged(), messages);
     }
 
