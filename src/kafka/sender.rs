@@ -24,8 +24,7 @@ use crate::message::Outgoing;
 use crate::settings::Settings;
 use crate::stamp::{self, Stamp};
 
-/// How often a flush looks whether everything has come back. Each look wakes all of the client's threads: with 16 producers and
-/// a broker that stands still, one a millisecond keeps two cores busy.
+/// How often a flush looks whether everything has come back. Each look wakes the client's threads, so it is not often.
 const FLUSHED: Duration = Duration::from_millis(5);
 
 struct SenderEvents {
