@@ -4,7 +4,7 @@
 //! - `keys`: the keys that exist, and the nearest one to a key that does not.
 //! - `layers`: the places that a value can come from, and who set what (`config show --origin`).
 //! - `parse`: texts and TOML values to types.
-//! - `load`: all of it in order, and what follows from one setting for another.
+//! - `load`: all of it in order; `follow`: what follows from one setting for another.
 //! - `profile`: rates over time, as texts. `size`: a size, or a range of sizes.
 //! - `validate`: what a type cannot say: ranges, names, contradictions across fields; `generating`: those of the messages'
 //!   making; `properties`: raw ones.
@@ -18,6 +18,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 mod error;
+mod follow;
 mod generating;
 mod keys;
 mod layers;
