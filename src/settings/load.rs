@@ -126,7 +126,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::settings::{Compression, Start};
+    use crate::settings::{Compression, Secret, Start};
 
     fn pairs<const N: usize>(items: [(&str, &str); N]) -> Vec<(String, String)> {
         items.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec()
