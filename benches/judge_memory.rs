@@ -73,8 +73,13 @@ impl Stream {
 
 fn run(name: &str, batch: u64, keyed: bool, lag: u64) {
     let before = memory();
-    let mut judge =
-        Judge::new(Scope { run: Some(RUN), acknowledgements: true, from_start: true, partitions: PARTITIONS as usize });
+    let mut judge = Judge::new(Scope {
+        run: Some(RUN),
+        acknowledgements: true,
+        from_start: true,
+        partitions: PARTITIONS as usize,
+        shared: false,
+    });
     let (mut acknowledged, mut read) = (Stream::new(batch, keyed), Stream::new(batch, keyed));
     let (mut highest, mut at) = (0, 0);
     let began = Instant::now();

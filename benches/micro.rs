@@ -66,7 +66,7 @@ fn stamps(criterion: &mut Criterion) {
 
 /// A message on both sides: its bits in two bitmaps, and the place where one side waits for the other.
 fn judge(criterion: &mut Criterion) {
-    let scope = Scope { run: Some(42), acknowledgements: true, from_start: false, partitions: 12 };
+    let scope = Scope { run: Some(42), acknowledgements: true, from_start: false, partitions: 12, shared: false };
     let (mut judge, mut number) = (Judge::new(scope), 0_u64);
     let reader = Reader { slot: 0, process: 1 };
     (0..12).for_each(|partition| judge.assigned(reader, partition, 0));
@@ -90,7 +90,11 @@ fn control_frames(criterion: &mut Criterion) {
         committed: Some(999_000),
         processed: 1_000_000,
         failed: 0,
-        in_flight: true,
+        dead_lettered: 0,
+        retried: 0,
+        in_flight: None,
+        retrying: false,
+        at_end: false,
     });
     let frame = serde_json::to_vec(&FromWorker::Progress(progress.collect())).unwrap();
     criterion.bench_function("control frame of 100 partitions, parsed", |bencher| {

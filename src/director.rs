@@ -16,6 +16,9 @@ use crate::producer::messages::{self as producing, Consumed};
 use crate::settings::Settings;
 use crate::shutdown::Interrupt;
 
+/// Why nothing was begun, where [`Outcome::never_ready`].
+pub const NEVER_READY: &str = "not every worker was ready within verify.deadline";
+
 /// What is to be directed: one side or both.
 pub struct Order {
     /// All settings.
@@ -24,7 +27,8 @@ pub struct Order {
     pub producing: Option<coordinator::Order>,
     /// The consuming side, `finite`.
     pub consuming: Option<supervisor::Order>,
-    /// How long the workers may go on reading when nothing more is written; `None`: as long as it takes.
+    /// How long the workers may take until they are ready, and how long they may go on reading when nothing more is written;
+    /// `None`: as long as it takes.
     pub deadline: Option<Duration>,
     /// The log.
     pub logger: Logger,
@@ -41,6 +45,8 @@ pub struct Outcome {
     pub interrupted: bool,
     /// The deadline passed before everything was read.
     pub deadline_passed: bool,
+    /// It passed before every worker was ready.
+    pub never_ready: bool,
 }
 
 /// The actor; its end is told through the channel that it was started with.
@@ -52,6 +58,8 @@ pub struct Director {
     deadline: Option<Duration>,
     supervisor: Option<Addr<ConsumerSupervisor>>,
     coordinator: Option<Addr<ProducerCoordinator>>,
+    /// Every worker reads, or stands by.
+    ready: bool,
     outcome: Outcome,
     ended: Option<oneshot::Sender<Outcome>>,
 }
@@ -69,6 +77,7 @@ impl Director {
             deadline,
             supervisor: None,
             coordinator: None,
+            ready: false,
             outcome: Outcome::default(),
             ended: Some(sender),
         };
@@ -79,11 +88,26 @@ impl Director {
         order.observer = Some(context.address().recipient());
         let (supervisor, outcome) = ConsumerSupervisor::start(order);
         self.supervisor = Some(supervisor);
+        if let Some(deadline) = self.deadline {
+            context.run_later(deadline, Self::give_up_waiting);
+        }
         context.spawn(outcome.into_actor(self).map(|outcome, director, context| {
             if let Ok(outcome) = outcome {
                 director.consumed(outcome, context);
             }
         }));
+    }
+
+    /// What is not ready by now may never be.
+    fn give_up_waiting(&mut self, _: &mut Context<Self>) {
+        if self.ready || self.outcome.consumed.is_some() {
+            return;
+        }
+        warn!(self.logger, "{NEVER_READY}"; "verify.deadline" => ?self.deadline);
+        self.outcome.never_ready = true;
+        if let Some(supervisor) = &self.supervisor {
+            supervisor.do_send(GiveUp(NEVER_READY));
+        }
     }
 
     /// Whatever is written from now on is seen.
@@ -164,7 +188,12 @@ impl Handler<Observation> for Director {
 
     fn handle(&mut self, observation: Observation, context: &mut Self::Context) {
         match (observation, &self.coordinator) {
-            (Observation::Ready, _) => self.produce(context),
+            // Too late, nothing is begun any more.
+            (Observation::Ready, _) if self.outcome.never_ready => {}
+            (Observation::Ready, _) => {
+                self.ready = true;
+                self.produce(context);
+            }
             (Observation::Read(messages), Some(coordinator)) => coordinator.do_send(Consumed(messages)),
             (Observation::Read(_), None) => {}
         }
@@ -179,7 +208,7 @@ impl Handler<Interrupt> for Director {
             coordinator.do_send(interrupt);
         }
         let Some(supervisor) = self.supervisor.clone() else {
-            self.outcome.interrupted |= interrupt != Interrupt::Status;
+            self.outcome.interrupted |= interrupt.is_end();
             return;
         };
         if interrupt != Interrupt::Graceful {

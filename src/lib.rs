@@ -34,10 +34,10 @@
 //! ├─ SyncArbiter      TopicWatcher             partitions, offsets: it blocks
 //! └─ kafka-actors worker × processes           the same binary, executed anew, in a process group of its own
 //!    ├─ main arbiter        SupervisorLink     control channel to actor messages; heartbeats
-//!    │                      PartitionRouter    opens partitions, ends them in order
+//!    │                      PartitionRouter    opens and stops partitions as they come and go, ends them in order
 //!    ├─ processing arbiter  PartitionHost      owns the processor
 //!    │                      PartitionConsumer × assigned partition: reads, has it processed, stores the offset
-//!    └─ plain thread        kafka-poll         owns the Kafka client: errors, commits
+//!    └─ plain thread        kafka-poll         owns the Kafka client: assignments, what the group wants, commits
 //!
 //! kafka-actors demo, verify                    everything above at once, directed by the Director
 //! └─ plain thread  judge                       told by producers what was acknowledged, by workers (over a socket, before
@@ -61,6 +61,7 @@
 //!   which share [`consumer::control`] and nothing else.
 //! - [`kafka`]: the only room that knows rdkafka, and the only one with unsafe code; no actor in it. [`os`]: the only one that
 //!   knows nix.
+//! - [`dead_letter`]: the copy of a message that could not be processed; [`dlq`]: shows such copies and sends them back.
 //! - [`judge`]: acknowledgements and workers' [`journal`]s in, a verdict out; pure. [`partitioner`]: where a key belongs.
 //! - [`shutdown`]: signals become messages. [`logging`], [`progress`], [`screen`]: what one sees. [`panics`]: what a panic does.
 //!   [`background`]: work that blocks. [`clock`]: the two clocks. [`latency`]: how long things took. [`exit`]: how it ends.
@@ -81,8 +82,10 @@ pub mod background;
 pub mod cli;
 pub mod clock;
 pub mod consumer;
+pub mod dead_letter;
 pub mod demo;
 pub mod director;
+pub mod dlq;
 pub mod exit;
 pub mod journal;
 pub mod judge;

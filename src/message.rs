@@ -20,7 +20,7 @@ pub struct Message {
 /// Makes the next message. Edit this to send something else: whatever serializes to JSON can be returned.
 pub fn generate_message(source: &Source) -> Message {
     Message {
-        id: source.sequence * source.producers as u64 + source.producer as u64,
+        id: source.number(),
         producer: source.producer,
         sequence: source.sequence,
         timestamp_ms: source.due_us / 1_000,
@@ -39,6 +39,13 @@ pub struct Source {
     pub sequence: u64,
     /// When it is due, if there is a rate, else when it is made: in µs since 1970 UTC.
     pub due_us: u64,
+}
+
+impl Source {
+    /// The how-manieth message of the run, from 0, with all threads in turn.
+    pub fn number(&self) -> u64 {
+        self.sequence * self.producers as u64 + self.producer as u64
+    }
 }
 
 /// A message on its way to the producer; the same one is reused for every message of a thread.

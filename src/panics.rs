@@ -13,6 +13,9 @@ use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+/// What the line begins with by which a process that panicked says so; its supervisor counts such deaths apart.
+pub const LAST_WORDS: &str = "kafka-actors: panic in thread";
+
 thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
     /// Where the last guarded panic of this thread happened.
@@ -29,7 +32,7 @@ pub fn abort_on_panic() {
         }
         let thread = std::thread::current();
         let line = format!(
-            "kafka-actors: panic in thread {:?} at {place}: {}; this is a bug, the process ends\n",
+            "{LAST_WORDS} {:?} at {place}: {}; this is a bug, the process ends\n",
             thread.name().unwrap_or("unnamed"),
             text_of(info)
         );

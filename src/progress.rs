@@ -132,6 +132,11 @@ impl ConsumeProgress {
         Self { screen: screen.clone(), bars, lines: Lines::new(logger) }
     }
 
+    /// Whether there is anything to show now: on a terminal always, elsewhere when a line is due.
+    pub fn is_due(&self) -> bool {
+        !self.bars.is_empty() || self.lines.last.elapsed() >= LINE_EVERY
+    }
+
     /// Shows where the workers are.
     pub fn show(&mut self, workers: &[WorkerProgress]) {
         if !self.bars.is_empty() {

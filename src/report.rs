@@ -13,8 +13,11 @@
 //!              "threads": [{"producer": 0, "sent": 100, "acknowledged": 100, "failed": 0, "panic": null}]},
 //!  "consume": {"processed": 400, "failed": 0, "dead_lettered": 0, "messages_per_second": 4000.0, "latency_us": {"p50": 6100, …},
 //!              "partitions": [{"topic": "t", "partition": 0, "worker": 0, "first": 0, "next": 70, "committed": 70,
-//!                              "end": 70, "lag": 0, "processed": 70, "failed": 0, "abandoned": 0}],
-//!              "workers": [{"slot": 0, "pids": [123], "restarts": [{"cause": "SIGKILL", "at": "…", "uptime": 1.5}]}]},
+//!                              "end": 70, "lag": 0, "processed": 70, "failed": 0, "dead_lettered": 0, "retried": 0,
+//!                              "abandoned": 0}],
+//!              "workers": [{"slot": 0, "pids": [123], "restarts": [{"cause": "SIGKILL", "at": "…", "uptime": 1.5, "pid": 123,
+//!                           "rss_mb": 40, "out_of_memory": false, "panicked": false, "log": ["the last lines", …], "partitions":
+//!                           [{"topic": "t", "partition": 0, "next": 7, "committed": 5, "in_flight": 7}]}]}]},
 //!  "verify": {"holds": true, "lost": 0, "unread": 0, "duplicated": 0, "redelivered": 0, …, "examples": []}}
 //! ```
 //!
@@ -29,7 +32,13 @@
 //!   wrong on purpose. Second copies (`duplicated`) count as sent and as acknowledged or failed, but not as requested.
 //! - `first` is where reading began; `abandoned` counts what was in processing when a worker was killed at the
 //!   deadline: 0 or 1. `worker` is null for a partition that no worker had.
+//! - `stopped`, if a partition was read no further: why. `retried` counts how often a message was tried again.
+//! - `panicked`: the program's own code did, which is a mistake in it; a processor's panic is its message's failure.
+//! - A restart's `rss_mb` is what was last seen of that process, `partitions` what it had said last: all but the last
+//!   tenth of a second.
 //! - `verify`, of `verify` and `demo`: see [`crate::judge::Verdict`].
+//! - `replay`, of `dlq replay`: dead letters that were read, those that are acknowledged where they came from, the others by
+//!   reason (`failed`), and messages that are none (`foreign`).
 //! - `committed` is read back from the broker after the last worker has ended; null if nothing was ever committed.
 
 use std::collections::BTreeMap;
@@ -62,6 +71,18 @@ pub struct Report {
     pub consume: Option<ConsumeReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verify: Option<Verdict>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replay: Option<ReplayReport>,
+}
+
+/// What `dlq replay` sent back.
+#[derive(Clone, Debug, Default, Serialize)]
+#[allow(missing_docs, reason = "the module's text documents the fields together")]
+pub struct ReplayReport {
+    pub read: u64,
+    pub acknowledged: u64,
+    pub failed: BTreeMap<String, u64>,
+    pub foreign: u64,
 }
 
 /// What was produced.
@@ -160,7 +181,11 @@ pub struct PartitionReport {
     pub lag: i64,
     pub processed: u64,
     pub failed: u64,
+    pub dead_lettered: u64,
+    pub retried: u64,
     pub abandoned: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
 }
 
 /// A worker's processes.
@@ -179,6 +204,23 @@ pub struct RestartReport {
     pub cause: String,
     pub at: String,
     pub uptime: f64,
+    pub pid: u32,
+    pub rss_mb: Option<u64>,
+    pub out_of_memory: bool,
+    pub panicked: bool,
+    pub partitions: Vec<DeathPartition>,
+    pub log: Vec<String>,
+}
+
+/// Where a worker that died was in one of its partitions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the module's text documents the fields together")]
+pub struct DeathPartition {
+    pub topic: String,
+    pub partition: i32,
+    pub next: i64,
+    pub committed: Option<i64>,
+    pub in_flight: Option<i64>,
 }
 
 /// Messages per second, 0 if no time has passed.
@@ -251,6 +293,8 @@ pub struct Draft {
     pub consume: Option<ConsumeReport>,
     /// The verdict, if the command judges.
     pub verify: Option<Verdict>,
+    /// What was sent back, if the command does that.
+    pub replay: Option<ReplayReport>,
 }
 
 impl Draft {
@@ -263,6 +307,7 @@ impl Draft {
             produce: None,
             consume: None,
             verify: None,
+            replay: None,
         }
     }
 
@@ -293,6 +338,7 @@ impl Draft {
             produce: self.produce,
             consume: self.consume,
             verify: self.verify,
+            replay: self.replay,
         }
     }
 }

@@ -84,7 +84,7 @@ pub struct Found {
     pub intact: bool,
 }
 
-/// What remains of the bytes that the checksum covers.
+/// The checksum over a stamp's bytes before it, the key, and the payload without the stamp, which is `body` and `tail`.
 fn checksum(stamp: &[u8], key: Option<&[u8]>, body: &[u8], tail: &[u8]) -> u32 {
     let mut hasher = Hasher::new();
     hasher.update(stamp);

@@ -81,14 +81,25 @@ fn delete_all(names: &[String], settings: &Settings, logger: &Logger) -> Result<
 }
 
 fn describe_all(names: &[String], settings: &Settings, logger: &Logger, out: &mut dyn Write) -> Exit {
-    let own = settings.consumed_topics();
-    let names = if names.is_empty() { &own } else { names };
-    let described = Cluster::connect(settings, logger)
-        .and_then(|cluster| names.iter().map(|name| topics::describe(&cluster, name)).collect::<Result<Vec<_>, _>>());
+    let described = Cluster::connect(settings, logger).and_then(|cluster| {
+        let names = if names.is_empty() { own_topics(settings, &cluster)? } else { names.to_vec() };
+        names.iter().map(|name| topics::describe(&cluster, name)).collect::<Result<Vec<_>, _>>()
+    });
     match described {
         Ok(rows) => Exit::shown(out.write_all(table(&rows.concat(), &settings.consumer.group).as_bytes())),
         Err(failure) => failure.into(),
     }
+}
+
+/// What is read, and what dead letters there are.
+fn own_topics(settings: &Settings, cluster: &Cluster) -> Result<Vec<String>, Failure> {
+    let mut names = settings.consumed_topics();
+    for topic in settings.dead_letter_topics() {
+        if cluster.look_for(&topic)?.is_some() {
+            names.push(topic);
+        }
+    }
+    Ok(names)
 }
 
 fn table(rows: &[Described], group: &str) -> String {

@@ -29,6 +29,17 @@ fn what_is_deleted_before_it_is_read_is_lost() {
 
 #[test]
 #[ignore = "needs a real Kafka"]
+fn a_partition_that_is_deleted_to_its_end_is_lost_whole() {
+    let run = Run::of("--threads 2 --messages-per-thread 100 --partitions 2 --key round_robin");
+    let messages = run.topic.messages(200);
+    let gone: Vec<_> = messages.iter().filter(|it| it.partition == 0).collect();
+    run.topic.delete_below(0, gone.len() as i64);
+    let judged = run.judged().expect_found(&[("lost", gone.len() as u64)]);
+    judged.expect_named("lost", gone.into_iter().take(10));
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
 fn a_message_that_stands_twice_is_duplicated() {
     let run = Run::of("--threads 2 --messages-per-thread 100 --partitions 1");
     let messages = run.topic.messages(200);
@@ -203,6 +214,10 @@ fn what_a_compacted_topic_has_dropped_is_lost_and_skipped() {
         let named: Vec<_> = judged.examples(finding).iter().map(|it| it["offset"].as_i64().unwrap()).collect();
         assert_eq!(named, dropped[..10], "{finding}");
     }
+    let skipped = judged.examples("skipped");
+    let is_known = |field: &&str| skipped.iter().all(|it| !it[field].is_null());
+    let fields = ["producer", "sequence", "partition", "offset", "worker", "pid", "time"];
+    assert!(fields.iter().all(is_known), "{skipped:#?}");
     assert_eq!(judged.count("processed"), 600 - count);
 }
 

@@ -123,6 +123,10 @@ fn offsets_that_are_gone_are_not_skipped_silently() {
     std::fs::write(file.path(), content).unwrap();
     let arguments = ["--bootstrap-server", &topic.brokers, "--offset-json-file", file.path().to_str().unwrap()];
     crate::harness::kafka::tool("org.apache.kafka.tools.DeleteRecordsCommand", &arguments, "");
-    let ended = topic.consume("--until-end").run().expect(0).says("20 messages after the committed offset are gone");
-    assert_eq!(ended.processed(), 70);
+    let refused = topic.consume("--until-end").run().expect(1);
+    assert!(refused.reason().contains("20 messages are gone") && refused.reason().contains("offset_out_of_range"));
+    let latest = topic.consume("--until-end --set consumer.offset_out_of_range=latest").run().expect(0);
+    assert_eq!(latest.says("20 messages are gone").processed(), 0);
+    let ended = topic.consume("--until-end --set consumer.offset_out_of_range=earliest").run().expect(0);
+    assert_eq!(ended.says("20 messages are gone").processed(), 70);
 }

@@ -1,11 +1,13 @@
 //! Producing to Apache Kafka.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use nix::sys::signal::Signal;
 
+use crate::harness::broker::Broker;
 use crate::harness::kafka::{Topic, brokers, tool};
-use crate::harness::program::kafka_actors;
+use crate::harness::program::{example, kafka_actors};
 use crate::harness::{unique, wait_for};
 
 #[test]
@@ -130,7 +132,7 @@ fn a_stop_is_felt_at_once_also_by_a_full_queue() {
     for arguments in ["--rate 1000", "--set producer.properties.queue.buffering.max.messages=100"] {
         let running = topic.produce(&format!("--messages-per-thread 0 {arguments}")).start();
         wait_for("messages", || !running.status().contains("\"acknowledged\":0,\"failed\":{}"));
-        let asked = std::time::Instant::now();
+        let asked = Instant::now();
         running.signal(Signal::SIGTERM);
         wait_for("the producers' ends", || running.stderr().matches(" is done").count() == 4);
         // A slice takes 20 ms, the acknowledgements of what is under way their time, and this machine has other work.
@@ -159,7 +161,62 @@ fn a_message_beyond_the_clients_own_limit_is_reported() {
     assert_eq!(ended.acknowledged(), 5, "these are small enough");
     let arguments =
         format!("produce --brokers {} --topic {} --threads 1 --messages-per-thread 5", topic.brokers, topic.name);
-    let large = crate::harness::program::example("faulty", &arguments).env("FAULT", "large").run().expect(1);
+    let large = example("faulty", &arguments).env("FAULT", "large").run().expect(1);
     assert_eq!(large.report["produce"]["failed"]["Broker: Message size too large"], 5, "{}", large.report);
     assert_eq!(topic.end(), 5);
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_generator_that_hangs_does_not_hold_up_a_stop() {
+    let topic = Topic::new(1);
+    let arguments = format!("produce --brokers {} --topic {} --messages-per-thread 10", topic.brokers, topic.name);
+    let program = example("faulty", &format!("{arguments} --set shutdown.deadline=1s")).env("FAULT", "hang");
+    let running = program.start();
+    wait_for("the others' ends", || running.stderr().matches(" is done").count() == 3);
+    let asked = Instant::now();
+    running.signal(Signal::SIGTERM);
+    let ended = running.end().expect(3);
+    assert!(asked.elapsed().as_secs() < 6, "{:?}", asked.elapsed());
+    let told = "producer 1 had not come back by shutdown.deadline = 1s";
+    assert!(ended.reason().starts_with(told), "{}", ended.reason());
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn messages_that_were_due_and_never_made_are_in_the_schedules_report() {
+    let broker = Broker::start();
+    let topic = Topic::on(broker.brokers.clone(), 1);
+    let full = "--set producer.properties.queue.buffering.max.messages=20";
+    let running = topic.produce(&format!("--threads 2 --duration 6 --rate 200 {full}")).start();
+    let begun = Instant::now();
+    wait_for("acknowledgements", || !running.status().contains("\"acknowledged\":0,\"failed\":{}"));
+    broker.signal(Signal::SIGSTOP);
+    wait_for("the schedule's end", || begun.elapsed().as_secs() >= 8);
+    broker.signal(Signal::SIGCONT);
+    let ended = running.end().expect(0);
+    let schedule = &ended.report["produce"]["schedule"];
+    let (wanted, reached) = (schedule["wanted"].as_f64().unwrap(), schedule["reached"].as_f64().unwrap());
+    // Every message that was sent is acknowledged: nothing else tells of those that were not.
+    assert!((ended.acknowledged() as f64 - reached * 6.0).abs() < 2.0, "{}", ended.report["produce"]);
+    assert!(wanted == 200.0 && reached < 150.0, "{schedule}");
+    assert!(schedule["worst_delay_us"].as_u64() > Some(1_000_000), "{schedule}");
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn the_deadline_that_has_ended_the_waiting_is_named_and_each_message_counted_once() {
+    let broker = Broker::start();
+    let topic = Topic::on(broker.brokers.clone(), 1);
+    let arguments = "--threads 2 --rate 200 --messages-per-thread 200 --set producer.flush_timeout=1s \
+                     --set producer.message_timeout=60s";
+    let running = topic.produce(arguments).start();
+    wait_for("acknowledgements", || !running.status().contains("\"acknowledged\":0,\"failed\":{}"));
+    broker.signal(Signal::SIGSTOP);
+    let ended = running.end().expect(1);
+    let produced = &ended.report["produce"];
+    let failed: u64 = produced["failed"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
+    assert!(failed > 0 && ended.acknowledged() + failed == 400, "{produced}");
+    let told = format!("{failed} of 400 messages were not acknowledged within producer.flush_timeout = 1s");
+    assert!(ended.reason().starts_with(&told), "{}", ended.reason());
 }

@@ -129,7 +129,11 @@ fn a_group_that_others_subscribe_with_is_refused() {
             tool("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", &arguments, "").contains("Stable")
         });
         let ended = topic.consume(&format!("--processor count --from-beginning --group {group}")).run().expect(1);
-        assert!(ended.reason().contains(&group) && ended.reason().contains("in use"), "{}", ended.reason());
+        let reason = ended.reason();
+        assert!(
+            reason.contains(&group) && reason.contains("in use") && reason.contains("console-consumer"),
+            "{reason}"
+        );
         drop(other.join());
     });
 }

@@ -3,6 +3,7 @@
 //!
 //! `scripts/test` runs all of them. Those marked `needs a real Kafka` are ignored by a plain `cargo test`; they find
 //! their brokers in the environment (see `harness::kafka`), and share them: each makes topics and groups of its own.
+//! By hand, without what takes long: `cargo test -- --include-ignored --skip chaos::`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 #![allow(unreachable_pub, reason = "nobody uses this crate; `pub` says what the harness offers its tests")]
@@ -18,12 +19,24 @@ mod module_rules;
 
 // What needs a real Kafka.
 mod anomalies;
+mod assignment;
+mod changing_topics;
 mod consuming;
+mod failures;
 mod faults;
+mod full_disks;
+mod group;
+mod hostile;
 mod messages;
+mod network;
 mod producing;
 mod security;
 mod shutdown;
+mod signals;
 mod supervision;
 mod verifying;
+mod watching;
 mod whole_demo;
+
+// What takes long: `scripts/test --chaos` runs it, the normal run leaves it out.
+mod chaos;

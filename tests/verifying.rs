@@ -4,14 +4,17 @@
 //! One finding is missing in both: no Kafka makes an assigned reader's position go back. `went_back` is there to find a
 //! fault of the reader itself, and the judge's own tests have it.
 
+use std::io::Read;
+use std::net::TcpListener;
 use std::path::Path;
+use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::harness::kafka::{Topic, brokers, tool};
-use crate::harness::program::{Running, kafka_actors};
+use crate::harness::program::{Running, example, kafka_actors, shell};
 use crate::harness::verdict::Run;
 use crate::harness::wait_for;
 
@@ -160,6 +163,8 @@ fn a_crash_does_not_explain_what_is_processed_again_below_its_commit() {
     assert_eq!(offsets, (40..50).collect::<Vec<_>>());
     let successor = &ended.report["consume"]["workers"][0]["pids"][1];
     assert!(examples.iter().all(|it| &it["pid"] == successor && it["partition"] == 0), "{examples:#?}");
+    let known = |it: &serde_json::Value| it["time"].is_string() && it["producer"].is_u64() && it["sequence"].is_u64();
+    assert!(examples.into_iter().all(known), "{:#}", ended.report["verify"]);
 }
 
 #[test]
@@ -249,4 +254,106 @@ fn a_run_file_that_does_not_hold_is_refused_and_one_without_its_end_is_used() {
     let other = Topic::unmade().verify("--consume-only --run-file").arg(run.file().to_str().unwrap()).run().expect(1);
     assert!(other.reason().contains(&run.topic.name) && other.reason().contains("kafka.topic"), "{}", other.reason());
     run.judged().expect_found(&[]);
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_part_of_a_topic_proves_nothing_if_nobody_knows_what_was_acknowledged() {
+    let run = Run::of("--threads 2 --messages-per-thread 10000 --partitions 1");
+    let program = format!("$PROGRAM verify --consume-only --brokers {} --topic {}", run.topic.brokers, run.topic.name);
+    let line = format!("{program} --processor print | head -1; exit ${{PIPESTATUS[0]}}");
+    let ended = shell(&line).run_plain().expect(1).says("only a part was read (stdout is closed)");
+    assert_eq!(ended.stdout.lines().count(), 1);
+
+    let whole = std::fs::read(run.file()).unwrap();
+    std::fs::write(run.file(), &whole[..whole.len() - 10]).unwrap();
+    let slow = ["--consume-only".to_owned(), format!("--consume-only --run-file {}", run.file().display())];
+    for arguments in slow {
+        let program = run.topic.verify(&format!("{arguments} --processes 1 --deadline 1"));
+        let program = program.arg("--command").arg("python3 work.py").file("work.py", &work("time.sleep(0.01)"));
+        let ended = program.run();
+        assert_eq!(ended.report["verify"]["holds"], false, "{:#}", ended.report["verify"]);
+        assert_eq!((&ended.report["verify"]["read_in_part"], ended.status.code()), (&true.into(), Some(1)));
+        // What a file without an end has is judged by as far as it goes.
+        let found = if arguments.contains("run-file") { "unread: " } else { "only a part was read (verify.deadline" };
+        assert!(ended.reason().contains(found), "{}", ended.reason());
+    }
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_run_file_that_could_not_be_written_to_its_end_is_a_failure() {
+    let topic = Topic::unmade();
+    let produce = format!("verify --produce-only --brokers {} --topic {} --run-file run", topic.brokers, topic.name);
+    // 16 KiB; without the trap the signal ends the program.
+    let line = format!("trap '' XFSZ; ulimit -f 16; $PROGRAM {produce} --partitions 2 --messages-per-thread 20000");
+    shell(&line).run_plain().expect(1).says("not everything was written down: run file run: cannot be written");
+    // What is known before anything is made leaves nothing behind.
+    let ended = kafka_actors(&format!("verify --brokers {} --run-file /no/such/folder/run", brokers())).run().expect(1);
+    assert!(ended.reason().contains("/no/such/folder/run") && !ended.stderr.contains("topic made"), "{}", ended.stderr);
+    // And what fails later does neither.
+    let ended = kafka_actors(&format!("verify --brokers {} --run-file /dev/full", brokers())).run().expect(1);
+    let made = ended.stderr.split("topic made, topic: ").nth(1).unwrap();
+    let name = made.split([',', '\n']).next().unwrap();
+    let described = || kafka_actors(&format!("topics describe {name} --brokers {}", brokers())).run();
+    wait_for("the topic to be gone", || described().status.code() == Some(1));
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_worker_that_never_gets_ready_is_waited_for_until_the_deadline() {
+    let topic = Topic::unmade();
+    let program = example("faulty", &format!("verify --brokers {} --topic {} --deadline 2", topic.brokers, topic.name));
+    let ended = program.args("--set shutdown.deadline=2s").env("FAULT", "unready").run();
+    assert!(matches!(ended.status.code(), Some(1 | 3)), "{}: {}", ended.status, ended.stderr);
+    assert!(ended.reason().contains("not every worker was ready within verify.deadline"), "{}", ended.reason());
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn keys_are_where_the_topic_that_was_written_to_had_them() {
+    let run = Run::of("--threads 2 --messages-per-thread 100 --partitions 2 --key round_robin");
+    let Topic { name, brokers } = &run.topic;
+    let alter = ["--bootstrap-server", brokers, "--alter", "--topic", name, "--partitions", "7"];
+    tool("org.apache.kafka.tools.TopicCommand", &alter, "");
+    let judged = run.judged().expect_found(&[]);
+    assert_eq!((judged.count("processed"), judged.partitions().len()), (200, 7));
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn what_retention_has_deleted_at_the_beginning_is_no_gap() {
+    let run = Run::of("--threads 2 --messages-per-thread 100 --partitions 1");
+    run.topic.delete_below(0, 60);
+    let judged = run.topic.verify("--consume-only").run().expect_found(&[]);
+    assert_eq!((judged.count("gaps"), judged.count("processed")), (0, 140));
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn others_messages_in_a_demonstrations_topic_change_no_verdict() {
+    let topic = Topic::new(2);
+    let arguments = format!("demo --brokers {} --topic {} --messages-per-thread 400", topic.brokers, topic.name);
+    let demo = kafka_actors(&format!("{arguments} --rate 200")).start();
+    wait_for("producing", || demo.stderr().contains("INFO producing"));
+    topic.write(["somebody else's"]);
+    let ended = demo.end().expect(0);
+    assert_eq!((ended.count("foreign"), &ended.report["verify"]["holds"]), (1, &true.into()), "{}", ended.report);
+}
+
+/// Somebody listens and never answers: what asks there waits until `kafka.connect_timeout`.
+#[test]
+fn a_signal_in_the_first_moments_ends_it_with_a_report() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    for command in ["verify", "demo", "verify --consume-only"] {
+        let running = kafka_actors(&format!("{command} --brokers {address} --set kafka.connect_timeout=10m")).start();
+        let (mut asking, _) = silent.accept().unwrap();
+        assert!(asking.read(&mut [0; 1]).unwrap() > 0);
+        let asked = Instant::now();
+        running.signal(Signal::SIGTERM);
+        let ended = running.end().expect(1);
+        assert_eq!(ended.reason(), "stopped before anything was done");
+        assert!(asked.elapsed().as_secs() < 5, "{:?}", asked.elapsed());
+    }
 }

@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 
+use super::dlq::Dlq;
 use super::general::General;
 use super::new_topic::NewTopic;
 
@@ -18,6 +19,8 @@ pub enum Command {
     Verify(Verify),
     /// Create, describe or delete topics
     Topics(Topics),
+    /// Show dead letters, and send them back to where they came from
+    Dlq(Dlq),
     /// Show or check the settings
     Config(Config),
     /// What the supervisor starts; of no use by hand
@@ -121,7 +124,7 @@ pub struct Consume {
     /// Feed the messages to this program; means --processor command
     #[arg(long, value_name = "TEXT", help_heading = "Processing")]
     pub command: Option<String>,
-    /// What becomes of a message that fails: stop or skip [default: stop]
+    /// What becomes of a message that fails: stop, skip or dead_letter [default: stop]
     #[arg(long, value_name = "WHAT", help_heading = "Processing")]
     pub on_failure: Option<String>,
     /// At the end, write the latencies' whole histograms, an HDR log, to this file
@@ -350,6 +353,7 @@ impl Command {
             Self::Demo(_) => "demo",
             Self::Verify(_) => "verify",
             Self::Topics(_) => "topics",
+            Self::Dlq(_) => "dlq",
             Self::Config(_) => "config",
             Self::Worker(_) => "worker",
         }
@@ -368,6 +372,7 @@ impl Command {
                 TopicsCommand::Describe(of) => vec![general, &of.general],
                 TopicsCommand::Delete(of) => vec![general, &of.general],
             },
+            Self::Dlq(of) => of.all_general(),
             Self::Config(Config { command, general }) => match command {
                 ConfigCommand::Show(of) => vec![general, &of.general],
                 ConfigCommand::Check(of) => vec![general, &of.general],
@@ -449,6 +454,7 @@ impl Command {
                 };
                 vec![("--brokers", "kafka.brokers", brokers.clone())]
             }
+            Self::Dlq(of) => of.flags(),
             Self::Config(_) | Self::Worker(_) => Vec::new(),
         }
     }

@@ -1,7 +1,7 @@
 //! The command line. Its flags are short forms of settings: they are handed on as texts, so that one place, the
 //! settings, says what is wrong with a value, wherever it comes from.
 //!
-//! - [`command`]: the commands and their flags. `general`: the options that all have. `new_topic`: a topic as it is given.
+//! - [`command`]: the commands and their flags; `dlq`: those of `dlq`. `general`: the options that all have. `new_topic`: a topic as it is given.
 
 use std::path::PathBuf;
 
@@ -9,6 +9,7 @@ use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 
 mod command;
+mod dlq;
 mod general;
 mod new_topic;
 
@@ -16,6 +17,7 @@ pub use command::{
     CheckConfig, Command, Config, ConfigCommand, Consume, CreateTopics, DeleteTopics, Demo, DescribeTopics, Produce,
     ShowConfig, Topics, TopicsCommand, Verify, Worker,
 };
+pub use dlq::{Dlq, DlqCommand, ListDeadLetters, ReplayDeadLetters};
 use general::General;
 pub use new_topic::NewTopic;
 
@@ -30,6 +32,7 @@ Examples:
   kafka-actors consume --processor print -q | jq .      messages as JSON lines
   kafka-actors consume --command 'python3 work.py'      feed a program of your own
   kafka-actors verify --rate 20000 --duration 1m        prove that nothing is lost, and measure how long it takes
+  kafka-actors dlq list                                 what could not be processed, and why
   kafka-actors config show --origin                     what holds, and where it comes from
 
 Every setting can also be given as --set SECTION.KEY=VALUE, in the environment as KAFKA_ACTORS__SECTION__KEY, or in
@@ -206,6 +209,8 @@ mod tests {
             "verify --duration 5 --command x --produce-only --run-file f",
             "demo --brokers a --topic t --threads 1 --messages-per-thread 1 --rate 1 --processes 1 --latency-file l.hlog",
             "topics describe --brokers a",
+            "dlq list t.dlq --brokers a --group g --json --max 3",
+            "dlq replay t.dlq --brokers a --group g --dry-run --max 3",
         ];
         for line in lines {
             let inputs = crate::settings::Inputs {

@@ -15,7 +15,7 @@ use crate::record::TopicPartition;
 use crate::settings::Settings;
 
 /// The version of this language.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The longest frame, in bytes: a heartbeat of 10,000 partitions has 2 MB. Longer is a broken peer, not a reason to
 /// use up the memory.
@@ -26,14 +26,33 @@ const LONGEST: u64 = 16 << 20;
 pub enum ToWorker {
     /// The first frame: everything that a worker needs to know.
     Start(Box<Start>),
-    /// End each of these partitions at its offset: it is the first one that is not processed.
+    /// End each of these partitions at its offset: it is the first one that is not processed. Also those that come later.
     ReadUntil(Vec<(TopicPartition, i64)>),
     /// So many more messages may be processed.
     Grant(u64),
     /// Give back what is left of the grants: answer with [`FromWorker::Returned`].
     Recall,
-    /// Finish what is in hand, commit, end.
+    /// Read these, too; answered with [`FromWorker::Assigned`]. (Manual assignment.)
+    Assign(Vec<StartPartition>),
+    /// Read these no more: finish the message in hand, commit, answer with [`FromWorker::Revoked`]. (Manual assignment.)
+    Revoke(Vec<TopicPartition>),
+    /// Throw the Kafka client away and go on with a new one, each partition where it is.
+    Rebuild,
+    /// `true`: take no more messages, keep the partitions. `false`: go on.
+    Quiet(bool),
+    /// From now on announce each message before it is processed, and wait for [`ToWorker::Proceed`]; or no more.
+    Cautious(bool),
+    /// The announced message may be processed.
+    Proceed(TopicPartition, i64),
+    /// Messages that have killed workers: they are not processed, they have failed, for these reasons. All of them,
+    /// each time.
+    Condemned(Vec<Condemned>),
+    /// Finish what is in hand, commit, end. A member leaves its group, which deals its partitions to others
+    /// (with a static id and KIP-848, when its session is over: see [`crate::kafka::reader::Reader::close`]).
     Stop,
+    /// As [`ToWorker::Stop`], but a member with a static id stays one: a successor is about to be started, and has its
+    /// partitions at once.
+    Retire,
 }
 
 /// What a worker is started with.
@@ -45,8 +64,16 @@ pub struct Start {
     pub slot: usize,
     /// All settings.
     pub settings: Settings,
-    /// The partitions to read; none for a worker that stands by.
+    /// The partitions to read; none for a worker that stands by, or whose group tells it.
     pub partitions: Vec<StartPartition>,
+    /// The member of Kafka's consumer group that it is; `None` with manual assignment.
+    pub member: Option<Member>,
+    /// As [`ToWorker::Cautious`].
+    pub cautious: bool,
+    /// As [`ToWorker::Quiet`].
+    pub quiet: bool,
+    /// As [`ToWorker::Condemned`].
+    pub condemned: Vec<Condemned>,
     /// Whether the partitions' ends have to be seen: some will be read up to an end only.
     pub finite: bool,
     /// Whether processing waits for [`ToWorker::Grant`]s.
@@ -70,6 +97,26 @@ pub struct JournalPlace {
     pub partitions: Option<u32>,
 }
 
+/// A member of a consumer group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its static id (`group.instance.id`), if it has one.
+    pub id: Option<String>,
+    /// How many partitions it has to expect: memory is shared out by it.
+    pub partitions: usize,
+}
+
+/// A message that kills whoever processes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Condemned {
+    /// Where.
+    pub partition: TopicPartition,
+    /// Which.
+    pub offset: i64,
+    /// What it did.
+    pub reason: String,
+}
+
 /// A partition to read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StartPartition {
@@ -89,15 +136,42 @@ pub enum FromWorker {
         /// [`VERSION`].
         version: u32,
     },
-    /// Where its partitions are; those only that have changed.
+    /// Where its partitions are; those only that have changed. Comes at least once a second, empty if need be: a sign of
+    /// life, from the main arbiter, which no processor can block.
     Progress(Vec<PartitionProgress>),
+    /// It reads these, from these offsets on: told to, or dealt by the group.
+    Assigned(Vec<StartPartition>),
+    /// It reads these no more; what was processed of them is committed, and [`FromWorker::Progress`] came before.
+    Revoked {
+        /// Which.
+        partitions: Vec<TopicPartition>,
+        /// They may have been dealt to others before it noticed: what was not committed is processed there again.
+        lost: bool,
+    },
+    /// This message is about to be processed; it waits for [`ToWorker::Proceed`].
+    Announce {
+        /// Where.
+        partition: TopicPartition,
+        /// Which.
+        offset: i64,
+    },
+    /// A partition is read no further, the others are: too much failed.
+    PartitionStopped {
+        /// Which.
+        partition: TopicPartition,
+        /// Where: the next offset to process.
+        offset: i64,
+        /// Why.
+        reason: String,
+    },
     /// How long messages took from being due to being processed, since the last such frame: [`crate::latency::Latency::to_text`].
     Latency(String),
     /// A message is in hand and no grant is left.
     NeedGrant,
     /// What was left of the grants.
     Returned(u64),
-    /// All partitions that were to be read up to an end are.
+    /// All partitions that it has and that were to be read up to an end are. Told again when some have come or gone, and
+    /// also by a worker that has none: what nobody has is not at its end.
     EndReached,
     /// A message could not be processed and `consumer.on_failure` is `stop`: its partition stands still.
     MessageFailed {
@@ -110,7 +184,9 @@ pub enum FromWorker {
     },
     /// Whoever reads the workers' stdout is gone.
     OutputClosed,
-    /// It cannot go on; it ends now.
+    /// A message that was in hand may have ended what processes messages; [`FromWorker::Broken`] follows.
+    Crashed,
+    /// It cannot go on; it ends now. Unless it has said [`FromWorker::Crashed`], no message is to blame.
     Broken {
         /// Why.
         reason: String,
@@ -132,10 +208,27 @@ pub struct PartitionProgress {
     pub committed: Option<i64>,
     /// Messages that this process has processed.
     pub processed: u64,
-    /// Messages whose processing failed, and that were skipped.
+    /// Messages whose processing failed, also again, and that were skipped.
     pub failed: u64,
-    /// Whether a message is in processing right now.
-    pub in_flight: bool,
+    /// Messages whose processing failed, and of which a copy is in the dead-letter topic.
+    pub dead_lettered: u64,
+    /// How often a message was tried again.
+    pub retried: u64,
+    /// The message in processing right now.
+    pub in_flight: Option<InFlight>,
+    /// The message in hand has failed, and waits to be tried again.
+    pub retrying: bool,
+    /// Everything up to the partition's end has been read, as the client says.
+    pub at_end: bool,
+}
+
+/// A message in processing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InFlight {
+    /// Which.
+    pub offset: i64,
+    /// For how long, in ms of the worker's own running time: a worker that was stopped and goes on has not waited.
+    pub age_ms: u64,
 }
 
 /// Writes frames.

@@ -1,10 +1,7 @@
 //! The verifying process' side: bytes as they come, events out.
 
-use super::{ENTRY, Entries, Event, HEAD, LONGEST, MAGIC, Reader, VERSION, kind};
+use super::{ENTRY, Entries, Event, HEAD, LONGEST, MAGIC, PARTITIONS, Reader, VERSION, kind};
 use crate::stamp::Kind;
-
-/// Partitions below this are told apart; no cluster has a topic of so many.
-const PARTITIONS: i32 = 1 << 20;
 
 /// Why a journal cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -290,7 +287,7 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(mut bytes: Vec<u8>, after_hello: bool, kind in 0_u8..7) {
             if after_hello {
-                let mut all = Writer::new(READER).take();
+                let mut all = Writer::new(READER).bytes().to_vec();
                 all.extend([kind, 0, 0, 0, 16, 0, 0, 0]);
                 all.append(&mut bytes);
                 bytes = all;
@@ -313,7 +310,7 @@ mod tests {
     #[test]
     fn what_is_no_journal_is_refused_with_the_reason() {
         assert_eq!(decode(b"GET / HTTP/1.1").unwrap_err(), JournalError::Magic { found: b"GET / HT".to_vec() });
-        let hello = Writer::new(READER).take();
+        let hello = Writer::new(READER).bytes().to_vec();
         let mut other = hello.clone();
         other[HEAD] = b'X';
         assert_eq!(decode(&other).unwrap_err(), JournalError::Magic { found: b"XAJ\n".to_vec() });

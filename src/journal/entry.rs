@@ -31,7 +31,7 @@ pub struct Entry {
     pub intact: bool,
     /// It has a key, and does not stand in that key's partition.
     pub misplaced: bool,
-    /// Its processing failed, and it was left behind as the settings have it.
+    /// Its processing failed for good. It was dealt with as the settings have it: skipped, or a copy of it was acknowledged.
     pub failed: bool,
 }
 

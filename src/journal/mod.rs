@@ -22,6 +22,8 @@ pub use writer::Writer;
 
 /// The version of this format.
 pub const VERSION: u32 = 1;
+/// Partitions below this are told apart; no cluster has a topic of so many.
+pub(crate) const PARTITIONS: i32 = 1 << 20;
 /// What a journal begins with, behind its first frame's head.
 const MAGIC: [u8; 4] = *b"KAJ\n";
 /// Bytes of a frame's head.

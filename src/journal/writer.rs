@@ -53,11 +53,6 @@ impl Writer {
         self.buffer.clear();
     }
 
-    /// What waits to be sent; the writer begins a new buffer.
-    pub fn take(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.buffer)
-    }
-
     fn head(&mut self, kind: u8, length: usize) {
         let mut head = [kind, 0, 0, 0, 0, 0, 0, 0];
         // No frame is longer than a megabyte.

@@ -4,7 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use crate::journal::Reader;
+use crate::journal::{Entry, Reader};
 
 /// Examples of each finding at most.
 pub(super) const EXAMPLES: usize = 10;
@@ -102,6 +102,11 @@ impl Example {
         self.run = Some(format!("{run:016x}"));
         (self.producer, self.sequence) = (Some(producer), Some(sequence));
         self
+    }
+
+    /// Of the message that was found there, if it carries a stamp.
+    pub(super) fn of_entry(self, entry: &Entry) -> Self {
+        if entry.stamped { self.of(entry.run, entry.producer, entry.sequence) } else { self }
     }
 
     /// At a place.

@@ -22,6 +22,7 @@ pub(super) fn scopes() -> impl Strategy<Value = Scope> {
         acknowledgements,
         from_start,
         partitions,
+        shared: false,
     })
 }
 

@@ -36,15 +36,13 @@ use roaring::RoaringTreemap;
 pub use findings::{Example, Finding};
 pub use verdict::{Deliberate, Facts, Verdict};
 
-use crate::journal::{Entry, Event, Reader};
+use crate::journal::{Entry, Event, PARTITIONS, Reader};
 use crate::stamp::Kind;
 use findings::Findings;
 use partition::{Holds, Met, Partition};
 use places::Message;
 use producers::Producers;
 
-/// Partitions below this are judged; no cluster has a topic of so many.
-const PARTITIONS: i32 = 1 << 20;
 /// Offsets with contradictions that are kept, which takes some 15 MB. Those that come after are counted as they come: a
 /// later acknowledgement of the same offset that is right does not mend them.
 const CONFLICTS: usize = 100_000;
@@ -61,10 +59,12 @@ pub struct Scope {
     /// Whether it is known what was acknowledged, which takes a run. If not, [`Judge::acknowledged`] and
     /// [`Judge::failed`] do nothing, and gaps in the sequences are what can be known of losses.
     pub acknowledgements: bool,
-    /// Whether the partitions are read from their first offset on, so that each producer's sequences begin with 0.
+    /// Whether the partitions are read from their first message on, so that each producer's sequences begin with 0.
     pub from_start: bool,
     /// How many partitions the topic has; more may come.
     pub partitions: usize,
+    /// Whether others may write to the topic as well: what is foreign is counted, and is no finding.
+    pub shared: bool,
 }
 
 /// A reader, as far as it is known.
@@ -84,8 +84,6 @@ struct Tally {
     processing_failed: u64,
     redelivered: u64,
     deliberate: Deliberate,
-    /// Acknowledged offsets that were not yet read.
-    outstanding: u64,
 }
 
 /// See the [module](self).
@@ -174,8 +172,7 @@ impl Judge {
             return;
         };
         match place.acknowledge(offset, message, room) {
-            Met::Waits => self.tally.outstanding += 1,
-            Met::Agree => {}
+            Met::Waits | Met::Agree => {}
             Met::Conflict => self.conflicts += 1,
             Met::Mismatch => self.findings.add(Finding::OffsetMismatch, |example| {
                 let detail = "acknowledged at an offset that holds, or was acknowledged for, another message";
@@ -197,7 +194,10 @@ impl Judge {
     pub fn assigned(&mut self, reader: Reader, partition: i32, start: i64) {
         let reader = self.reader(reader);
         if let Some(index) = self.partition(partition) {
-            self.partitions[index].stints.begin(reader, u64::try_from(start).ok());
+            let start = u64::try_from(start).ok();
+            let partition = &mut self.partitions[index];
+            partition.started = partition.started.max(start.unwrap_or_default());
+            partition.stints.begin(reader, start);
         }
     }
 
@@ -241,18 +241,19 @@ impl Judge {
         let movement = stint.read(offset);
         let new = partition.read.insert(offset);
         if !new && movement.forward {
-            stint.again.insert(offset);
+            stint.read_again(offset, time_us, entry);
         }
         if movement.back {
-            self.findings.add(Finding::WentBack, example);
+            self.findings.add(Finding::WentBack, |it| example(it).of_entry(entry));
         } else if !movement.jumped.is_empty() {
-            partition.jump(movement.jumped);
+            partition.jump(movement.jumped, reader, time_us);
         }
         if !new {
             self.tally.redelivered += 1;
             if !movement.forward {
                 self.findings.add(Finding::RedeliveredUnexplained, |it| {
-                    example(it).because("the same reader has read it before, or what comes after it")
+                    let it = example(it).of_entry(entry);
+                    it.because("the same reader has read it before, or what comes after it")
                 });
             }
             return;
@@ -318,24 +319,12 @@ impl Judge {
         if !self.scope.acknowledgements {
             return;
         }
-        let (met, waited) = self.partitions[at].found(offset, holds, self.conflicts < CONFLICTS);
-        self.tally.outstanding -= u64::from(waited);
-        match met {
+        match self.partitions[at].found(offset, holds, self.conflicts < CONFLICTS) {
             Met::Waits | Met::Agree => {}
             Met::Conflict => self.conflicts += 1,
             Met::Mismatch => self.findings.add(Finding::OffsetMismatch, |it| {
                 example(it).because("another message was acknowledged at this offset")
             }),
         }
-    }
-
-    /// How many acknowledged offsets nobody has read yet. What is lost stays among them.
-    pub fn outstanding(&self) -> u64 {
-        self.tally.outstanding
-    }
-
-    /// Whether every partition was read beyond all that was acknowledged in it: what is outstanding now will not come.
-    pub fn is_reached(&self) -> bool {
-        self.partitions.iter().all(|partition| partition.reach >= partition.acknowledged_to)
     }
 }

@@ -76,6 +76,7 @@ pub(super) fn verdict(scope: &Scope, history: &[Told]) -> Verdict {
     let mut clean: BTreeMap<Reader, bool> = BTreeMap::new();
     let mut stints: BTreeMap<i32, Vec<Stint>> = BTreeMap::new();
     let mut readings: Vec<Reading> = Vec::new();
+    let mut starts: BTreeMap<i32, i64> = BTreeMap::new();
     let mut jumped: BTreeSet<Place> = BTreeSet::new();
     let run = scope.run.unwrap_or_default();
 
@@ -103,6 +104,8 @@ pub(super) fn verdict(scope: &Scope, history: &[Told]) -> Verdict {
             }
             Told::Assigned { reader, partition, start } => {
                 clean.entry(reader).or_default();
+                let furthest = starts.entry(partition).or_default();
+                *furthest = start.max(*furthest);
                 let stint = Stint { reader, next: Some(start), reads: vec![], committed: 0 };
                 stints.entry(partition).or_default().push(stint);
             }
@@ -181,7 +184,9 @@ pub(super) fn verdict(scope: &Scope, history: &[Told]) -> Verdict {
     let processed = |message: &Message| log.values().any(|stands| *stands == Stands::Message(*message));
     let reach = |partition: i32| {
         let read = log.range((partition, 0)..=(partition, i64::MAX)).next_back();
-        read.map_or(0, |((_, offset), _)| offset + 1)
+        let read = read.map_or(0, |((_, offset), _)| offset + 1);
+        // Nobody reads what stands before a reader that has begun behind it.
+        read.max(starts.get(&partition).copied().unwrap_or_default())
     };
     for ((partition, offset), messages) in &acknowledged {
         if let Some(stands) = log.get(&(*partition, *offset)) {

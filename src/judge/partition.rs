@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use roaring::RoaringTreemap;
 
+use super::findings::EXAMPLES;
 use super::places::{Message, Places, Side};
 use super::seen::Seen;
 use super::stints::Stints;
+use crate::journal::Reader;
 
 /// The longest jump that is kept, in offsets: its bitmap has 13 MB. Of a longer one the end is kept.
 const LONGEST_JUMP: u64 = 1 << 34;
@@ -58,6 +60,16 @@ pub(super) enum Met {
     Mismatch,
 }
 
+/// A jump of a reader.
+#[derive(Clone, Debug)]
+pub(super) struct Jump {
+    over: std::ops::Range<u64>,
+    /// Whose.
+    pub reader: Reader,
+    /// When it was told, in µs since 1970 UTC.
+    pub time_us: u64,
+}
+
 /// A partition.
 #[derive(Default)]
 pub(super) struct Partition {
@@ -69,6 +81,8 @@ pub(super) struct Partition {
     pub read: Seen,
     /// Behind the highest of them.
     pub reach: u64,
+    /// Where the reader began that began furthest: what stands before it is read by nobody.
+    pub started: u64,
     /// What one side only has told.
     pub places: Places,
     /// Where they do not agree.
@@ -79,6 +93,8 @@ pub(super) struct Partition {
     pub corrupt: Seen,
     /// Offsets that a reader jumped over.
     pub jumped: RoaringTreemap,
+    /// The first jumps, as many as there are examples.
+    jumps: Vec<Jump>,
     /// Messages that were acknowledged without an offset, by producer.
     pub unplaced: BTreeMap<u16, RoaringTreemap>,
     /// Its readers.
@@ -131,8 +147,8 @@ impl Partition {
         Met::Conflict
     }
 
-    /// A reader has found this at an offset where none was before; and whether an acknowledgement waited there.
-    pub(super) fn found(&mut self, offset: u64, holds: Holds, room: bool) -> (Met, bool) {
+    /// A reader has found this at an offset where none was before.
+    pub(super) fn found(&mut self, offset: u64, holds: Holds, room: bool) -> Met {
         let acknowledged = match holds {
             Holds::Message(message) => self.places.tell(offset, Side::Read, message).map(|(_, before)| before),
             Holds::Corrupt => {
@@ -144,16 +160,16 @@ impl Partition {
                 self.places.take_acknowledged(offset)
             }
         };
-        let Some(acknowledged) = acknowledged else { return (Met::Waits, false) };
+        let Some(acknowledged) = acknowledged else { return Met::Waits };
         if let Some(conflict) = self.conflicts.get_mut(&offset) {
             conflict.holds = Some(holds);
             conflict.acknowledged.push(acknowledged);
-            return (Met::Conflict, true);
+            return Met::Conflict;
         }
         if holds == Holds::Corrupt || holds == Holds::Message(acknowledged) {
-            return (Met::Agree, true);
+            return Met::Agree;
         }
-        (self.conflict(offset, holds, acknowledged, room), true)
+        self.conflict(offset, holds, acknowledged, room)
     }
 
     /// Whether a message stands in the log behind a later one of its producer.
@@ -167,10 +183,23 @@ impl Partition {
         reordered
     }
 
+    /// Behind everything that was read, or that nobody will read any more.
+    pub(super) fn passed(&self) -> u64 {
+        self.reach.max(self.started)
+    }
+
     /// A reader jumped over these.
-    pub(super) fn jump(&mut self, over: std::ops::Range<u64>) {
+    pub(super) fn jump(&mut self, over: std::ops::Range<u64>, reader: Reader, time_us: u64) {
         let start = over.start.max(over.end.saturating_sub(LONGEST_JUMP));
         self.jumped.insert_range(start..over.end);
+        if self.jumps.len() < EXAMPLES {
+            self.jumps.push(Jump { over, reader, time_us });
+        }
+    }
+
+    /// The jump over an offset, if it is among the first.
+    pub(super) fn jump_over(&self, offset: u64) -> Option<&Jump> {
+        self.jumps.iter().find(|jump| jump.over.contains(&offset))
     }
 
     /// How many messages a reader jumped over, and the first `most` of them.

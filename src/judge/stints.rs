@@ -2,6 +2,9 @@
 
 use roaring::RoaringTreemap;
 
+use super::findings::EXAMPLES;
+use crate::journal::Entry;
+
 /// A reader's time with a partition, from an assignment to the next one.
 #[derive(Clone, Debug)]
 pub(super) struct Stint {
@@ -19,6 +22,8 @@ pub(super) struct Stint {
     pub committed: u64,
     /// Offsets that were read before, and not by this reader.
     pub again: RoaringTreemap,
+    /// The first of them, as many as there are examples, and when they were read again, in µs since 1970 UTC.
+    first_again: Vec<(u64, Entry)>,
 }
 
 /// All stints with a partition, in the order that they began.
@@ -43,9 +48,17 @@ impl Stints {
     /// An assignment.
     pub(super) fn begin(&mut self, reader: u32, start: Option<u64>) {
         let read_to = self.find(reader).map_or(0, |at| self.all[at].read_to);
-        let again = RoaringTreemap::new();
         self.last = self.all.len();
-        self.all.push(Stint { reader, next: start, read_to, first: u64::MAX, to: 0, committed: 0, again });
+        self.all.push(Stint {
+            reader,
+            next: start,
+            read_to,
+            first: u64::MAX,
+            to: 0,
+            committed: 0,
+            again: RoaringTreemap::new(),
+            first_again: Vec::new(),
+        });
     }
 
     fn find(&self, reader: u32) -> Option<usize> {
@@ -70,25 +83,30 @@ impl Stints {
     /// that went over the offset, the latest one's reader has no clean end, and no earlier stint of another reader told
     /// a commit beyond the offset. If there is none, the dead reader's own journal came late, after its
     /// successor's: this reader has no clean end, and the next stint of another reader may read the offset again.
-    pub(super) fn unexplained(&self, clean: impl Fn(u32) -> bool) -> Vec<(u32, RoaringTreemap)> {
+    pub(super) fn unexplained(&self, clean: impl Fn(u32) -> bool) -> Vec<(&Stint, RoaringTreemap)> {
         let each = self.all.iter().enumerate().filter(|(_, stint)| !stint.again.is_empty());
-        each.map(|(at, stint)| (stint.reader, self.unexplained_of(at, stint, &clean))).collect()
+        each.map(|(at, stint)| (stint, self.unexplained_of(at, stint, &clean))).collect()
     }
 
     fn unexplained_of(&self, at: usize, stint: &Stint, clean: &impl Fn(u32) -> bool) -> RoaringTreemap {
         let (mut open, mut bad) = (stint.again.clone(), RoaringTreemap::new());
+        let committed = self.committed_before(at);
         let earlier = self.all[..at].iter().filter(|earlier| earlier.reader != stint.reader);
         for earlier in earlier.rev() {
+            if open.is_empty() {
+                break;
+            }
             let mut part = open.clone();
             part.remove_range(..earlier.first);
             part.remove_range(earlier.to..);
             open -= &part;
             if !clean(earlier.reader) {
-                part.remove_range(self.committed_before(at)..);
+                part.remove_range(committed..);
             }
             bad |= part;
         }
-        if !clean(stint.reader)
+        if !open.is_empty()
+            && !clean(stint.reader)
             && let Some(later) = (at + 1..self.all.len()).find(|later| self.all[*later].reader != stint.reader)
         {
             open.remove_range(self.committed_before(later)..);
@@ -113,5 +131,18 @@ impl Stint {
         self.read_to = self.read_to.max(offset + 1);
         (self.first, self.to) = (self.first.min(offset), self.to.max(offset + 1));
         movement
+    }
+
+    /// An offset was read before, and not by this reader.
+    pub(super) fn read_again(&mut self, offset: u64, time_us: u64, entry: &Entry) {
+        self.again.insert(offset);
+        if self.first_again.len() < EXAMPLES {
+            self.first_again.push((time_us, *entry));
+        }
+    }
+
+    /// What was found at an offset that was read again, and when, if it is among the first.
+    pub(super) fn found_again(&self, offset: u64) -> Option<&(u64, Entry)> {
+        self.first_again.iter().find(|(_, entry)| u64::try_from(entry.offset) == Ok(offset))
     }
 }

@@ -6,7 +6,7 @@ use super::histories::{RUN, chaos, histories, scopes};
 use super::model::{self, Told, tell};
 use super::*;
 
-const SCOPE: Scope = Scope { run: Some(RUN), acknowledgements: true, from_start: true, partitions: 2 };
+const SCOPE: Scope = Scope { run: Some(RUN), acknowledgements: true, from_start: true, partitions: 2, shared: false };
 const ONE: Reader = Reader { slot: 0, process: 71 };
 const TWO: Reader = Reader { slot: 1, process: 72 };
 
@@ -47,12 +47,9 @@ fn assert_found(judge: &Judge, findings: &[(&'static str, u64)]) -> Verdict {
 #[test]
 fn a_clean_history_has_no_finding() {
     let mut judge = judge();
-    assert_eq!((judge.outstanding(), judge.is_reached()), (10, false));
     read(&mut judge, ONE, 0..12);
-    assert_eq!((judge.outstanding(), judge.is_reached()), (0, true));
     acknowledge(&mut judge, 10..12);
     judge.ended(ONE, true);
-    assert_eq!((judge.outstanding(), judge.is_reached()), (0, true));
     let verdict = assert_found(&judge, &[]);
     assert_eq!(verdict.summary(), "every message is accounted for: 12 acknowledged, 12 processed by 1 workers");
     let value = serde_json::to_value(&verdict).unwrap();
@@ -71,7 +68,6 @@ fn what_was_read_beyond_and_never_processed_is_lost() {
         "finding": "lost", "run": "000000000000feed", "producer": 3, "sequence": 4, "partition": 1, "offset": 4
     });
     assert_eq!(lost, expected);
-    assert!(judge.outstanding() == 3 && !judge.is_reached());
 }
 
 #[test]
@@ -162,6 +158,56 @@ fn jumps_count_where_a_message_stands() {
     read(&mut judge, TWO, 4..6);
     let verdict = assert_found(&judge, &[("skipped", 2)]);
     assert_eq!(verdict.examples.iter().map(|example| example.offset).collect::<Vec<_>>(), [Some(4), Some(5)]);
+    let jumped = (Some(71), Some("2023-11-14T22:13:20.000000Z"));
+    assert!(verdict.examples.iter().all(|example| (example.pid, example.time.as_deref()) == jumped));
+}
+
+#[test]
+fn of_what_was_jumped_over_and_never_read_the_message_is_named() {
+    let mut judge = judge();
+    read(&mut judge, ONE, 0..4);
+    read(&mut judge, ONE, 6..10);
+    let verdict = assert_found(&judge, &[("lost", 2), ("skipped", 2)]);
+    let skipped = serde_json::to_value(&verdict.examples[3]).unwrap();
+    let expected = serde_json::json!({
+        "finding": "skipped", "run": "000000000000feed", "producer": 3, "sequence": 5, "partition": 1, "offset": 5,
+        "worker": 0, "pid": 71, "time": "2023-11-14T22:13:20.000000Z"
+    });
+    assert_eq!(skipped, expected);
+}
+
+#[test]
+fn what_stands_before_every_reader_is_lost_also_if_nothing_was_read() {
+    let mut judge = Judge::new(SCOPE);
+    acknowledge(&mut judge, 0..10);
+    judge.assigned(ONE, 1, 10);
+    judge.acknowledged(3, 10, 1, 10);
+    assert_found(&judge, &[("lost", 10), ("unread", 1)]);
+}
+
+#[test]
+fn what_is_read_in_part_holds_only_if_it_is_known_what_there_was() {
+    let holds = |acknowledgements, facts| {
+        let mut judge = Judge::new(Scope { acknowledgements, ..SCOPE });
+        judge.assigned(ONE, 1, 0);
+        read(&mut judge, ONE, 0..10);
+        let verdict = judge.verdict(facts);
+        assert_eq!(verdict.findings(), []);
+        assert_eq!(verdict.holds, !verdict.summary().contains("does not hold"), "{}", verdict.summary());
+        verdict.holds
+    };
+    let none = Facts::default();
+    for part in [Facts { deadline_passed: true, ..none }, Facts { read_in_part: true, ..none }] {
+        assert!(holds(true, part) && !holds(false, part) && !holds(true, Facts { cut_off: true, ..part }));
+    }
+    assert!(holds(false, none) && holds(true, Facts { cut_off: true, ..none }));
+}
+
+#[test]
+fn others_messages_in_a_shared_topic_are_counted_and_no_finding() {
+    let mut judge = Judge::new(Scope { shared: true, ..SCOPE });
+    judge.read(ONE, 0, &Entry { stamped: false, ..entry(0, 0) });
+    assert_eq!(assert_found(&judge, &[]).foreign, 1);
 }
 
 #[test]
@@ -290,7 +336,7 @@ fn places_that_cannot_be_make_no_panic() {
     }
     judge.read(ONE, u64::MAX, &entry(-1, 0));
     judge.read(ONE, u64::MAX, &Entry { stamped: false, ..entry(0, 0) });
-    let verdict = judge.verdict(Facts { deadline_passed: true, cut_off: true });
+    let verdict = judge.verdict(Facts { deadline_passed: true, cut_off: true, read_in_part: true });
     assert_eq!(verdict.findings(), [("unread", 9), ("offset_mismatch", 4), ("foreign", 1)]);
     let summary = verdict.summary();
     assert!(summary.contains("the deadline passed") && summary.contains("cut off"), "{summary}");
@@ -380,6 +426,6 @@ proptest! {
         }
         let verdict = judge.verdict(Facts::default());
         prop_assert!(verdict.holds, "{:?}", verdict.findings());
-        prop_assert_eq!((verdict.acknowledged, judge.outstanding()), (verdict.processed, 0));
+        prop_assert_eq!(verdict.acknowledged, verdict.processed);
     }
 }

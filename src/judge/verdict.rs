@@ -17,6 +17,8 @@ pub struct Facts {
     pub deadline_passed: bool,
     /// The run file has no end: what was acknowledged last is not known.
     pub cut_off: bool,
+    /// Reading ended before everything that was there was read, for whatever reason.
+    pub read_in_part: bool,
 }
 
 /// Deliberate faults, as they were found in the log.
@@ -33,7 +35,8 @@ pub struct Deliberate {
 /// The verdict; the part `verify` of the report.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Verdict {
-    /// Every finding is 0.
+    /// Every finding is 0 (but for what is foreign in a topic of many writers), and everything was read; or, where it is
+    /// known what was acknowledged, all of that.
     pub holds: bool,
     /// Acknowledged, the partition was read beyond the offset, never processed.
     pub lost: u64,
@@ -66,7 +69,7 @@ pub struct Verdict {
     pub gaps: Option<u64>,
     /// Offsets that were processed.
     pub processed: u64,
-    /// Of these, those whose processing failed, and that were left behind.
+    /// Of these, those whose processing failed for good: skipped, or a copy of them is in the dead-letter topic.
     pub processing_failed: u64,
     /// See [`Deliberate`].
     pub deliberate: Deliberate,
@@ -80,6 +83,11 @@ pub struct Verdict {
     pub deadline_passed: bool,
     /// See [`Facts`].
     pub cut_off: bool,
+    /// See [`Facts`].
+    pub read_in_part: bool,
+    /// See [`super::Scope`].
+    #[serde(skip)]
+    pub shared: bool,
     /// At most ten of each finding.
     pub examples: Vec<Example>,
 }
@@ -90,17 +98,13 @@ impl Judge {
         let mut findings = self.findings.clone();
         self.unmet(&mut findings);
         self.read_again(&mut findings);
-        for (at, partition) in self.partitions.iter().enumerate() {
-            let (count, offsets) = partition.skipped(findings.room(Finding::Skipped));
-            findings.count(Finding::Skipped, count);
-            offsets.into_iter().for_each(|offset| findings.example(Finding::Skipped, |it| it.at(at, offset)));
-        }
+        self.skipped(&mut findings);
         if !self.scope.acknowledgements {
             self.gaps(&mut findings);
         }
         let of = |finding| findings.of(finding);
         let verdict = Verdict {
-            holds: Finding::ALL.into_iter().all(|finding| of(finding) == 0),
+            holds: false,
             lost: of(Finding::Lost),
             unread: of(Finding::Unread),
             duplicated: of(Finding::Duplicated),
@@ -123,9 +127,15 @@ impl Judge {
             readers: self.readers.len() as u64,
             deadline_passed: facts.deadline_passed,
             cut_off: facts.cut_off,
+            read_in_part: facts.read_in_part,
+            shared: self.scope.shared,
             examples: Vec::new(),
         };
-        Verdict { examples: findings.into_examples(), ..verdict }
+        // What nobody has read is a finding only if it is known what there was.
+        let all_known = self.scope.acknowledgements && !facts.cut_off;
+        let all_read = !facts.read_in_part && !facts.deadline_passed;
+        let holds = verdict.findings().is_empty() && (all_known || all_read);
+        Verdict { holds, examples: findings.into_examples(), ..verdict }
     }
 
     fn was_processed(&self, message: Message) -> bool {
@@ -186,7 +196,7 @@ impl Judge {
                 (Finding::OffsetMismatch, Some("another message was acknowledged at this offset, too"))
             } else {
                 before = Some((at, offset));
-                let read_beyond = self.partitions.get(at).is_some_and(|partition| offset < partition.reach);
+                let read_beyond = self.partitions.get(at).is_some_and(|partition| offset < partition.passed());
                 (if read_beyond { Finding::Lost } else { Finding::Unread }, None)
             };
             findings.add(finding, |it| {
@@ -235,7 +245,7 @@ impl Judge {
             }
         }
         // Without an offset, the partition has to be read as far as is known to tell that a message does not come.
-        let read_beyond = partition.reach > 0 && partition.reach >= partition.acknowledged_to;
+        let read_beyond = partition.passed() > 0 && partition.passed() >= partition.acknowledged_to;
         let finding = if read_beyond { Finding::Lost } else { Finding::Unread };
         for (producer, sequences) in &partition.unplaced {
             let known = self.producers.get(*producer);
@@ -249,17 +259,45 @@ impl Judge {
         }
     }
 
+    /// Messages that a reader jumped over; of those that nobody has read it is known which they are.
+    fn skipped(&self, findings: &mut Findings) {
+        let mut wanted = BTreeMap::new();
+        for (at, partition) in self.partitions.iter().enumerate() {
+            let (count, offsets) = partition.skipped(findings.room(Finding::Skipped) - wanted.len());
+            findings.count(Finding::Skipped, count);
+            wanted.extend(offsets.into_iter().map(|offset| ((at, offset), None)));
+        }
+        if let Some(run) = self.acknowledged_run().filter(|_| !wanted.is_empty()) {
+            self.unread(|at, offset, message| {
+                if let Some(known) = wanted.get_mut(&(at, offset)) {
+                    known.get_or_insert((run, message));
+                }
+            });
+        }
+        for ((at, offset), known) in wanted {
+            findings.example(Finding::Skipped, |it| {
+                let it = it.at(at, offset);
+                let of = known.map(|(run, message): (u64, Message)| (run, message.producer(), message.sequence()));
+                let it = of.map_or(it.clone(), |(run, producer, sequence)| it.of(run, producer, sequence));
+                let jump = self.partitions.get(at).and_then(|partition| partition.jump_over(offset));
+                jump.map_or(it.clone(), |jump| it.by(jump.reader).when(jump.time_us))
+            });
+        }
+    }
+
     /// Messages that were read again without a crash that explains it.
     fn read_again(&self, findings: &mut Findings) {
         let known = |reader: u32| self.readers.get(reader as usize);
         let clean = |reader: u32| known(reader).is_some_and(|known| known.clean);
         for (at, partition) in self.partitions.iter().enumerate() {
-            for (reader, offsets) in partition.stints.unexplained(clean) {
+            for (stint, offsets) in partition.stints.unexplained(clean) {
                 findings.count(Finding::RedeliveredUnexplained, offsets.len());
                 for offset in offsets.iter().take(EXAMPLES) {
                     findings.example(Finding::RedeliveredUnexplained, |it| {
                         let it = it.at(at, offset).because("no crash explains that it was read again");
-                        known(reader).map_or(it.clone(), |Known { reader, .. }| it.by(*reader))
+                        let it = known(stint.reader).map_or(it.clone(), |Known { reader, .. }| it.by(*reader));
+                        let found = stint.found_again(offset);
+                        found.map_or(it.clone(), |(time, entry)| it.of_entry(entry).when(*time))
                     });
                 }
             }
@@ -302,7 +340,8 @@ impl Verdict {
 
     /// The findings that there are, and how many of each.
     pub fn findings(&self) -> Vec<(&'static str, u64)> {
-        let all = Finding::ALL.into_iter().map(|finding| (finding.name(), self.of(finding)));
+        let is_one = |finding: &Finding| !(self.shared && *finding == Finding::Foreign);
+        let all = Finding::ALL.into_iter().filter(is_one).map(|finding| (finding.name(), self.of(finding)));
         all.filter(|(_, count)| *count > 0).collect()
     }
 
@@ -321,6 +360,10 @@ impl Verdict {
                 count => format!(", {count} of them again after a crash"),
             };
             lines.push(what + &again);
+        } else if self.findings().is_empty() {
+            lines.push(
+                "the verdict does not hold: not everything was read, and nobody can tell what is missing".to_owned(),
+            );
         } else {
             lines.push("the verdict does not hold:".to_owned());
             for (name, count) in self.findings() {

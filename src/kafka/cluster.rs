@@ -29,6 +29,7 @@ pub struct Cluster {
     /// What is asked for while waiting for a broker; it need not exist.
     topic: String,
     brokers: String,
+    group: String,
     timeout: Duration,
     /// The end of the first contact: what is asked until then shares one deadline.
     first_contact: Instant,
@@ -51,6 +52,7 @@ impl Cluster {
             client,
             topic: settings.kafka.topic.clone(),
             brokers: settings.kafka.brokers.join(","),
+            group: settings.consumer.group.clone(),
             timeout: settings.kafka.connect_timeout,
             first_contact: Instant::now() + settings.kafka.connect_timeout,
         };
@@ -209,6 +211,20 @@ impl Cluster {
         }
     }
 
+    /// Who is in `consumer.group` now: client ids and hosts. Members of a group of the protocol of KIP-848 are not told by this
+    /// request: they are met at the first commit, which the brokers refuse.
+    ///
+    /// # Errors
+    /// What the brokers say.
+    pub fn members(&self) -> Result<Vec<String>, Failure> {
+        let what = "the group's members could not be read";
+        let answer = self.client.fetch_group_list(Some(&self.group), self.patience());
+        self.serve_events();
+        let list = answer.map_err(|error| self.failed(what, &error))?;
+        let members = list.groups().iter().flat_map(|group| group.members());
+        Ok(members.map(|member| format!("{} at {}", member.client_id(), member.client_host())).collect())
+    }
+
     /// What `consumer.group` has committed.
     ///
     /// # Errors
@@ -235,7 +251,7 @@ fn is_leaderless(error: &KafkaError) -> bool {
     )
 }
 
-fn list_of(partitions: &[TopicPartition], offset: Offset) -> Result<TopicPartitionList, Failure> {
+pub(super) fn list_of(partitions: &[TopicPartition], offset: Offset) -> Result<TopicPartitionList, Failure> {
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for partition in partitions {
         list.add_partition_offset(&partition.topic, partition.partition, offset)
@@ -244,7 +260,7 @@ fn list_of(partitions: &[TopicPartition], offset: Offset) -> Result<TopicPartiti
     Ok(list)
 }
 
-fn offsets_of(list: &TopicPartitionList, what: &str) -> Result<Offsets, Failure> {
+pub(super) fn offsets_of(list: &TopicPartitionList, what: &str) -> Result<Offsets, Failure> {
     let mut offsets = Offsets::new();
     for element in list.elements() {
         let partition = TopicPartition::new(element.topic(), element.partition());

@@ -1,11 +1,13 @@
 //! The clients' properties. What the user gives raw comes last and wins; what must not be changed is refused by the
 //! settings' validation.
 
+use std::time::Duration;
+
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
 use super::error::{Failure, creation};
-use crate::settings::{Preset, Properties, SecurityProtocol, Settings};
+use crate::settings::{Assignment, GroupProtocol, Preset, Properties, SecurityProtocol, Settings};
 
 /// What every client needs.
 fn common(settings: &Settings) -> ClientConfig {
@@ -77,7 +79,8 @@ pub(super) fn sender(settings: &Settings) -> ClientConfig {
         // Implies acks=all and at most five requests under way: in order, and a retry is no second copy.
         .set("enable.idempotence", "true")
         .set("compression.codec", producer.compression.word())
-        .set("linger.ms", producer.linger.as_millis().to_string())
+        // librdkafka takes fractions of a millisecond here.
+        .set("linger.ms", (producer.linger.as_micros() as f64 / 1_000.0).to_string())
         .set("message.timeout.ms", producer.message_timeout.as_millis().to_string())
         // Kafka's own clients put a key into the same partition.
         .set("partitioner", "murmur2_random")
@@ -93,12 +96,83 @@ pub(super) fn sender(settings: &Settings) -> ClientConfig {
     config
 }
 
+/// How long a copy may be under way, in ms: longer than a leader's failover (10 s), and short enough for its error to be told.
+const COPY_MS: &str = "20000";
+
+/// For copies of single messages, to a dead-letter topic and back from it. `producer.properties` are for load, and may trade
+/// safety for it: they do not hold here.
+pub(super) fn dead_letters(settings: &Settings) -> ClientConfig {
+    let mut config = common(settings);
+    config
+        .set("compression.codec", settings.producer.compression.word())
+        // A partition waits for each of its copies.
+        .set("linger.ms", "1")
+        .set("message.timeout.ms", COPY_MS)
+        // How long a topic that nobody knows may be one that was just made.
+        .set("topic.metadata.propagation.max.ms", "3000")
+        // With its added headers a copy may be larger than the client's own limit for messages; the topic's one counts.
+        .set("message.max.bytes", "1000000000")
+        .set("partitioner", "murmur2_random");
+    raw(&mut config, &settings.kafka.properties);
+    // Whatever the others do: a copy is acknowledged by all replicas, or it is none.
+    config.remove("request.required.acks");
+    config.set("enable.idempotence", "true").set("acks", "all");
+    config
+}
+
 /// A message in a queue costs librdkafka some 250 bytes beside its own, which its limit in bytes does not count: small ones
 /// are limited by their number, as if none had less than this.
 const LEAST_MESSAGE: u64 = 768;
 
+/// What tells a reader its partitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role<'a> {
+    /// Whoever made it.
+    Manual,
+    /// The group that it is a member of, by this static id if it has one.
+    Member(Option<&'a str>),
+}
+
+/// How often a member tells its group that it lives: a third of the session's timeout, or this. It hears of a rebalance with
+/// it, and a cooperative one has two rounds: librdkafka's own 3 s are 6 s until a worker that joins has its partitions.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// librdkafka's own `max.poll.interval.ms`; a session must not be longer.
+const POLL_INTERVAL: Duration = Duration::from_secs(300);
+
+/// What makes the client a member.
+fn membership(settings: &Settings, id: Option<&str>, config: &mut ClientConfig) {
+    let membership = &settings.consumer.membership;
+    match membership.protocol {
+        // Partitions that stay are not interrupted while others move.
+        GroupProtocol::Classic => {
+            let session = membership.session_timeout;
+            config
+                .set("partition.assignment.strategy", "cooperative-sticky")
+                .set("session.timeout.ms", session.as_millis().to_string())
+                .set("heartbeat.interval.ms", (session / 3).min(HEARTBEAT).as_millis().to_string())
+                .set("max.poll.interval.ms", session.max(POLL_INTERVAL).as_millis().to_string());
+        }
+        // The brokers have the timeouts; librdkafka refuses all of the above beside this.
+        GroupProtocol::Consumer => {
+            config.set("group.protocol", "consumer");
+        }
+    }
+    if let Some(id) = id {
+        config.set("group.instance.id", id);
+    }
+    let look = settings.consumer.topic_poll_interval;
+    if !look.is_zero() {
+        // It is the members that find new partitions, and have them dealt.
+        config.set("topic.metadata.refresh.interval.ms", look.as_millis().to_string());
+    }
+}
+
 /// For a worker that reads `partitions` partitions.
-pub(super) fn reader(settings: &Settings, partitions: usize, report_ends: bool) -> ClientConfig {
+///
+/// That is their number when the client is made. If there are more later (manual assignment to a worker that stood by or
+/// that takes over from another, a group's member when others have left), each may still fetch ahead as much, so that
+/// all together may hold more than `consumer.memory_budget_mb`, in proportion, until the next client.
+pub(super) fn reader(settings: &Settings, role: Role<'_>, partitions: usize, report_ends: bool) -> ClientConfig {
     let consumer = &settings.consumer;
     // Both limits hold for each partition, since each has its own queue; less than 1 MiB could not hold one full
     // batch, more than 16 MiB gains nothing.
@@ -122,6 +196,9 @@ pub(super) fn reader(settings: &Settings, partitions: usize, report_ends: bool) 
         // was sent: where those have been read to their ends, it waits, and the others run dry. The default of 500 ms
         // halves the speed; an idle worker sends 20 fetches a second with this.
         .set("fetch.wait.max.ms", "50");
+    if let Role::Member(id) = role {
+        membership(settings, id, &mut config);
+    }
     raw(&mut config, &settings.kafka.properties);
     raw(&mut config, &consumer.properties);
     config
@@ -144,7 +221,12 @@ pub(super) fn group_inquirer(settings: &Settings) -> ClientConfig {
 /// # Errors
 /// [`Failure::Settings`].
 pub fn check(settings: &Settings) -> Result<(), Failure> {
-    for config in [inquirer(settings), sender(settings), reader(settings, 1, false), group_inquirer(settings)] {
+    let role = match settings.consumer.assignment {
+        Assignment::Manual => Role::Manual,
+        Assignment::Group => Role::Member(None),
+    };
+    let consuming = [reader(settings, role, 1, false), group_inquirer(settings), dead_letters(settings)];
+    for config in [inquirer(settings), sender(settings)].into_iter().chain(consuming) {
         config.create_native_config().map_err(|error| creation(&error))?;
     }
     Ok(())

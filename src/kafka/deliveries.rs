@@ -8,6 +8,11 @@ use super::birth::Age;
 use crate::latency::Latency;
 use crate::stamp::Stamp;
 
+/// Reasons that are told apart at most.
+const REASONS: usize = 100;
+/// What stands for all the others.
+const OTHER_REASONS: &str = "other reasons";
+
 /// What became of the messages that were sent.
 #[derive(Default)]
 pub struct Deliveries {
@@ -65,7 +70,9 @@ impl Deliveries {
     /// Counts one message that was given up.
     pub fn fail(&self, reason: String) {
         if let Ok(mut failed) = self.failed.lock() {
-            *failed.entry(reason).or_default() += 1;
+            // A generator's texts may be as many as its messages.
+            let known = failed.len() < REASONS || failed.contains_key(&reason);
+            *failed.entry(if known { reason } else { OTHER_REASONS.to_owned() }).or_default() += 1;
         }
     }
 }
@@ -79,10 +86,28 @@ pub struct Outcome {
     pub place: Option<(i32, i64)>,
 }
 
-/// Who is told of every outcome, on the client's own thread; waiting there is backpressure on the producer.
+/// Who is told of every outcome: on the thread that serves the client's deliveries, or on the producer's own if the client
+/// has refused the message. Waiting there is backpressure on the producer.
 pub trait Outcomes: Send + Sync {
     /// One message is acknowledged or given up.
     fn tell(&self, outcome: Outcome);
     /// Nothing more will come for the moment: what is held back is to be handed on.
     fn flush(&self);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_without_number_are_counted_as_others() {
+        let deliveries = Deliveries::default();
+        for number in 0..1_000 {
+            deliveries.fail(format!("no {number}"));
+            deliveries.fail("no 7".to_owned());
+        }
+        let failed = deliveries.failed();
+        assert_eq!((failed.len(), failed["no 7"], failed[OTHER_REASONS]), (101, 1_001, 900));
+        assert_eq!(failed.values().sum::<u64>(), 2_000);
+    }
 }

@@ -2,7 +2,9 @@
 //!
 //! - [`cluster`]: questions that block: is it there, which partitions, which offsets.
 //! - [`topics`]: topics made, described, deleted.
-//! - [`sender`]: a producer client, [`deliveries`]: what became of its messages, `birth`: when they were sent; [`reader`]: a consumer client and its partitions' queues.
+//! - [`sender`]: a producer client, [`deliveries`]: what became of its messages, `birth`: when they were sent;
+//!   [`reader`]: a consumer client, [`stream`]: its partitions' queues.
+//! - [`dead_letters`]: a producer client for copies of single messages.
 //! - [`embedded`]: a broker in this process, for the demonstration.
 //! - `native`: librdkafka's own calls where rdkafka has none or a slow one: the only unsafe code.
 //! - [`error`]: what can go wrong, in words; `config`: the clients' properties; `events`: what clients say unasked.
@@ -10,6 +12,7 @@
 mod birth;
 pub mod cluster;
 mod config;
+pub mod dead_letters;
 pub mod deliveries;
 pub mod embedded;
 pub mod error;
@@ -18,6 +21,7 @@ mod events;
 mod native;
 pub mod reader;
 pub mod sender;
+pub mod stream;
 pub mod topics;
 
 pub use config::check;

@@ -1,27 +1,41 @@
-//! A consumer client of a worker, and the queues of its partitions.
+//! A consumer client of a worker: what it reads, and its commits.
 //!
 //! Each partition has a queue of its own, so that a slow one holds up no other. A queue is split off *before* its
 //! partition is assigned: afterwards the first messages could already be in the common queue.
+//!
+//! Partitions come and go one by one: each is assigned at an offset that is a number, and unassigned after its queue was
+//! dropped. Nothing is ever sought or paused. What a group deals and takes comes out of [`Reader::poll`], and the group
+//! waits until it is acknowledged by [`Reader::assign`] or [`Reader::unassign`].
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::base_consumer::PartitionQueue;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
+use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use slog::Logger;
 
+use super::cluster::{Offsets, list_of, offsets_of};
 use super::config;
+pub use super::config::Role;
 use super::error::{Failure, code_text, creation, reason};
 use super::events::ClientEvents;
-use super::native::batch::{BatchQueue, Turn};
-use super::native::message::NativeMessage;
-use crate::record::{Headers, Record, TopicPartition};
+use super::native::batch::Turn;
+pub use super::stream::{Next, PartitionStream, ReceivedMessage};
+use crate::record::TopicPartition;
 use crate::settings::Settings;
+
+/// How long leaving a group may take, beside what closing the client takes.
+const LEAVE: Duration = Duration::from_secs(5);
+/// And how long it has to be without partitions for its leave to be under way.
+const LEAVES: Duration = Duration::from_millis(200);
+/// One look at the client meanwhile.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// What became of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,15 +44,50 @@ pub enum Commit {
     Done(Vec<(TopicPartition, i64)>),
     /// Not done, and why; the next one tries again.
     Failed(String),
-    /// The group belongs to somebody else: no commit of ours will ever be taken.
+    /// The group belongs to somebody else, or has put this member out.
     Refused(String),
+}
+
+/// What the group wants; the group waits until it is acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rebalance {
+    /// These are this member's now: to be acknowledged by [`Reader::assign`], also if there are none.
+    Dealt(Vec<TopicPartition>),
+    /// These are not any more: to be acknowledged by [`Reader::unassign`], also if there are none.
+    Taken {
+        /// Which.
+        partitions: Vec<TopicPartition>,
+        /// They may be somebody else's already: nothing of them may be committed.
+        lost: bool,
+    },
+}
+
+/// Why a client cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// Another start would end the same way.
+    Lasting(String),
+    /// A new client may do better.
+    Passing(String),
+    /// The brokers still have a member of this id (KIP-848), which has died without a word: for as long they refuse it.
+    IdTaken(String),
 }
 
 type OnCommit = Box<dyn Fn(Commit) + Send + Sync>;
 
-struct ReaderEvents {
+/// What a reader's client says.
+pub(super) struct ReaderEvents {
     client: ClientEvents,
     on_commit: OnCommit,
+    rebalances: Mutex<VecDeque<Rebalance>>,
+    /// Nobody asks for rebalances any more: they are acknowledged where they come.
+    closing: AtomicBool,
+}
+
+impl ReaderEvents {
+    fn next_rebalance(&self) -> Option<Rebalance> {
+        self.rebalances.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
 }
 
 impl ClientContext for ReaderEvents {
@@ -61,6 +110,36 @@ impl ConsumerContext for ReaderEvents {
             (self.on_commit)(commit);
         }
     }
+
+    /// Called by the client's poll. Acknowledging may wait until that has returned, and is done by whoever polls.
+    fn rebalance(&self, client: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let dealt = code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if self.closing.load(Ordering::Acquire) {
+            // A client that is closing takes both for giving everything back.
+            let _logged_by_librdkafka = if dealt { assign(client, list) } else { unassign(client, list) };
+            return;
+        }
+        let elements = list.elements();
+        let partitions = elements.iter().map(|element| TopicPartition::new(element.topic(), element.partition()));
+        let rebalance = match dealt {
+            true => Rebalance::Dealt(partitions.collect()),
+            false => Rebalance::Taken { partitions: partitions.collect(), lost: client.assignment_lost() },
+        };
+        self.rebalances.lock().unwrap_or_else(PoisonError::into_inner).push_back(rebalance);
+    }
+}
+
+/// Without a group there is no protocol, and librdkafka lets both ways pass.
+fn is_eager(client: &BaseConsumer<ReaderEvents>) -> bool {
+    matches!(client.rebalance_protocol(), RebalanceProtocol::Eager)
+}
+
+fn assign(client: &BaseConsumer<ReaderEvents>, list: &TopicPartitionList) -> KafkaResult<()> {
+    if is_eager(client) { client.assign(list) } else { client.incremental_assign(list) }
+}
+
+fn unassign(client: &BaseConsumer<ReaderEvents>, list: &TopicPartitionList) -> KafkaResult<()> {
+    if is_eager(client) { client.unassign() } else { client.incremental_unassign(list) }
 }
 
 fn commit_of(result: KafkaResult<()>, offsets: &TopicPartitionList) -> Option<Commit> {
@@ -82,101 +161,203 @@ fn commit_of(result: KafkaResult<()>, offsets: &TopicPartitionList) -> Option<Co
     Some(Commit::Done(done.collect()))
 }
 
-/// The most messages of one batch call.
-const MOST: usize = 4_096;
-/// And about how many bytes: what is taken out of a queue is fetched anew, beyond the memory budget.
-const BATCH_BYTES: usize = 512 << 10;
-
 /// The client. It has to be polled, and ends when it is closed.
 pub struct Reader {
     consumer: Arc<BaseConsumer<ReaderEvents>>,
     /// Messages that came out of the common queue: there must be none.
     leaked: AtomicU64,
     turn: Turn,
+    is_member: bool,
+    is_static: bool,
 }
 
 impl Reader {
-    /// Makes the client; it connects by itself. With `report_ends`, [`PartitionStream::read_next`] says [`Next::End`].
+    /// Makes the client; it connects by itself. Memory is shared out by the number of `partitions`. With
+    /// `report_ends`, [`PartitionStream::read_next`] says [`Next::End`].
     ///
     /// # Errors
     /// [`Failure::Settings`].
     pub fn new(
         settings: &Settings,
+        role: Role<'_>,
         partitions: usize,
         report_ends: bool,
         logger: &Logger,
         on_commit: impl Fn(Commit) + Send + Sync + 'static,
     ) -> Result<Self, Failure> {
-        let events = ReaderEvents { client: ClientEvents::new(logger), on_commit: Box::new(on_commit) };
-        let consumer: BaseConsumer<_> = config::reader(settings, partitions, report_ends)
+        let events = ReaderEvents {
+            client: ClientEvents::new(logger),
+            on_commit: Box::new(on_commit),
+            rebalances: Mutex::default(),
+            closing: AtomicBool::new(false),
+        };
+        let consumer: BaseConsumer<_> = config::reader(settings, role, partitions, report_ends)
             .create_with_context(events)
             .map_err(|error| creation(&error))?;
-        Ok(Self { consumer: Arc::new(consumer), leaked: AtomicU64::new(0), turn: Turn::default() })
+        let is_member = matches!(role, Role::Member(_));
+        let is_static = matches!(role, Role::Member(Some(_)));
+        Ok(Self {
+            consumer: Arc::new(consumer),
+            leaked: AtomicU64::new(0),
+            turn: Turn::default(),
+            is_member,
+            is_static,
+        })
     }
 
-    /// The queue of a partition that is going to be assigned.
+    /// Becomes a member of the group, which deals the partitions of these topics.
+    ///
+    /// # Errors
+    /// What librdkafka says.
+    pub fn subscribe(&self, topics: &[String]) -> Result<(), Failure> {
+        let topics: Vec<_> = topics.iter().map(String::as_str).collect();
+        self.consumer.subscribe(&topics).map_err(|error| {
+            Failure::request(format!("the topics {} could not be subscribed to", topics.join(", ")), &error)
+        })
+    }
+
+    /// The queue of a partition that is going to be assigned. One that it had before has to be dropped.
     ///
     /// # Errors
     /// When librdkafka has no such queue; none is expected.
     pub fn split(&self, partition: &TopicPartition) -> Result<PartitionStream, Failure> {
-        let TopicPartition { topic, partition: number } = partition;
-        let split = self.consumer.split_partition_queue(topic, *number);
-        let batch = BatchQueue::new(&self.consumer, &self.turn, topic, *number);
-        let (Some(split), Some(batch)) = (split, batch) else {
-            let reason = "its queue could not be split off".to_owned();
-            return Err(Failure::Request { what: partition.to_string(), reason });
-        };
-        let client = Arc::downgrade(&self.consumer);
-        Ok(PartitionStream { batch, split, partition: partition.clone(), client, messages: 0, bytes: 0 })
+        PartitionStream::new(&self.consumer, &self.turn, partition, self.is_member).ok_or_else(|| Failure::Request {
+            what: partition.to_string(),
+            reason: "its queue could not be split off".to_owned(),
+        })
     }
 
-    /// Starts reading: the partitions and the offsets to begin at.
+    /// Starts reading these, too, at these offsets. What is read already goes on.
     ///
     /// # Errors
     /// What librdkafka says.
     pub fn assign(&self, starts: &[(TopicPartition, i64)]) -> Result<(), Failure> {
-        let mut list = TopicPartitionList::with_capacity(starts.len());
-        for (partition, offset) in starts {
-            list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(*offset))
-                .map_err(|error| Failure::request(format!("{partition} at {offset}"), &error))?;
-        }
-        self.consumer.assign(&list).map_err(|error| Failure::request("the partitions could not be assigned", &error))
+        assign(&self.consumer, &list_at(starts)?)
+            .map_err(|error| Failure::request("the partitions could not be assigned", &error))
     }
 
-    /// Serves log lines, errors and commits for up to `timeout`.
+    /// Reads these no more, and commits nothing of them any more. Their streams have to be gone.
+    ///
+    /// # Errors
+    /// What librdkafka says.
+    pub fn unassign(&self, partitions: &[TopicPartition]) -> Result<(), Failure> {
+        let list = list_of(partitions, Offset::Invalid)?;
+        // librdkafka commits what was stored once more, also what is committed and, since acknowledging ends its knowing
+        // of that, what is lost: behind the back of whoever has the partition next, whose commits it could undo.
+        let _not_there_any_more = self.consumer.store_offsets(&list);
+        unassign(&self.consumer, &list)
+            .map_err(|error| Failure::request("the partitions could not be given back", &error))
+    }
+
+    /// Serves log lines, errors and commits for up to `timeout`, or until the group wants something.
     ///
     /// # Errors
     /// When the client is broken for good, or a message came where none may come.
-    pub fn poll(&self, timeout: Duration) -> Result<(), Failure> {
-        let broken = |reason: String| Failure::Request { what: "the consumer client".to_owned(), reason };
-        match self.consumer.poll(timeout) {
+    pub fn poll(&self, timeout: Duration) -> Result<Option<Rebalance>, Broken> {
+        let polled = self.consumer.poll(timeout);
+        if let Some(rebalance) = self.consumer.context().next_rebalance() {
+            // Before anything else: the group, and the client's end, wait for its acknowledgement.
+            return Ok(Some(rebalance));
+        }
+        match polled {
             None => {}
             Some(Ok(message)) => {
                 let leaked = self.leaked.fetch_add(1, Ordering::Relaxed) + 1;
                 let place = format!("{}/{}@{}", message.topic(), message.partition(), message.offset());
-                return Err(broken(format!("{leaked} message(s) came past their partition's queue, the last {place}")));
+                let text = format!("{leaked} message(s) came past their partition's queue, the last {place}");
+                return Err(Broken::Passing(text));
             }
             // Reported to the context already; what is about one partition comes out of its queue.
-            Some(Err(_)) => {}
+            Some(Err(error)) => {
+                if let Some(text) = error.rdkafka_error_code().and_then(lasting_for_member).filter(|_| self.is_member) {
+                    return Err(Broken::Lasting(text));
+                }
+            }
         }
         match self.consumer.client().fatal_error() {
-            Some((_, text)) => Err(broken(text)),
-            None => Ok(()),
+            Some((code, text)) => Err(of_fatal(code, text)),
+            None => Ok(None),
         }
     }
 
-    /// Commits what was stored, and waits for the brokers as long as it takes: whoever calls it is ended at the
+    /// Commits these offsets, and waits for the brokers as long as it takes: whoever calls it is ended at the
     /// shutdown's deadline.
-    pub fn commit(&self) -> Commit {
+    pub fn commit(&self, offsets: &[(TopicPartition, i64)]) -> Commit {
+        if offsets.is_empty() {
+            return Commit::Done(Vec::new());
+        }
+        let list = match list_at(offsets) {
+            Ok(list) => list,
+            Err(failure) => return Commit::Failed(failure.to_string()),
+        };
+        let result = self.consumer.commit(&list, CommitMode::Sync);
+        commit_of(result, &list).unwrap_or(Commit::Done(Vec::new()))
+    }
+
+    /// Commits all that was stored; waits as [`Reader::commit`] does.
+    pub fn commit_all(&self) -> Commit {
         let result = self.consumer.commit_consumer_state(CommitMode::Sync);
         // Nothing new is no failure: all of it is committed.
         commit_of(result, &TopicPartitionList::new()).unwrap_or(Commit::Done(Vec::new()))
     }
 
-    /// Gives the partitions back and ends the client. All streams have to be gone.
-    pub fn close(self) {
-        // Ended with the client anyway.
-        let _unassigned = self.consumer.unassign();
+    /// What the group has committed.
+    ///
+    /// # Errors
+    /// What the group's coordinator says, or nothing within `timeout`.
+    pub fn committed(&self, partitions: &[TopicPartition], timeout: Duration) -> Result<Offsets, Failure> {
+        let what = "the group's committed offsets could not be read";
+        let answer = self.consumer.committed_offsets(list_of(partitions, Offset::Invalid)?, timeout);
+        offsets_of(&answer.map_err(|error| Failure::request(what, &error))?, what)
+    }
+
+    /// The oldest offset of each that is still there, and the next one that will be written.
+    ///
+    /// # Errors
+    /// What the brokers say, or nothing within `timeout`.
+    pub fn bounds(&self, partitions: &[TopicPartition], timeout: Duration) -> Result<(Offsets, Offsets), Failure> {
+        let what = "the partitions' offsets could not be read";
+        let ask = |at| {
+            let answer = self.consumer.offsets_for_times(list_of(partitions, at)?, timeout);
+            offsets_of(&answer.map_err(|error| Failure::request(what, &error))?, what)
+        };
+        Ok((ask(Offset::Beginning)?, ask(Offset::End)?))
+    }
+
+    /// Gives the partitions back and ends the client. All streams have to be gone. A member with a static id that does
+    /// not `leave` keeps its partitions in the group for its successor; one without always leaves. With KIP-848 librdkafka
+    /// has no way for a static member to leave: the brokers hold its partitions until its session is over.
+    ///
+    /// Waits for the brokers; without them, for up to the session's timeout.
+    pub fn close(self, leave: bool) {
+        let client = &self.consumer;
+        client.context().closing.store(true, Ordering::Release);
+        while let Some(rebalance) = client.context().next_rebalance() {
+            // Ended with the client anyway; but the group waits for an answer, and the client for the group.
+            let _logged_by_librdkafka = match rebalance {
+                Rebalance::Dealt(_) => self.assign(&[]),
+                Rebalance::Taken { partitions, .. } => self.unassign(&partitions),
+            };
+        }
+        if !self.is_member {
+            // Ended with the client anyway.
+            let _unassigned = client.unassign();
+        } else if leave || !self.is_static {
+            client.unsubscribe();
+            let begun = Instant::now();
+            let mut empty_since = None;
+            while begun.elapsed() < LEAVE {
+                let _nobody_asks = client.poll(LOOK);
+                let is_empty = client.assignment().is_ok_and(|list| list.count() == 0);
+                // Its leave is sent a moment after that, and not at all by a client that is being closed.
+                let since = *empty_since.get_or_insert_with(Instant::now);
+                if !is_empty {
+                    empty_since = None;
+                } else if since.elapsed() >= LEAVES {
+                    break;
+                }
+            }
+        }
     }
 
     /// Whether a stream still holds the client.
@@ -185,127 +366,47 @@ impl Reader {
     }
 }
 
-/// One partition's messages.
-pub struct PartitionStream {
-    batch: BatchQueue<ReaderEvents>,
-    /// Keeps the partition's messages out of the common queue, and calls when some have come.
-    split: PartitionQueue<ReaderEvents>,
-    partition: TopicPartition,
-    client: Weak<BaseConsumer<ReaderEvents>>,
-    /// Of the last batch.
-    messages: usize,
-    bytes: usize,
+fn list_at(offsets: &[(TopicPartition, i64)]) -> Result<TopicPartitionList, Failure> {
+    let mut list = TopicPartitionList::with_capacity(offsets.len());
+    for (partition, offset) in offsets {
+        list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(*offset))
+            .map_err(|error| Failure::request(format!("{partition} at {offset}"), &error))?;
+    }
+    Ok(list)
 }
 
-/// What a partition's queue had.
-pub enum Next<'a> {
-    /// A message.
-    Message(ReceivedMessage<'a>),
-    /// Everything up to the partition's end has been read; more may come.
-    End,
-    /// Nothing now.
-    Empty,
-    /// Reading cannot go on here, and why: the offset is gone, access was withdrawn.
-    Broken(String),
-}
-
-impl PartitionStream {
-    /// Which partition.
-    pub fn partition(&self) -> &TopicPartition {
-        &self.partition
-    }
-
-    /// Calls `ready` whenever the empty queue gets something, from a librdkafka thread that holds the queue's lock:
-    /// it must not block, panic, or touch the queue. Things may be waiting already when this is called.
-    pub fn on_ready(&mut self, ready: impl Fn() + Send + Sync + 'static) {
-        self.split.set_nonempty_callback(ready);
-    }
-
-    /// What comes next; does not wait.
-    pub fn read_next(&mut self) -> Next<'_> {
-        loop {
-            if !self.batch.advance() {
-                let most = self.most();
-                if self.batch.fill(most) == 0 {
-                    return Next::Empty;
-                }
-                (self.messages, self.bytes) = (0, 0);
-                continue;
-            }
-            let error = self.batch.current().and_then(NativeMessage::error);
-            match error {
-                None => break,
-                Some(RDKafkaErrorCode::PartitionEOF) => return Next::End,
-                Some(code) if is_lasting(code) => return Next::Broken(code_text(code)),
-                // Brokers come and go; the client deals with it and the context has logged it.
-                Some(_) => {}
-            }
+/// What a member hears of its group or its topics that waiting does not change.
+fn lasting_for_member(code: RDKafkaErrorCode) -> Option<String> {
+    let what_to_do = match code {
+        RDKafkaErrorCode::GroupAuthorizationFailed => "allow this user to read with consumer.group",
+        RDKafkaErrorCode::TopicAuthorizationFailed => "allow this user to read the topics of consumer.topics",
+        RDKafkaErrorCode::InconsistentGroupProtocol => {
+            "other members of consumer.group are no cooperative and sticky ones, or are kept by another \
+             consumer.membership.protocol: stop them, or take another group"
         }
-        let Some(message) = self.batch.current() else { return Next::Empty };
-        self.messages += 1;
-        self.bytes += message.payload().map_or(0, <[u8]>::len) + message.key().map_or(0, <[u8]>::len);
-        Next::Message(ReceivedMessage { message, partition: &self.partition })
-    }
-
-    /// How many messages the next batch may have, by the size of those in the last one.
-    fn most(&self) -> usize {
-        match self.bytes.checked_div(self.messages) {
-            // Nothing is known yet.
-            None => MOST / 64,
-            Some(average) => (BATCH_BYTES / average.max(1)).clamp(1, MOST),
+        RDKafkaErrorCode::InvalidSessionTimeout => {
+            "the brokers allow another range (group.min.session.timeout.ms, group.max.session.timeout.ms): change \
+             consumer.membership.session_timeout"
         }
-    }
-
-    /// Everything before `next` is processed: it will be committed.
-    ///
-    /// # Errors
-    /// When the partition is not assigned any more.
-    pub fn store(&self, next: i64) -> Result<(), Failure> {
-        let Some(client) = self.client.upgrade() else { return Ok(()) };
-        // This call, like its C original, takes the processed offset and stores the one behind it.
-        client
-            .store_offset(&self.partition.topic, self.partition.partition, next - 1)
-            .map_err(|error| Failure::request(format!("{}: offset {next} could not be stored", self.partition), &error))
-    }
+        _ => return None,
+    };
+    Some(format!("{}; {what_to_do}", code_text(code)))
 }
 
-fn is_lasting(code: RDKafkaErrorCode) -> bool {
-    matches!(
-        code,
-        RDKafkaErrorCode::AutoOffsetReset
-            | RDKafkaErrorCode::OffsetOutOfRange
-            | RDKafkaErrorCode::TopicAuthorizationFailed
-            | RDKafkaErrorCode::GroupAuthorizationFailed
-            | RDKafkaErrorCode::UnknownTopicOrPartition
-            | RDKafkaErrorCode::UnknownTopic
-            | RDKafkaErrorCode::UnknownPartition
-            | RDKafkaErrorCode::Fatal
-    )
-}
-
-/// A message in librdkafka's memory; it is gone when the next one is asked for.
-pub struct ReceivedMessage<'a> {
-    message: NativeMessage<'a>,
-    partition: &'a TopicPartition,
-}
-
-impl ReceivedMessage<'_> {
-    /// A view of it.
-    pub fn record(&self) -> Record<'_> {
-        Record {
-            topic: &self.partition.topic,
-            partition: self.partition.partition,
-            offset: self.message.offset(),
-            timestamp_ms: self.message.timestamp(),
-            key: self.message.key(),
-            value: self.message.payload(),
-            headers: self,
-        }
-    }
-}
-
-impl Headers for ReceivedMessage<'_> {
-    fn list(&self) -> Vec<(&str, Option<&[u8]>)> {
-        self.message.headers()
+fn of_fatal(code: RDKafkaErrorCode, text: String) -> Broken {
+    match code {
+        RDKafkaErrorCode::UnreleasedInstanceId => Broken::IdTaken(text),
+        RDKafkaErrorCode::FencedInstanceId => Broken::Lasting(format!(
+            "{text}: a younger member has the same static id, and the group has put this one out; two supervisors have \
+             one consumer.membership.host: give each its own, or set consumer.membership.fixed = false"
+        )),
+        RDKafkaErrorCode::UnsupportedVersion | RDKafkaErrorCode::UnsupportedFeature => Broken::Lasting(format!(
+            "{text}: these brokers do not know consumer.membership.protocol = \"consumer\", which Kafka 4.0 has; take \
+             \"classic\""
+        )),
+        _ => match lasting_for_member(code) {
+            Some(text) => Broken::Lasting(text),
+            None => Broken::Passing(text),
+        },
     }
 }

@@ -1,7 +1,7 @@
 //! A producer client: messages in, acknowledgements counted.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use rdkafka::ClientContext;
 use rdkafka::Message as _;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
+use rdkafka::message::{DeliveryResult, Header, Headers as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig};
 use slog::Logger;
 
@@ -24,14 +24,19 @@ use crate::message::Outgoing;
 use crate::settings::Settings;
 use crate::stamp::{self, Stamp};
 
+/// How much may wait in a client's queue, in KiB.
+const QUEUE_KBYTES: &str = "queue.buffering.max.kbytes";
+
 /// How often a flush looks whether everything has come back. Each look wakes the client's threads, so it is not often.
 const FLUSHED: Duration = Duration::from_millis(5);
 
 struct SenderEvents {
     /// What the messages' times count from.
     epoch: Instant,
-    /// What was due earlier after the epoch is not timed.
+    /// `latency.warm_up`.
     warm_up: Duration,
+    /// What was due earlier, in µs after the epoch, is not timed.
+    timed_from: AtomicU64,
     client: ClientEvents,
     deliveries: Arc<Deliveries>,
     outcomes: Option<Arc<dyn Outcomes>>,
@@ -57,15 +62,13 @@ impl ProducerContext for SenderEvents {
 
     /// Only what comes when the client is dropped: [`Serving`] takes everything before.
     fn delivery(&self, result: &DeliveryResult<'_>, birth: usize) {
-        match result {
-            Ok(message) => {
-                self.delivered(birth, self.epoch.elapsed(), Ok((message.partition(), message.offset())), || {
-                    stamp::peek(message.payload(), || None)
-                })
-            }
-            Err((error, message)) => self
-                .delivered(birth, self.epoch.elapsed(), Err(reason(error)), || stamp::peek(message.payload(), || None)),
-        }
+        let (message, place) = match result {
+            Ok(message) => (message, Ok((message.partition(), message.offset()))),
+            Err((error, message)) => (message, Err(reason(error))),
+        };
+        self.delivered(birth, self.epoch.elapsed(), place, || {
+            stamp::peek(message.payload(), || message.headers()?.iter().find(|header| header.key == stamp::NAME)?.value)
+        });
     }
 }
 
@@ -111,7 +114,8 @@ impl SenderEvents {
         match result {
             Ok(_) => {
                 let age = Birth::from_word(birth).age(now);
-                self.deliveries.acknowledge((now.saturating_sub(age.since_due) >= self.warm_up).then_some(age));
+                let due = now.saturating_sub(age.since_due).as_micros() as u64;
+                self.deliveries.acknowledge((due >= self.timed_from.load(Ordering::Relaxed)).then_some(age));
             }
             Err(reason) => self.deliveries.fail(reason),
         }
@@ -179,6 +183,8 @@ pub struct Sender {
     topic: ProducerTopic<SenderEvents>,
     name: String,
     epoch: Instant,
+    /// What the queue holds at most, in KiB, for people.
+    queue_kbytes: String,
     deliveries: Arc<Deliveries>,
     outcomes: Option<Arc<dyn Outcomes>>,
 }
@@ -194,19 +200,22 @@ impl Sender {
         let events = SenderEvents {
             epoch,
             warm_up: settings.latency.warm_up,
+            timed_from: AtomicU64::new(0),
             client: ClientEvents::new(logger),
             deliveries: Arc::clone(&deliveries),
             outcomes: outcomes.clone(),
         };
+        let config = config::sender(settings);
+        let queue_kbytes = config.get(QUEUE_KBYTES).unwrap_or_default().to_owned();
         let producer: BaseProducer<SenderEvents> =
-            config::sender(settings).create_with_context(events).map_err(|error| creation(&error))?;
+            config.create_with_context(events).map_err(|error| creation(&error))?;
         let producer = Arc::new(producer);
         let serving = Serving::start(&producer)?;
         let name = settings.kafka.topic.clone();
         let Some(topic) = ProducerTopic::new(producer, &name) else {
             return Err(Failure::Topic { topic: name, reason: "no topic can have this name".to_owned() });
         };
-        Ok(Self { _serving: serving, topic, name, epoch, deliveries, outcomes })
+        Ok(Self { _serving: serving, topic, name, epoch, queue_kbytes, deliveries, outcomes })
     }
 
     /// Gets the topic's metadata, which makes the client connect and ask for its producer id at once; by itself it does
@@ -223,6 +232,13 @@ impl Sender {
         Ok(())
     }
 
+    /// The run begins: what `latency.warm_up` counts from.
+    pub fn begin(&self, begun: Instant) {
+        let events = self.topic.producer().context();
+        let from = begun.saturating_duration_since(self.epoch).saturating_add(events.warm_up);
+        events.timed_from.store(u64::try_from(from.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
     /// What became of what was sent.
     pub fn deliveries(&self) -> Arc<Deliveries> {
         Arc::clone(&self.deliveries)
@@ -235,18 +251,32 @@ impl Sender {
     /// See [`SendError`]; nothing is counted then.
     pub fn send(&self, message: &Outgoing, due: Instant, now: Instant) -> Result<(), SendError> {
         let birth = Birth::new(now.saturating_duration_since(self.epoch), now.saturating_duration_since(due));
-        let payload = (!message.tombstone).then_some(message.payload.as_slice());
-        let key = message.key.as_deref();
-        let result = if message.headers.is_empty() {
-            self.topic.send(key, payload, birth.word())
-        } else {
-            self.send_with_headers(key, payload, &message.headers, birth)
-        };
+        let mut result = self.hand_over(message, birth);
+        if result == Err(RDKafkaErrorCode::QueueFull) && self.topic.producer().in_flight_count() == 0 {
+            // By now the queue is empty, and nobody else sends.
+            result = self.hand_over(message, birth);
+            if result == Err(RDKafkaErrorCode::QueueFull) {
+                return Err(SendError::Refused(format!(
+                    "larger than the client's whole queue ({QUEUE_KBYTES} = {}): set it in producer.properties",
+                    self.queue_kbytes
+                )));
+            }
+        }
         result.map_err(|code| match code {
             RDKafkaErrorCode::QueueFull => SendError::QueueFull,
             RDKafkaErrorCode::Fatal => SendError::Fatal(self.fatal().unwrap_or_else(|| code_text(code))),
             _ => SendError::Refused(code_text(code)),
         })
+    }
+
+    fn hand_over(&self, message: &Outgoing, birth: Birth) -> Result<(), RDKafkaErrorCode> {
+        let payload = (!message.tombstone).then_some(message.payload.as_slice());
+        let key = message.key.as_deref();
+        if message.headers.is_empty() {
+            self.topic.send(key, payload, birth.word())
+        } else {
+            self.send_with_headers(key, payload, &message.headers, birth)
+        }
     }
 
     fn send_with_headers(
@@ -295,9 +325,11 @@ impl Sender {
         all
     }
 
-    /// Gives up what is still under way. Messages on their way to a broker may yet arrive there.
+    /// Gives up what is still under way, which comes back as failed a moment later. Messages on their way to a broker may
+    /// yet arrive there.
     pub fn abandon(&self) {
-        self.topic.producer().purge(PurgeConfig::default().queue().inflight());
+        // Waiting for the client's threads to have done it has no deadline.
+        self.topic.producer().purge(PurgeConfig::default().queue().inflight().non_blocking());
     }
 }
 
@@ -306,4 +338,39 @@ fn headers(list: &[(String, Vec<u8>)]) -> OwnedHeaders {
         headers.insert(Header { key: name, value: Some(value) })
     };
     list.iter().fold(OwnedHeaders::new_with_capacity(list.len()), header)
+}
+
+#[cfg(test)]
+mod tests {
+    use slog::{Discard, o};
+
+    use super::*;
+
+    #[test]
+    fn a_message_larger_than_the_whole_queue_is_refused_and_not_tried_for_ever() {
+        let mut settings = crate::settings::defaults();
+        settings.kafka.brokers = vec!["127.0.0.1:9".to_owned()];
+        settings.producer.threads = 32;
+        settings.producer.properties.insert("message.max.bytes".to_owned(), "10000000".to_owned());
+        let sender = Sender::new(&settings, None, &Logger::root(Discard, o!())).unwrap();
+        let send = |bytes, headers| {
+            let message = Outgoing { payload: vec![b'x'; bytes], headers, ..Outgoing::default() };
+            sender.send(&message, Instant::now(), Instant::now())
+        };
+        for headers in [vec![], vec![("a".to_owned(), b"b".to_vec())]] {
+            // What the client has to say of its brokers counts as something under way, until it is heard.
+            let begun = Instant::now();
+            let mut sent = send(5_000_000, headers.clone());
+            while sent == Err(SendError::QueueFull) && begun.elapsed() < Duration::from_secs(10) {
+                std::thread::sleep(Duration::from_millis(1));
+                sent = send(5_000_000, headers.clone());
+            }
+            let Err(SendError::Refused(reason)) = sent else { panic!("it is not refused: {sent:?}") };
+            assert!(reason.contains("queue.buffering.max.kbytes = 4096"), "{reason}");
+        }
+        // While others wait it is not known yet.
+        assert_eq!(send(3_000_000, vec![]), Ok(()));
+        assert_eq!(send(3_000_000, vec![]), Err(SendError::QueueFull));
+        sender.abandon();
+    }
 }

@@ -133,6 +133,14 @@ impl WorkerProcess {
         Ok(ended)
     }
 
+    /// SIGTERM to the worker itself.
+    pub fn terminate(&self) {
+        if self.ended.is_none() {
+            // Fails only if it has ended, and then it has nothing to be told.
+            let _ended = nix::sys::signal::kill(self.group(), Signal::SIGTERM);
+        }
+    }
+
     /// SIGKILL to the worker and to everything that it has started.
     pub fn kill(&self) {
         if self.ended.is_none() {

@@ -1,9 +1,16 @@
 //! What only the operating system can do for us; nothing else in the crate names nix.
 //!
 //! - [`child`]: worker processes as the supervisor sees them: started, signalled, reaped.
+//! - [`host`]: this machine's name.
 //! - [`isolation`]: what a worker does first thing to be on its own.
+//! - [`host`]: its name.
+//! - [`process`]: memory, and the kernel's kills for the lack of it.
+//! - [`signal_number`]: of the signals by which workers are supervised.
 //! - [`private_folder`]: where sockets and the like are put.
 
 pub mod child;
+pub mod host;
 pub mod isolation;
 pub mod private_folder;
+pub mod process;
+pub mod signal_number;

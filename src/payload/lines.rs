@@ -78,7 +78,7 @@ fn next_line(reader: &mut BufReader<File>, line: &mut Vec<u8>) -> std::io::Resul
 
 impl Generator for Lines {
     fn generate(&mut self, source: &Source, message: &mut Outgoing) -> Result<(), GenerateError> {
-        let number = source.sequence * source.producers as u64 + source.producer as u64;
+        let number = source.number();
         self.line(number).map_err(|error| {
             // Half a line is behind it.
             self.reader = None;

@@ -160,7 +160,7 @@ async fn attend(mut child: Child, stdout: ChildStdout, name: String, pending: Wa
     pending.over = Some(reason.clone());
     let unanswered = !pending.answers.is_empty();
     for (_, answer) in pending.answers.drain() {
-        let _unheard = answer.send(Err(Failure::Worker(reason.clone())));
+        let _unheard = answer.send(Err(Failure::Crash(reason.clone())));
     }
     if unanswered || failed || broken.is_some() { Err(Failure::Worker(reason)) } else { Ok(()) }
 }

@@ -35,9 +35,12 @@ pub fn process_message(record: &Record<'_>, logger: &Logger) -> Result<(), Failu
 pub enum Failure {
     /// This message could not be processed; `consumer.on_failure` says what becomes of it.
     Message(String),
-    /// This worker can process nothing any more (its external program died, say). It ends, is started again, and
-    /// the message is processed then.
+    /// This worker can process nothing any more, and the message has nothing to do with it (a full disk, say). It ends, is
+    /// started again, and the message is processed then.
     Worker(String),
+    /// As that, and the message may be what has done it (the external program died of it, say): one that does it again
+    /// and again is found, and `consumer.on_failure` says what becomes of it.
+    Crash(String),
     /// Whoever reads our stdout is gone (`| head -1`): the program ends, the message stays unprocessed.
     OutputClosed,
 }
@@ -45,7 +48,7 @@ pub enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Message(text) | Self::Worker(text) => f.write_str(text),
+            Self::Message(text) | Self::Worker(text) | Self::Crash(text) => f.write_str(text),
             Self::OutputClosed => f.write_str("stdout is closed"),
         }
     }

@@ -8,18 +8,18 @@ use actix::prelude::*;
 use slog::{Logger, error, info, o, warn};
 use tokio::sync::oneshot;
 
-use super::messages::{Consumed, Ended, Flush, Flushed, Halt, Outcome, Produce, Slice};
-use super::producer::{Pace, Producer};
+use super::messages::{Consumed, Ended, Flush, Flushed, GivenUp, Halt, Outcome, Produce, Slice};
+use super::producer::{COMES_BACK, Pace, Producer};
 use super::schedule::Schedule;
 use crate::background;
 use crate::exit::{Exit, ExitCode};
 use crate::kafka::cluster::Cluster;
-use crate::kafka::deliveries::{Deliveries, Latencies, Outcomes};
+use crate::kafka::deliveries::{Deliveries, Outcomes};
 use crate::kafka::sender::Sender;
 use crate::message::Generator;
 use crate::progress::{ProduceProgress, ThreadProgress};
 use crate::record::TopicPartition;
-use crate::report::{self, FaultsReport, ProduceReport, ScheduleReport, ThreadReport};
+use crate::report::FaultsReport;
 use crate::settings::{self, Settings};
 use crate::shutdown::Interrupt;
 
@@ -27,6 +27,12 @@ use crate::shutdown::Interrupt;
 const TICK: Duration = Duration::from_millis(5);
 /// How often progress is shown.
 const SHOW: Duration = Duration::from_millis(100);
+
+/// What a producer may take beyond the deadline of a stop: for what it gives up to come back, and a second for everything
+/// else. One that is still in its generator then is left there.
+const GRACE: Duration = Duration::from_secs(1).saturating_add(COMES_BACK);
+/// What is known of messages of which no delivery came back in time.
+const NOT_IN_TIME: &str = "not acknowledged in time";
 
 /// What a coordinator is made of.
 pub struct Order {
@@ -48,39 +54,41 @@ pub struct Order {
 
 /// The actor; its end is told through the channel that it was started with.
 pub struct ProducerCoordinator {
-    order: Order,
-    schedule: Schedule,
-    threads: Vec<Thread>,
+    pub(super) order: Order,
+    pub(super) schedule: Schedule,
+    pub(super) threads: Vec<Thread>,
     halt: Arc<Halt>,
-    begun: Instant,
+    pub(super) begun: Instant,
     /// No message is made after this.
-    until: Option<Instant>,
+    pub(super) until: Option<Instant>,
     consumed: u64,
-    interrupted: bool,
-    outcome: Option<oneshot::Sender<Outcome>>,
+    pub(super) interrupted: bool,
+    pub(super) outcome: Option<oneshot::Sender<Outcome>>,
 }
 
 /// One producer as the coordinator sees it.
-struct Thread {
-    producer: Addr<Producer>,
-    deliveries: Arc<Deliveries>,
-    sent: u64,
-    faults: FaultsReport,
+pub(super) struct Thread {
+    pub(super) producer: Addr<Producer>,
+    pub(super) deliveries: Arc<Deliveries>,
+    pub(super) sent: u64,
+    pub(super) faults: FaultsReport,
     /// Its largest message's bytes.
-    largest: u64,
+    pub(super) largest: u64,
     /// Bytes that the slice under way may send.
-    allowed: u64,
-    abandoned: bool,
+    pub(super) allowed: u64,
+    pub(super) given_up: Option<GivenUp>,
     /// By how much its messages were too late, at worst.
-    delay: Duration,
+    pub(super) delay: Duration,
     /// When its last message was sent.
-    last: Option<Instant>,
-    state: State,
-    ended: Option<Ended>,
+    pub(super) last: Option<Instant>,
+    /// When it was done with sending.
+    pub(super) stopped: Option<Instant>,
+    pub(super) state: State,
+    pub(super) ended: Option<Ended>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     /// Nothing to do at the moment.
     Idle,
     /// A slice is under way.
@@ -93,8 +101,19 @@ enum State {
 
 impl Thread {
     /// What was handed to the client: the messages, and second copies that were asked for.
-    fn handed(&self) -> u64 {
+    pub(super) fn handed(&self) -> u64 {
         self.sent + self.faults.duplicated
+    }
+
+    /// How many of these are acknowledged and how many have failed, by reason. Of one that is done, all are either: what may
+    /// still come back is counted here once, as not come in time.
+    pub(super) fn outcomes(&self) -> (u64, BTreeMap<String, u64>) {
+        let (acknowledged, mut failed) = (self.deliveries.acknowledged(), self.deliveries.failed());
+        let unknown = self.handed().saturating_sub(acknowledged + failed.values().sum::<u64>());
+        if self.state == State::Done && unknown > 0 {
+            *failed.entry(NOT_IN_TIME.to_owned()).or_default() += unknown;
+        }
+        (acknowledged, failed)
     }
 }
 
@@ -124,6 +143,7 @@ impl ProducerCoordinator {
         self.begun = Instant::now();
         self.until = (!producer.duration.is_zero()).then(|| self.begun + producer.duration);
         for (number, sender) in senders.into_iter().enumerate() {
+            sender.begin(self.begun);
             let thread = self.start_thread(number, Arc::new(sender));
             self.threads.push(thread);
         }
@@ -151,9 +171,10 @@ impl ProducerCoordinator {
             faults: FaultsReport::default(),
             largest: 0,
             allowed: 0,
-            abandoned: false,
+            given_up: None,
             delay: Duration::ZERO,
             last: None,
+            stopped: None,
             state: State::Idle,
             ended: None,
         }
@@ -211,7 +232,7 @@ impl ProducerCoordinator {
     }
 
     /// Messages that each thread is to send.
-    fn limit(&self) -> u64 {
+    pub(super) fn limit(&self) -> u64 {
         match self.order.settings.producer.messages_per_thread {
             0 => u64::MAX,
             limit => limit,
@@ -219,7 +240,7 @@ impl ProducerCoordinator {
     }
 
     /// Messages that all threads are to send, if that is known.
-    fn requested(&self) -> Option<u64> {
+    pub(super) fn requested(&self) -> Option<u64> {
         let producer = &self.order.settings.producer;
         match (producer.messages_per_thread, producer.duration.is_zero()) {
             (0, _) | (_, false) => None,
@@ -249,114 +270,26 @@ impl ProducerCoordinator {
     fn flush(&mut self, number: usize, context: &mut Context<Self>) {
         let thread = &mut self.threads[number];
         thread.state = State::Flushing;
+        thread.stopped = Some(Instant::now());
         let deadline = Instant::now() + self.order.settings.producer.flush_timeout;
         let flush =
             thread.producer.send(Flush { deadline }).into_actor(self).map(move |flushed, coordinator, context| {
-                coordinator.flushed(number, &flushed.unwrap_or_default(), context);
+                coordinator.flushed(number, flushed.unwrap_or_default(), context);
             });
         context.spawn(flush);
     }
 
-    fn flushed(&mut self, number: usize, flushed: &Flushed, context: &mut Context<Self>) {
+    fn flushed(&mut self, number: usize, flushed: Flushed, context: &mut Context<Self>) {
         let thread = &mut self.threads[number];
         thread.state = State::Done;
-        thread.abandoned = flushed.abandoned;
-        let failed: u64 = flushed.failed.values().sum();
-        let unknown = thread.handed().saturating_sub(flushed.acknowledged + failed);
-        if unknown > 0 {
-            (0..unknown).for_each(|_| thread.deliveries.fail("not acknowledged in time".to_owned()));
-        }
+        thread.given_up = flushed.given_up;
+        let (acknowledged, failed) = thread.outcomes();
         info!(self.order.logger, "producer {number} is done";
-            "sent" => thread.handed(), "acknowledged" => flushed.acknowledged, "failed" => failed + unknown);
+            "sent" => thread.handed(), "acknowledged" => acknowledged, "failed" => failed.values().sum::<u64>());
         if self.threads.iter().all(|thread| thread.state == State::Done) {
             let exit = self.verdict();
             self.finish(exit, context);
         }
-    }
-
-    /// How it ends, now that everything is counted.
-    fn verdict(&self) -> Exit {
-        let report = self.report();
-        let failed: u64 = report.failed.values().sum();
-        let sent: u64 = report.threads.iter().map(|thread| thread.sent).sum();
-        let ended = self.threads.iter().enumerate().find_map(|(number, thread)| Some((number, thread.ended.as_ref()?)));
-        match (ended, report.requested) {
-            (Some((number, Ended::Panicked(text))), _) => {
-                Exit::failed(format!("producer {number}: the generator {text}"))
-            }
-            (Some((number, Ended::Fatal(text))), _) => Exit::failed(format!("producer {number}: {text}")),
-            (None, _) if self.interrupted && self.threads.iter().any(|thread| thread.abandoned) => {
-                let deadline = self.order.settings.shutdown.deadline;
-                let text = format!(
-                    "{failed} of {sent} messages were not acknowledged within shutdown.deadline = {deadline:?}, and given up"
-                );
-                Exit::new(ExitCode::Forced, text)
-            }
-            (None, _) if failed > 0 => {
-                Exit::failed(format!("{failed} of {sent} messages were not acknowledged: {}", reasons(&report.failed)))
-            }
-            (None, Some(requested)) if report.acknowledged < requested + report.faults.duplicated => Exit::failed(
-                format!("interrupted: {} of {requested} messages were sent and acknowledged", report.acknowledged),
-            ),
-            (None, _) if self.interrupted => Exit::clean(format!("stopped; all {sent} messages were acknowledged")),
-            (None, _) => Exit::clean(format!("all {sent} messages were acknowledged")),
-        }
-    }
-
-    fn report(&self) -> ProduceReport {
-        let mut failed: BTreeMap<String, u64> = BTreeMap::new();
-        let mut faults = FaultsReport::default();
-        let mut threads = Vec::new();
-        for (producer, thread) in self.threads.iter().enumerate() {
-            faults.add(&thread.faults);
-            let reasons = thread.deliveries.failed();
-            let panic = match &thread.ended {
-                Some(Ended::Panicked(text)) => Some(text.clone()),
-                _ => None,
-            };
-            let acknowledged = thread.deliveries.acknowledged();
-            threads.push(ThreadReport {
-                producer,
-                sent: thread.handed(),
-                acknowledged,
-                failed: reasons.values().sum(),
-                panic,
-            });
-            for (reason, count) in reasons {
-                *failed.entry(reason).or_default() += count;
-            }
-        }
-        let acknowledged = threads.iter().map(|thread| thread.acknowledged).sum();
-        let messages_per_second = report::rate(acknowledged, self.begun.elapsed());
-        let mut latencies = Latencies::default();
-        self.threads.iter().for_each(|thread| thread.deliveries.add_latencies_to(&mut latencies));
-        let Latencies { due: latency_us, sent: sent_latency_us } = latencies;
-        ProduceReport {
-            requested: self.requested(),
-            acknowledged,
-            failed,
-            messages_per_second,
-            latency_us,
-            sent_latency_us,
-            schedule: self.schedule_report(),
-            seed: self.order.settings.producer.seed,
-            faults,
-            threads,
-        }
-    }
-
-    /// How well the rate was kept, up to the last message that was sent.
-    fn schedule_report(&self) -> Option<ScheduleReport> {
-        let sent: u64 = self.threads.iter().map(|thread| thread.sent).sum();
-        let last = self.threads.iter().filter_map(|thread| thread.last).max()?;
-        let elapsed = last.saturating_duration_since(self.begun);
-        let delay = self.threads.iter().map(|thread| thread.delay).max().unwrap_or_default();
-        Some(ScheduleReport {
-            wanted: self.schedule.rate_wanted(elapsed)?,
-            // The first message is due at once: what lies between are one fewer.
-            reached: report::rate(sent.saturating_sub(1), elapsed),
-            worst_delay_us: u64::try_from(delay.as_micros()).unwrap_or(u64::MAX),
-        })
     }
 
     fn show(&mut self) {
@@ -372,12 +305,14 @@ impl ProducerCoordinator {
         self.order.progress.show(&threads);
     }
 
-    fn finish(&mut self, exit: Exit, context: &mut Context<Self>) {
+    pub(super) fn finish(&mut self, exit: Exit, context: &mut Context<Self>) {
         self.show();
         self.order.progress.finish();
         if let Some(outcome) = self.outcome.take() {
             // Whoever started it waits for this, or is gone with the process.
-            let _unheard = outcome.send(Outcome { exit, report: self.report(), interrupted: self.interrupted });
+            let broken = self.threads.iter().any(|thread| thread.ended.is_some());
+            let (report, interrupted) = (self.report(), self.interrupted);
+            let _unheard = outcome.send(Outcome { exit, report, interrupted, broken });
         }
         context.stop();
     }
@@ -392,10 +327,6 @@ fn asked(producer: &settings::Producer) -> String {
         (messages, Duration::ZERO) => messages.to_string(),
         (messages, duration) => format!("{messages} or for {duration:?}"),
     }
-}
-
-fn reasons(failed: &BTreeMap<String, u64>) -> String {
-    failed.iter().map(|(reason, count)| format!("{reason}: {count}")).collect::<Vec<_>>().join(", ")
 }
 
 /// Finds out whether the topic is there, and makes a client for each thread.
@@ -446,7 +377,9 @@ impl Handler<Interrupt> for ProducerCoordinator {
             Interrupt::Graceful => {
                 warn!(self.order.logger, "stopping: waiting for acknowledgements"; "deadline" => ?self.order.settings.shutdown.deadline);
                 self.interrupted = true;
-                self.halt.stop(Instant::now() + self.order.settings.shutdown.deadline);
+                let deadline = self.order.settings.shutdown.deadline;
+                self.halt.stop(Instant::now() + deadline);
+                context.run_later(deadline + GRACE, Self::leave_behind);
                 if self.threads.is_empty() {
                     let exit = Exit::failed("stopped before anything was produced");
                     self.finish(exit, context);
@@ -460,6 +393,7 @@ impl Handler<Interrupt> for ProducerCoordinator {
                     context,
                 );
             }
+            Interrupt::Roll | Interrupt::More | Interrupt::Fewer | Interrupt::Quiet | Interrupt::Resume => {}
             Interrupt::Status => match serde_json::to_string(&self.report()) {
                 Ok(status) => info!(self.order.logger, "status"; "produce" => status),
                 Err(error) => error!(self.order.logger, "no status: {error}"),

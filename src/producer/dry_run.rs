@@ -28,11 +28,11 @@ pub(crate) fn run(
     let mut message = Outgoing::default();
     for sequence in 0..=count / producers as u64 {
         for (producer, maker) in makers.iter_mut().enumerate() {
-            if sequence * producers as u64 + producer as u64 >= count {
-                return Exit::shown(out.flush());
-            }
             let due_us = Anchor::now().unix_us(Instant::now());
             let source = Source { producer, producers, sequence, due_us };
+            if source.number() >= count {
+                return Exit::shown(out.flush());
+            }
             let failed =
                 |text: String| Exit::failed(format!("producer {producer}, message {sequence}: the generator {text}"));
             let made = match guarded(|| maker.make(&source, &mut message)) {

@@ -20,7 +20,9 @@ pub(crate) fn generator(settings: &settings::Producer, own: Box<dyn Generator>) 
         let text = text.map_err(|problem| format!("producer.template_file {problem}"))?;
         let key_field = (settings.key == KeySource::Message).then_some(settings.key_field.as_str());
         let template = Template::new(&text, key_field, settings.seed);
-        return Ok(Box::new(template.map_err(|problem| format!("the template of producer.template: {problem}"))?));
+        // As the settings have it: the text goes before the file.
+        let key = if settings.template.is_empty() { "template_file" } else { "template" };
+        return Ok(Box::new(template.map_err(|problem| format!("the template of producer.{key}: {problem}"))?));
     }
     if settings.lines_file.is_empty() { Ok(own) } else { Ok(Box::new(Lines::new(&settings.lines_file))) }
 }
@@ -146,9 +148,7 @@ impl Maker {
                 }
                 return;
             }
-            Key::RoundRobin { cardinality } => {
-                (source.sequence * source.producers as u64 + source.producer as u64) % cardinality
-            }
+            Key::RoundRobin { cardinality } => source.number() % cardinality,
             Key::Uniform { cardinality } => of_message(self.seed, Draw::Key, source).random_range(0..*cardinality),
             Key::Zipf { cardinality, ranks } => {
                 // Ranks count from 1.

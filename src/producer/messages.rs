@@ -1,6 +1,5 @@
 //! What travels between the coordinator and its producers.
 
-use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -26,7 +25,7 @@ pub struct Produce {
 /// What a producer did with a [`Produce`].
 #[derive(Debug, Default)]
 pub struct Slice {
-    /// Messages that were generated, and taken or refused by the client; second copies do not count.
+    /// Messages that were taken or refused by the client, or refused by the generator; second copies do not count.
     pub sent: u64,
     /// Those of them that were made wrong on purpose, and second copies.
     pub faults: FaultsReport,
@@ -59,15 +58,20 @@ pub struct Flush {
     pub deadline: Instant,
 }
 
-/// What became of all the messages of a producer.
+/// Everything is acknowledged or given up.
 #[derive(Debug, Default)]
 pub struct Flushed {
-    /// Acknowledged by the brokers.
-    pub acknowledged: u64,
-    /// Given up, by reason.
-    pub failed: BTreeMap<String, u64>,
-    /// The deadline came first: what was under way then was given up.
-    pub abandoned: bool,
+    /// A deadline came first: what was under way then was given up.
+    pub given_up: Option<GivenUp>,
+}
+
+/// Which deadline it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GivenUp {
+    /// That of [`Flush`]: `producer.flush_timeout`.
+    Flushing,
+    /// That of [`Halt::stop`]: `shutdown.deadline`.
+    Stopped,
 }
 
 /// To the coordinator: so many messages of the topic have been read on the other side, each counted once. Only a run
@@ -85,6 +89,8 @@ pub struct Outcome {
     pub report: ProduceReport,
     /// Whether a signal ended it before its time.
     pub interrupted: bool,
+    /// Whether a producer could not go on: its generator has panicked, or its client takes nothing more.
+    pub broken: bool,
 }
 
 /// What reaches producers in the middle of their work, where no message can.

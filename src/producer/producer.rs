@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use actix::{Actor, Handler, MessageResult, SyncContext};
 
 use super::maker::{Made, Maker};
-use super::messages::{Ended, Flush, Flushed, Halt, Produce, Slice};
+use super::messages::{Ended, Flush, Flushed, GivenUp, Halt, Produce, Slice};
 use super::schedule::Schedule;
 use crate::clock::Anchor;
 use crate::kafka::sender::{SendError, Sender};
@@ -22,6 +22,8 @@ const SLICE: Duration = Duration::from_millis(20);
 const FULL: Duration = Duration::from_millis(1);
 /// In which steps a flush looks whether its deadline was moved.
 const FLUSH_STEP: Duration = Duration::from_millis(100);
+/// How long what was given up may take to come back; it takes no broker.
+pub(super) const COMES_BACK: Duration = Duration::from_secs(1);
 
 /// Generates messages and sends them, on a thread of its own and with a client of its own.
 pub struct Producer {
@@ -44,28 +46,38 @@ pub struct Producer {
 /// How many messages share one reading of the clock when nothing is waited for: a reading costs 30 ns, which is 3 % of
 /// a message's whole way, and so many are made within 10 µs.
 const READING: u32 = 8;
+/// Unless that many took longer than this, because they are large or their generator is slow: then each has its own.
+const SLOW: Duration = Duration::from_micros(100);
 
 /// The monotonic clock, not read more often than it has to be.
 struct Clock {
     /// Every reading counts.
     paced: bool,
     read: Instant,
-    /// How often the last reading may still be used.
+    /// How many messages the last reading was meant for.
+    uses: u32,
+    /// How often it may still be used.
     left: u32,
 }
 
 impl Clock {
     fn new(paced: bool) -> Self {
-        Self { paced, read: Instant::now(), left: 0 }
+        Self { paced, read: Instant::now(), uses: READING, left: 0 }
     }
 
     fn now(&mut self) -> Instant {
         if self.left == 0 {
-            self.read = Instant::now();
-            self.left = if self.paced { 1 } else { READING };
+            self.tick(Instant::now());
         }
         self.left -= 1;
         self.read
+    }
+
+    fn tick(&mut self, now: Instant) {
+        let took = now.saturating_duration_since(self.read) / self.uses;
+        self.read = now;
+        self.uses = if self.paced || took > SLOW / READING { 1 } else { READING };
+        self.left = self.uses;
     }
 
     /// Time has passed.
@@ -151,8 +163,13 @@ impl Producer {
                     self.sender.refuse(&self.message, reason);
                     self.advance(&mut slice, now);
                 }
-                Err(SendError::QueueFull) if now >= end => break,
                 Err(SendError::QueueFull) => {
+                    // Late, whether it will be sent or not.
+                    slice.delay = slice.delay.max(now.saturating_duration_since(self.due));
+                    // A second copy belongs to a message that is counted: it waits here, there may be no other slice.
+                    if now >= end && !self.copying {
+                        break;
+                    }
                     std::thread::sleep(FULL);
                     self.clock.expire();
                 }
@@ -169,7 +186,7 @@ impl Producer {
     fn wait_until_due(&mut self, now: Instant, end: Instant, until: Option<Instant>) -> Option<Instant> {
         let Some(due) = self.pace.schedule.time_of(self.source.producer, self.source.sequence) else {
             self.due = now;
-            return Some(now);
+            return until.is_none_or(|until| now < until).then_some(now);
         };
         self.due = self.pace.begun + due;
         let last = until.map_or(end, |until| until.min(end));
@@ -217,17 +234,17 @@ impl Producer {
     }
 
     fn flush(&self, deadline: Instant) -> Flushed {
-        let mut abandoned = false;
-        while !abandoned && !self.sender.flush(FLUSH_STEP) {
-            abandoned = Instant::now() >= self.halt.flush_by(deadline);
-        }
-        if abandoned {
+        while !self.sender.flush(FLUSH_STEP) {
+            let by = self.halt.flush_by(deadline);
+            if Instant::now() < by {
+                continue;
+            }
             self.sender.abandon();
-            // What was abandoned comes back as given up; it takes no broker to tell.
-            self.sender.flush(FLUSH_STEP);
+            // What was abandoned comes back as failed.
+            self.sender.flush(COMES_BACK);
+            return Flushed { given_up: Some(if by < deadline { GivenUp::Stopped } else { GivenUp::Flushing }) };
         }
-        let deliveries = self.sender.deliveries();
-        Flushed { acknowledged: deliveries.acknowledged(), failed: deliveries.failed(), abandoned }
+        Flushed { given_up: None }
     }
 }
 
@@ -248,5 +265,29 @@ impl Handler<Flush> for Producer {
 
     fn handle(&mut self, flush: Flush, _: &mut Self::Context) -> Self::Result {
         MessageResult(self.flush(flush.deadline))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_messages_have_a_reading_of_the_clock_each() {
+        let mut clock = Clock::new(false);
+        let mut time = clock.read;
+        let mut uses_after = |each: Duration| {
+            time += each * clock.uses;
+            clock.tick(time);
+            clock.uses
+        };
+        let micros = Duration::from_micros;
+        assert_eq!(uses_after(micros(10)), READING);
+        assert_eq!(uses_after(micros(13)), 1);
+        assert_eq!(uses_after(micros(13)), 1);
+        assert_eq!(uses_after(micros(5)), READING);
+        let mut paced = Clock::new(true);
+        paced.tick(paced.read);
+        assert_eq!(paced.uses, 1);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cycle::Cycle;
-use crate::settings;
+use crate::{report, settings};
 
 /// What is due later than this (a hundred years) counts as due then: no run is as long, and no clock overflows.
 const FAR: Duration = Duration::from_secs(36_525 * 24 * 60 * 60);
@@ -25,6 +25,18 @@ enum Rate {
     Profile(Arc<Cycle>),
 }
 
+/// What was sent by a schedule.
+pub(super) struct Sent<'a> {
+    /// How many messages, by thread.
+    pub(super) messages: &'a [u64],
+    /// How many a thread was to send.
+    pub(super) limit: u64,
+    /// When the last one was sent, after the start.
+    pub(super) last: Duration,
+    /// When sending was over, or is looked at.
+    pub(super) end: Duration,
+}
+
 impl Schedule {
     pub(super) fn new(settings: &settings::Producer) -> Self {
         let rate = match Cycle::new(&settings.profile) {
@@ -36,8 +48,7 @@ impl Schedule {
     }
 
     /// How many messages of `thread` are due after `elapsed`.
-    #[cfg(test)]
-    pub(super) fn due(&self, thread: usize, elapsed: Duration) -> u64 {
+    fn due(&self, thread: usize, elapsed: Duration) -> u64 {
         // Behind the far end are messages without number.
         let elapsed = elapsed.min(FAR - Duration::from_nanos(1));
         let Some(estimate) = self.count_at(elapsed) else { return u64::MAX };
@@ -63,8 +74,20 @@ impl Schedule {
         !matches!(self.rate, Rate::Unlimited)
     }
 
+    /// The mean rate that was wanted and the one that was reached, in messages a second: up to the last message if all that
+    /// were due have been sent, else up to the end, because those that were not sent are missing; `None` if there is no rate.
+    pub(super) fn kept(&self, sent: &Sent<'_>) -> Option<(f64, f64)> {
+        // What is due at the end is not sent any more.
+        let before_end = sent.end.saturating_sub(Duration::from_nanos(1));
+        let is_behind = |(thread, messages): (usize, &u64)| *messages < self.due(thread, before_end).min(sent.limit);
+        let elapsed = if sent.messages.iter().enumerate().any(is_behind) { sent.end } else { sent.last };
+        // The first message is due at once: what lies between are one fewer.
+        let between = sent.messages.iter().sum::<u64>().saturating_sub(1);
+        Some((self.rate_wanted(elapsed)?, report::rate(between, elapsed)))
+    }
+
     /// The mean rate that is wanted from the start until `elapsed`, in messages a second; `None` if there is none.
-    pub(super) fn rate_wanted(&self, elapsed: Duration) -> Option<f64> {
+    fn rate_wanted(&self, elapsed: Duration) -> Option<f64> {
         match &self.rate {
             Rate::Unlimited => None,
             Rate::Constant(rate) => Some(*rate),
@@ -74,7 +97,6 @@ impl Schedule {
     }
 
     /// How many messages the run should have begun by then, without rounding.
-    #[cfg(test)]
     fn count_at(&self, elapsed: Duration) -> Option<f64> {
         match &self.rate {
             Rate::Unlimited => None,
@@ -161,6 +183,25 @@ mod tests {
         assert_eq!(schedule.rate_wanted(Duration::from_secs(10)), Some(500.0));
         let due: u64 = (0..4).map(|thread| schedule.due(thread, Duration::from_secs(5))).sum();
         assert_eq!(due, 1_251, "the first one is due at once");
+    }
+
+    #[test]
+    fn a_stall_at_the_end_is_a_rate_that_was_not_kept() {
+        let seconds = Duration::from_secs;
+        let schedule = constant(100.0, 2);
+        let kept = |messages: [u64; 2], limit, last, end| {
+            schedule.kept(&Sent { messages: &messages, limit, last, end }).unwrap()
+        };
+        // All that were due until 10 s: the last one 10 ms before.
+        let last = Duration::from_millis(9_990);
+        assert_eq!(kept([500, 500], u64::MAX, last, seconds(10)), (100.0, 100.0));
+        // Nothing was sent in the second half.
+        assert_eq!(kept([251, 250], u64::MAX, seconds(5), seconds(10)), (100.0, 50.0));
+        assert_eq!(kept([0, 0], u64::MAX, Duration::ZERO, seconds(10)), (100.0, 0.0));
+        // No more were wanted.
+        assert_eq!(kept([251, 250], 251, seconds(5), seconds(10)).1, 50.0);
+        assert_eq!(kept([251, 251], 251, seconds(5), seconds(10)).1, 100.2);
+        assert!(constant(0.0, 2).kept(&Sent { messages: &[1, 1], limit: 1, last, end: last }).is_none());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use slog::{Logger, error, info};
 use crate::cli::{Cli, Command, Config, ConfigCommand, Produce, ShowConfig};
 use crate::consumer::supervisor::actor as supervisor;
 use crate::consumer::worker;
+use crate::dlq;
 use crate::exit::{Exit, ExitCode};
 use crate::kafka;
 use crate::logging::{self, Style};
@@ -23,7 +24,7 @@ use crate::progress::{ConsumeProgress, ProduceProgress};
 use crate::report::{Draft, Target};
 use crate::screen::Screen;
 use crate::settings::{self, Inputs, Loaded, LogFormat, LogLevel, Settings};
-use crate::shutdown::{self, Second};
+use crate::shutdown::{self, Second, Signals};
 use crate::topics;
 
 mod latencies;
@@ -181,6 +182,9 @@ impl Program {
             Command::Topics(command) => {
                 topics::run(&command.command, &loaded.settings, &stage.logger, &mut product(target))
             }
+            Command::Dlq(command) => {
+                dlq::run(&command.command, &loaded.settings, &stage.logger, &mut product(target), &mut draft.replay)
+            }
             Command::Config(Config { command: ConfigCommand::Show(ShowConfig { origin, .. }), .. }) => {
                 Exit::shown(product(target).write_all(loaded.show(*origin).as_bytes()))
             }
@@ -278,7 +282,9 @@ fn consume(settings: Settings, stage: &Stage, draft: &mut Draft) -> Exit {
     let order = consuming(Arc::new(settings), false, true, stage);
     let outcome = System::new().block_on(async move {
         let (supervisor, outcome) = supervisor::ConsumerSupervisor::start(order);
-        shutdown::forward_signals(supervisor.recipient(), Second::AtOnce).map_err(|error| no_signals(&error))?;
+        let signals =
+            Signals::install(Second::AtOnce).and_then(Signals::with_wishes).map_err(|error| no_signals(&error))?;
+        signals.forward_all(supervisor.recipient());
         outcome.await.map_err(|_| vanished())
     });
     match outcome {

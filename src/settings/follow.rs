@@ -24,7 +24,7 @@ pub(super) fn all(settings: &mut Settings, sources: &mut Sources) -> Vec<Setting
     // Whoever gives messages more time means that they are waited for.
     let (message_timeout, flush_timeout) = (settings.producer.message_timeout, &mut settings.producer.flush_timeout);
     if message_timeout > *flush_timeout && above(sources, "producer.message_timeout", "producer.flush_timeout") {
-        *flush_timeout = message_timeout + FLUSH_MARGIN;
+        *flush_timeout = message_timeout.saturating_add(FLUSH_MARGIN);
         let text = humantime::format_duration(*flush_timeout).to_string();
         sources.follow("producer.flush_timeout", text, "producer.message_timeout");
     }

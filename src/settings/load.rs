@@ -318,14 +318,7 @@ mod tests {
                 "producer.compression=lzma",
                 "producer.compression = lzma (--set): allowed: none, lz4, zstd, gzip, snappy",
             ),
-            (
-                "consumer.assignment=group",
-                "consumer.assignment = group (--set): is not available in this version; allowed: manual",
-            ),
-            (
-                "consumer.on_failure=dead_letter",
-                "consumer.on_failure = dead_letter (--set): is not available in this version; allowed: stop, skip",
-            ),
+            ("consumer.assignment=groups", "consumer.assignment = groups (--set): allowed: manual, group"),
             ("consumer.command=a 'b", "consumer.command = \"a 'b\" (--set): the quote ' is not closed"),
             ("producer.properties=a", "producer.properties = … (--set): expected NAME=VALUE, separated by commas"),
             (

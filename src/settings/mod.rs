@@ -1,13 +1,14 @@
 //! What the program is told: `Settings.toml` < environment < command line, merged, typed and validated.
 //!
-//! - [`values`](self): the typed settings below, a plain tree that is also sent to the workers over their control socket.
+//! - [`values`](self): the typed settings below, and in `supervision`; a plain tree that is also sent to the workers over their
+//!   control socket.
 //! - `keys`: the keys that exist, and the nearest one to a key that does not.
 //! - `layers`: the places that a value can come from, and who set what (`config show --origin`).
 //! - `parse`: texts and TOML values to types.
 //! - `load`: all of it in order; `follow`: what follows from one setting for another.
 //! - `profile`: rates over time, as texts. `size`: a size, or a range of sizes.
 //! - `validate`: what a type cannot say: ranges, names, contradictions across fields; `generating`: those of the messages'
-//!   making; `properties`: raw ones.
+//!   making; `supervising`: those of the workers' supervision; `topic`: a topic's name; `properties`: raw ones.
 //!
 //! The top level's `Settings.toml` is compiled in as the lowest layer: the documentation of every key and its default
 //! are one text and cannot drift apart. It is also the list of the keys that exist.
@@ -28,6 +29,9 @@ mod parse;
 mod profile;
 mod properties;
 mod size;
+mod supervising;
+mod supervision;
+mod topic;
 mod validate;
 
 pub use error::SettingsError;
@@ -38,7 +42,8 @@ pub use profile::{Profile, Step};
 pub use properties::Properties;
 pub(crate) use properties::is_secret;
 pub use size::Size;
-pub(crate) use validate::topic_problem;
+pub use supervision::{Breaker, Limits, Membership, Restart, Retry, Watchdog};
+pub(crate) use topic::topic_problem;
 
 /// Everything that the program is told. The meaning, unit and default of each key stand in `Settings.toml`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -204,6 +209,18 @@ pub struct Consumer {
     #[serde(deserialize_with = "parse::count")]
     pub memory_budget_mb: u64,
     pub on_failure: OnFailure,
+    /// Empty: the message's topic and `.dlq`.
+    pub dead_letter_topic: String,
+    pub offset_out_of_range: OffsetOutOfRange,
+    /// Zero: never.
+    #[serde(with = "parse::duration")]
+    pub topic_poll_interval: Duration,
+    pub retry: Retry,
+    pub breaker: Breaker,
+    pub watchdog: Watchdog,
+    pub restart: Restart,
+    pub limits: Limits,
+    pub membership: Membership,
     #[serde(default)]
     pub properties: Properties,
 }
@@ -242,11 +259,9 @@ pub struct Logging {
     pub level: LogLevel,
 }
 
-/// Defines an enum whose variants are the words that a setting allows; those after `later` are refused with a sentence
-/// of their own, because the documentation of other versions names them.
+/// Defines an enum whose variants are the words that a setting allows.
 macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }
-        $(later $later:literal)?) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(try_from = "String")]
@@ -268,7 +283,6 @@ macro_rules! words {
             fn try_from(text: String) -> Result<Self, String> {
                 match text.as_str() {
                     $($word => Ok(Self::$variant),)+
-                    $($later => Err(format!("is not available in this version; allowed: {}", Self::WORDS.join(", "))),)?
                     _ => Err(format!("allowed: {}", Self::WORDS.join(", "))),
                 }
             }
@@ -324,7 +338,9 @@ words!(/// Who decides which worker reads which partition.
 Assignment {
     /// The supervisor plans it.
     Manual = "manual",
-} later "group");
+    /// Kafka's consumer group, over any number of hosts.
+    Group = "group",
+});
 words!(/// How partitions are dealt to workers.
 Strategy {
     /// Neighbouring partitions to the same worker.
@@ -345,7 +361,39 @@ OnFailure {
     Stop = "stop",
     /// Logged, counted, and the next one is processed.
     Skip = "skip",
-} later "dead_letter");
+    /// A copy goes to the dead-letter topic, and the next one is processed.
+    DeadLetter = "dead_letter",
+});
+words!(/// What to do where the next offset to be read is not in the log any more.
+OffsetOutOfRange {
+    /// The program ends, and says so.
+    Stop = "stop",
+    /// Go on at the oldest message that is there.
+    Earliest = "earliest",
+    /// Go on after the newest.
+    Latest = "latest",
+});
+words!(/// What to do with a partition that a fresh client and a fresh worker did not move.
+LastResort {
+    /// Another worker gets it; if that does not help either, it is quarantined.
+    Move = "move",
+    /// It is read by nobody, and the report says so.
+    Quarantine = "quarantine",
+});
+words!(/// What to do with a worker that dies too often.
+Exceeded {
+    /// It is started no more, and the others get its partitions.
+    Park = "park",
+    /// The program ends.
+    End = "end",
+});
+words!(/// How a consumer group is kept.
+GroupProtocol {
+    /// By its members, cooperative and sticky.
+    Classic = "classic",
+    /// By the brokers: KIP-848, Kafka 4.0 or newer.
+    Consumer = "consumer",
+});
 words!(/// How log lines look.
 LogFormat {
     /// For people.

@@ -65,7 +65,11 @@ const REFUSED: &[(&[&str], &str)] = &[
     (&["enable.partition.eof"], "use consumer.until_end"),
     (
         &["group.protocol", "partition.assignment.strategy", "group.instance.id", "group.remote.assignor"],
-        "the supervisor assigns the partitions; use consumer.strategy",
+        "use consumer.assignment, consumer.strategy and consumer.membership.protocol",
+    ),
+    (
+        &["session.timeout.ms", "heartbeat.interval.ms", "group.protocol.type"],
+        "use consumer.membership.session_timeout",
     ),
     (&["allow.auto.create.topics"], "a mistyped topic must not come into being by being read"),
     (&["test.mock.num.brokers"], "the command demo has a broker of its own"),

@@ -7,14 +7,17 @@ use std::time::Duration;
 use super::error::SettingsError;
 use super::generating::MANY;
 use super::layers::Sources;
-use super::{Properties, SecurityProtocol, Settings, Start, generating, keys, properties};
+use super::topic::topic_problem;
+use super::{Properties, SecurityProtocol, Settings, Start, generating, keys, properties, supervising};
 
 /// All that is wrong.
 pub(super) fn all(settings: &Settings, sources: &Sources, processors: &[String]) -> Vec<SettingsError> {
     let ranges = ranges(settings).into_iter().chain(generating::ranges(&settings.producer));
+    let ranges = ranges.chain(supervising::ranges(&settings.consumer));
     let ranges = ranges.filter(|(_, holds, _)| !holds);
     let ranges = ranges.map(|(key, _, allowed)| sources.invalid(key, allowed));
     let pairs = contradictions(settings).into_iter().chain(generating::contradictions(&settings.producer));
+    let pairs = pairs.chain(supervising::contradictions(settings));
     let pairs = pairs.filter(|(_, excluded, _)| *excluded);
     let pairs = pairs.map(|(keys, _, problem)| sources.contradiction(keys, problem));
     let named = names(settings, processors).into_iter().chain(generating::names(&settings.producer));
@@ -71,6 +74,8 @@ fn names(settings: &Settings, processors: &[String]) -> Vec<(String, String)> {
     check("kafka.topic", topic_problem(&kafka.topic));
     let topics = consumer.topics.iter().find_map(|topic| topic_problem(topic));
     check("consumer.topics", topics.or_else(|| duplicate(&consumer.topics)));
+    let dead_letters = (!consumer.dead_letter_topic.is_empty()).then(|| topic_problem(&consumer.dead_letter_topic));
+    check("consumer.dead_letter_topic", dead_letters.flatten());
     check("consumer.processor", processor_problem(&consumer.processor, processors));
     let security = &kafka.security;
     check("kafka.security.sasl_mechanism", mechanism_problem(&security.sasl_mechanism));
@@ -211,15 +216,6 @@ fn broker_problem(broker: &str) -> Option<String> {
         Some(port) if !port.parse::<u16>().is_ok_and(|number| number > 0) => problem("has no port from 1 to 65535"),
         _ => None,
     }
-}
-
-/// Kafka's rule for the names of topics.
-pub(crate) fn topic_problem(topic: &str) -> Option<String> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let holds = (1..=249).contains(&topic.len()) && topic.chars().all(allowed) && !matches!(topic, "." | "..");
-    (!holds).then(|| {
-        format!("{topic:?} is no name for a topic; allowed: 1 to 249 of A-Z, a-z, 0-9, \".\", \"_\" and \"-\", not \".\" or \"..\"")
-    })
 }
 
 fn duplicate(topics: &[String]) -> Option<String> {

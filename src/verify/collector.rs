@@ -7,10 +7,10 @@ use std::io::{self, Read as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use slog::{Logger, error, warn};
 
@@ -31,6 +31,10 @@ const PIECE: usize = 64 << 10;
 const BUFFERS: usize = 32;
 /// How long the last pieces may take once all workers are gone.
 const LAST_PIECES: Duration = Duration::from_secs(60);
+/// How often what the run file has is handed to the system: so much is missing in it at most if the program is killed.
+const FLUSH: Duration = Duration::from_secs(1);
+/// How long to wait for a descriptor when there is none left.
+const NO_DESCRIPTOR: Duration = Duration::from_millis(10);
 
 enum Input {
     Outcomes(Vec<Outcome>),
@@ -99,8 +103,10 @@ impl Collector {
         let finishing = move || {
             self.told.flush();
             self.stop.store(true, Ordering::Release);
-            // Workers that have connected are accepted before this one, which wakes the thread to see the end.
-            let _woken = UnixStream::connect(socket(&self.folder));
+            // It wakes the thread to see the end. Without a descriptor for it the thread may have none either.
+            while UnixStream::connect(socket(&self.folder)).is_err() && !self.accepting.is_finished() {
+                std::thread::sleep(NO_DESCRIPTOR);
+            }
             let _journals = self.accepting.join();
             let _heard = self.inputs.send(Input::End);
             // Whoever waits may have given up.
@@ -122,22 +128,31 @@ fn socket(folder: &PrivateFolder) -> PathBuf {
     folder.path().join("journals")
 }
 
-/// Takes workers in until it is told to stop; returns when all their journals have ended.
+/// Takes workers in until it is told to stop, and then those that have connected by now; returns when all their journals
+/// have ended. Whoever tells it to stop connects as well, to wake it: a journal without a word.
 fn accept(listener: &UnixListener, inputs: &SyncSender<Input>, stop: &AtomicBool) {
-    let mut readers = Vec::new();
-    for (number, connection) in listener.incoming().enumerate() {
-        if stop.load(Ordering::Acquire) {
+    let mut readers: Vec<JoinHandle<()>> = Vec::new();
+    let mut number = 0;
+    loop {
+        if stop.load(Ordering::Acquire) && listener.set_nonblocking(true).is_err() {
             break;
         }
-        let Ok(connection) = connection else { continue };
-        let inputs = inputs.clone();
-        let reading = std::thread::Builder::new()
-            .name(format!("journal-{number}"))
-            .spawn(move || read(number, connection, &inputs));
-        // A worker whose journal nobody reads gets no answer either, and ends with the reason.
-        readers.extend(reading.ok());
+        match listener.accept() {
+            Ok((connection, _)) => {
+                let inputs = inputs.clone();
+                let reading = std::thread::Builder::new()
+                    .name(format!("journal-{number}"))
+                    .spawn(move || read(number, connection, &inputs));
+                number += 1;
+                readers.retain(|reader| !reader.is_finished());
+                // A worker whose journal nobody reads gets no answer either, and ends with the reason.
+                readers.extend(reading.ok());
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(_) => std::thread::sleep(NO_DESCRIPTOR),
+        }
     }
-    readers.into_iter().for_each(|reader: JoinHandle<()>| {
+    readers.into_iter().for_each(|reader| {
         let _panicked = reader.join();
     });
 }
@@ -166,18 +181,24 @@ fn serve(
     logger: &Logger,
 ) -> Collected {
     let mut problems = Vec::new();
+    // A journal that has ended, or cannot be read, is none any more: a decoder may hold up to a megabyte.
     let mut journals: Vec<Option<Journal>> = Vec::new();
-    while let Ok(input) = inputs.recv() {
+    let mut flushed = Instant::now();
+    loop {
+        if flushed.elapsed() >= FLUSH {
+            flushed = Instant::now();
+            write(&mut run_file, run_file::Writer::flush, &mut problems, logger);
+        }
+        let input = match inputs.recv_timeout(FLUSH) {
+            Ok(input) => input,
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
         match input {
             Input::Outcomes(outcomes) => {
                 outcomes.iter().for_each(|outcome| judged(&mut judge, outcome));
-                if let Some(file) = &mut run_file
-                    && let Err(error) = outcomes.iter().try_for_each(|outcome| written(file, outcome))
-                {
-                    error!(logger, "{error}");
-                    problems.push(error.to_string());
-                    run_file = None;
-                }
+                let all = |file: &mut _| outcomes.iter().try_for_each(|outcome| written(file, outcome));
+                write(&mut run_file, all, &mut problems, logger);
             }
             Input::Journal(number, piece) => {
                 if journals.len() <= number {
@@ -191,7 +212,8 @@ fn serve(
                 }
             }
             Input::JournalEnds(number) => {
-                let end = journals.get(number).and_then(Option::as_ref).map(|journal| journal.decoder.finish());
+                let ended = journals.get_mut(number).and_then(Option::take);
+                let end = ended.map(|journal| journal.decoder.finish());
                 if let Some(end) = end.filter(|end| end.discarded > 0) {
                     let slot = end.reader.map_or_else(|| "?".to_owned(), |reader| reader.slot.to_string());
                     warn!(
@@ -209,6 +231,20 @@ fn serve(
         problems.push(error.to_string());
     }
     Collected { judge, problems }
+}
+
+/// Writes to the run file, if there is one. What cannot be written is a problem, and the file is left as it is.
+fn write(
+    file: &mut Option<run_file::Writer>,
+    what: impl FnOnce(&mut run_file::Writer) -> Result<(), run_file::RunFileError>,
+    problems: &mut Vec<String>,
+    logger: &Logger,
+) {
+    if let Some(Err(error)) = file.as_mut().map(what) {
+        error!(logger, "{error}");
+        problems.push(error.to_string());
+        *file = None;
+    }
 }
 
 /// One worker process' journal.
@@ -283,5 +319,53 @@ impl Outcomes for Told {
                 self.send(outcomes);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use slog::{Discard, o};
+
+    use super::*;
+    use crate::journal::{Entry, Writer};
+    use crate::judge::{Facts, Scope};
+
+    fn told(process: u32) -> Vec<u8> {
+        let mut journal = Writer::new(Reader { slot: 0, process });
+        journal.assigned(0, 0);
+        journal.read(1, &[Entry { offset: i64::from(process), ..Entry::default() }]);
+        journal.bye();
+        journal.bytes().to_vec()
+    }
+
+    #[test]
+    fn journals_that_nobody_has_taken_in_when_it_ends_are_read() {
+        let folder = PrivateFolder::new().unwrap();
+        let listener = UnixListener::bind(socket(&folder)).unwrap();
+        for process in 0..10 {
+            UnixStream::connect(socket(&folder)).unwrap().write_all(&told(process)).unwrap();
+        }
+        let (inputs, waiting) = mpsc::sync_channel(WAITING);
+        // As if it were told to stop before it has looked.
+        accept(&listener, &inputs, &AtomicBool::new(true));
+        drop(inputs);
+        let ended = waiting.iter().filter(|input| matches!(input, Input::JournalEnds(_))).count();
+        assert_eq!(ended, 10);
+    }
+
+    #[test]
+    fn what_many_workers_have_told_is_all_known_at_the_end() {
+        let logger = Logger::root(Discard, o!());
+        let judge = Judge::new(Scope { partitions: 1, ..Scope::default() });
+        let collector = Collector::start(judge, None, &logger).unwrap();
+        for process in 0..200 {
+            UnixStream::connect(collector.socket()).unwrap().write_all(&told(process)).unwrap();
+        }
+        let Collected { judge, problems } = collector.finish().unwrap();
+        assert_eq!(problems, [""; 0]);
+        let verdict = judge.verdict(Facts::default());
+        assert_eq!((verdict.processed, verdict.readers), (200, 200));
     }
 }

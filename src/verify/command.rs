@@ -1,6 +1,5 @@
 //! `verify`: what is to be proven, and how it is told.
 
-use std::path::Path;
 use std::time::SystemTime;
 
 use slog::{Logger, info, warn};
@@ -11,6 +10,7 @@ use crate::cli::{NewTopic, Verify};
 use crate::exit::Exit;
 use crate::judge::{Scope, Verdict};
 use crate::kafka::cluster::{Cluster, Offsets};
+use crate::kafka::error::Failure;
 use crate::record::TopicPartition;
 use crate::settings::{Loaded, Settings, Start};
 use crate::topics;
@@ -50,10 +50,13 @@ pub fn prepare(verify: &Verify, loaded: Loaded, logger: &Logger) -> Result<Plan,
         (_, true) => Sides::Consuming,
         _ => Sides::Both,
     };
+    let to_write = match (&verify.run_file, sides) {
+        // Before anything is made: a file that cannot be written is known now.
+        (Some(path), Sides::Producing | Sides::Both) => Some(run_file::Opened::new(path).map_err(no_run_file)?),
+        _ => None,
+    };
     let file = match (&verify.run_file, sides) {
-        (Some(path), Sides::Consuming) => {
-            Some(run_file::Reader::open(path).map_err(|it| Exit::failed(it.to_string()))?)
-        }
+        (Some(path), Sides::Consuming) => Some(run_file::Reader::open(path).map_err(no_run_file)?),
         _ => None,
     };
     let run = match (&file, sides) {
@@ -79,7 +82,22 @@ pub fn prepare(verify: &Verify, loaded: Loaded, logger: &Logger) -> Result<Plan,
         };
         topics::ensure(&settings, new, logger)?;
     }
-    let ends = ends(&settings, logger)?;
+    let clean_up = CleanUp { settings: settings.clone(), own_topic };
+    let planned = plan(settings, sides, run, file, to_write, logger);
+    let planned = planned.map(|plan| Plan { own_topic, ..plan });
+    planned.inspect_err(|exit| clean_up.run(exit, logger))
+}
+
+/// What remains to be done once there is a topic.
+fn plan(
+    settings: Settings,
+    sides: Sides,
+    run: Option<u64>,
+    file: Option<(run_file::Header, run_file::Reader)>,
+    to_write: Option<run_file::Opened>,
+    logger: &Logger,
+) -> Result<Plan, Exit> {
+    let (beginnings, ends) = bounds(&settings, logger)?;
     let starts = match (&file, sides) {
         (Some((header, _)), _) => Some(offsets(&settings, &header.starts)),
         (None, Sides::Consuming) => Some(Offsets::new()),
@@ -88,24 +106,30 @@ pub fn prepare(verify: &Verify, loaded: Loaded, logger: &Logger) -> Result<Plan,
     let scope = Scope {
         run,
         acknowledgements: run.is_some(),
-        from_start: file.is_none() && sides == Sides::Consuming,
-        partitions: ends.len(),
+        // What retention has deleted at the beginning is no gap.
+        from_start: file.is_none() && sides == Sides::Consuming && beginnings.values().all(|beginning| *beginning == 0),
+        // As many as there were when keys were given to partitions: the topic may have grown since.
+        partitions: file.as_ref().map_or(ends.len(), |(header, _)| header.starts.len()),
+        shared: false,
     };
-    let written = match (&verify.run_file, run, sides) {
-        (Some(path), Some(run), Sides::Producing | Sides::Both) => Some(create(path, &settings, run, &ends)?),
+    let run_file = match (to_write, run) {
+        (Some(opened), Some(run)) => Some(opened.begin(&header(&settings, run, &ends)).map_err(no_run_file)?),
         _ => None,
     };
     info!(logger, "verifying"; "topic" => &settings.kafka.topic, "partitions" => ends.len(),
         "run" => run.map_or_else(|| "any".to_owned(), |run| format!("{run:016x}")));
-    let proof = Proof { scope, acknowledged: file.map(|(_, reader)| reader), run_file: written };
-    Ok(Plan { settings, sides, proof, starts, own_topic })
+    let proof = Proof { scope, acknowledged: file.map(|(_, reader)| reader), run_file };
+    Ok(Plan { settings, sides, proof, starts, own_topic: false })
 }
 
-fn create(path: &Path, settings: &Settings, run: u64, ends: &Offsets) -> Result<run_file::Writer, Exit> {
+fn no_run_file(error: run_file::RunFileError) -> Exit {
+    Exit::failed(error.to_string())
+}
+
+fn header(settings: &Settings, run: u64, ends: &Offsets) -> run_file::Header {
     let starts = ends.values().copied().collect();
     let started = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
-    let header = run_file::Header::new(run, &settings.kafka.topic, starts, settings.producer.threads as u32, started);
-    run_file::Writer::create(path, &header).map_err(|error| Exit::failed(error.to_string()))
+    run_file::Header::new(run, &settings.kafka.topic, starts, settings.producer.threads as u32, started)
 }
 
 /// What the command changes in the settings.
@@ -141,13 +165,13 @@ fn the_same_topic(given: bool, topic: &str, of_file: &str) -> Result<(), Exit> {
     Ok(())
 }
 
-/// The ends of all partitions, before anything of this run is written.
-fn ends(settings: &Settings, logger: &Logger) -> Result<Offsets, Exit> {
+/// The beginnings and ends of all partitions, before anything of this run is written.
+fn bounds(settings: &Settings, logger: &Logger) -> Result<(Offsets, Offsets), Failure> {
     let cluster = Cluster::connect(settings, logger)?;
     let topic = &settings.kafka.topic;
     let partitions: Vec<_> =
         cluster.partitions(topic)?.into_iter().map(|number| TopicPartition::new(topic, number)).collect();
-    Ok(cluster.ends(&partitions)?)
+    Ok((cluster.beginnings(&partitions)?, cluster.ends(&partitions)?))
 }
 
 fn offsets(settings: &Settings, starts: &[i64]) -> Offsets {
@@ -169,19 +193,23 @@ pub struct CleanUp {
 }
 
 impl CleanUp {
-    /// Deletes it if all is well. One with findings is kept, to be looked at.
+    /// Deletes it if all is well, or if nothing stands in it. One with findings is kept, to be looked at.
     pub fn run(self, exit: &Exit, logger: &Logger) {
         let topic = &self.settings.kafka.topic;
         if !self.own_topic {
             return;
         }
-        if !exit.is_clean() {
+        if !exit.is_clean() && !self.is_empty(logger) {
             info!(logger, "the topic is kept, to be looked at"; "topic" => topic);
             return;
         }
         if let Err(failure) = topics::remove(&self.settings, topic, logger) {
-            warn!(logger, "the topic of this run could not be deleted: {failure}");
+            warn!(logger, "the topic of this run could not be deleted: {failure}"; "topic" => topic);
         }
+    }
+
+    fn is_empty(&self, logger: &Logger) -> bool {
+        bounds(&self.settings, logger).is_ok_and(|(_, ends)| ends.values().all(|end| *end == 0))
     }
 }
 

@@ -1,18 +1,20 @@
 //! A run that is proven: producers and workers at work, and a judge who is told everything.
 
-use actix::System;
-use slog::Logger;
+use actix::SystemRunner;
+use slog::{Logger, info};
 
 use super::collector::{Collected, Collector};
 use super::run_file;
+use crate::background;
 use crate::consumer::control::JournalPlace;
 use crate::consumer::supervisor::actor as supervisor;
+use crate::consumer::supervisor::messages::END_REACHED;
 use crate::director::{self, Director};
-use crate::exit::Exit;
+use crate::exit::{Exit, ExitCode};
 use crate::judge::{Facts, Judge, Scope, Verdict};
 use crate::producer::coordinator;
 use crate::settings::Settings;
-use crate::shutdown::{self, Second};
+use crate::shutdown::{Interrupt, Signals};
 
 /// What is to be proven.
 pub struct Proof {
@@ -34,12 +36,32 @@ pub struct Proven {
     pub problems: Vec<String>,
 }
 
+/// How it ended without a verdict.
+pub struct Unproven {
+    /// Why.
+    pub exit: Exit,
+    /// Both sides, if it came so far.
+    pub outcome: Option<Box<director::Outcome>>,
+}
+
+impl From<Exit> for Unproven {
+    fn from(exit: Exit) -> Self {
+        Self { exit, outcome: None }
+    }
+}
+
 impl Proof {
-    /// Runs what `order` says, and has both sides tell the judge. To be called on the main thread.
+    /// Runs what `order` says, and has both sides tell the judge. To be called on the main thread, that of `system`.
     ///
     /// # Errors
-    /// When it could not be begun, or the run file cannot be read.
-    pub fn run(self, mut order: director::Order, logger: &Logger) -> Result<Proven, Exit> {
+    /// When it could not be begun, or the run file cannot be read, or a second signal came before the verdict.
+    pub fn run(
+        self,
+        mut order: director::Order,
+        system: &SystemRunner,
+        signals: &mut Signals,
+        logger: &Logger,
+    ) -> Result<Proven, Unproven> {
         let mut judge = Judge::new(self.scope);
         let cut_off = match self.acknowledged {
             Some(acknowledged) => !told(&mut judge, acknowledged)?,
@@ -53,16 +75,52 @@ impl Proof {
         if let Some(consuming) = &mut order.consuming {
             with_journal(consuming, self.scope.partitions, &collector);
         }
-        let outcome = System::new().block_on(async move {
+        let outcome = system.block_on(async {
             let (director, outcome) = Director::start(order);
-            shutdown::forward_signals(director.recipient(), Second::AtOnce)
-                .map_err(|error| Exit::failed(format!("signals cannot be received: {error}")))?;
-            outcome.await.map_err(|_| Exit::failed("the actor that the command hung on is gone without a word"))
+            let outcome = signals.forward_until(&director.recipient(), outcome).await;
+            outcome.map_err(|_| Exit::failed("the actor that the command hung on is gone without a word"))
         })?;
-        let Collected { judge, problems } = collector.finish().map_err(Exit::failed)?;
-        let verdict = judge.verdict(Facts { deadline_passed: outcome.deadline_passed, cut_off });
-        Ok(Proven { outcome, verdict, problems })
+        let facts = Facts {
+            deadline_passed: outcome.deadline_passed,
+            cut_off,
+            read_in_part: outcome.consumed.as_ref().is_some_and(|consumed| consumed.exit.reason != END_REACHED),
+        };
+        let finishing = move || {
+            let Collected { judge, problems } = collector.finish()?;
+            Ok::<_, String>((judge.verdict(facts), problems))
+        };
+        match system.block_on(patiently(signals, logger, "verdict", finishing)) {
+            Ok(Ok((verdict, problems))) => Ok(Proven { outcome, verdict, problems }),
+            Ok(Err(problem)) => Err(Unproven { exit: Exit::failed(problem), outcome: Some(Box::new(outcome)) }),
+            Err(exit) => Err(Unproven { exit, outcome: Some(Box::new(outcome)) }),
+        }
     }
+}
+
+/// Does work that blocks, which a second signal leaves undone.
+///
+/// # Errors
+/// A second signal has come, or no thread could be started.
+pub async fn patiently<T: Send + 'static>(
+    signals: &mut Signals,
+    logger: &Logger,
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Exit> {
+    let at_once = |interrupt| {
+        match interrupt {
+            Interrupt::Graceful => {
+                info!(logger, "all has ended, and is being summed up; a second signal ends that, too")
+            }
+            Interrupt::Status => info!(logger, "status"; "doing" => name),
+            // There are no workers any more.
+            _ => {}
+        }
+        interrupt == Interrupt::AtOnce
+    };
+    let done = signals.unless(background::run(name, work), at_once).await;
+    let forced = || Exit::new(ExitCode::Forced, format!("ended at once by a signal, before the {name} was done"));
+    done.ok_or_else(forced)?.map_err(Exit::failed)
 }
 
 fn with_outcomes(producing: &mut coordinator::Order, run: Option<u64>, collector: &Collector) {

@@ -32,8 +32,13 @@ impl Topic {
     }
 
     pub fn on(brokers: String, partitions: u32) -> Self {
+        Self::replicated(brokers, partitions, 1)
+    }
+
+    /// Of which so many brokers have each partition.
+    pub fn replicated(brokers: String, partitions: u32, replication: u32) -> Self {
         let name = unique("test");
-        kafka_actors(&format!("topics create {name}:{partitions}:1 --brokers {brokers}")).run().expect(0);
+        kafka_actors(&format!("topics create {name}:{partitions}:{replication} --brokers {brokers}")).run().expect(0);
         Self { name, brokers }
     }
 
@@ -69,9 +74,19 @@ impl Topic {
 
     /// The sum of its partitions' ends, as Kafka's own tool says.
     pub fn end(&self) -> i64 {
+        self.ends().into_iter().map(|(_, end)| end).sum()
+    }
+
+    /// Its partitions and their ends.
+    pub fn ends(&self) -> Vec<(i64, i64)> {
         let arguments = ["--bootstrap-server", &self.brokers, "--topic", &self.name];
         let output = tool("org.apache.kafka.tools.GetOffsetShell", &arguments, "");
-        output.lines().filter_map(|line| line.rsplit(':').next()?.parse::<i64>().ok()).sum()
+        let row = |line: &str| {
+            let mut fields = line.rsplit(':');
+            let (end, partition) = (fields.next()?, fields.next()?);
+            Some((partition.parse().ok()?, end.parse().ok()?))
+        };
+        output.lines().filter_map(row).collect()
     }
 
     /// What the group named after it has committed, and its lag, as Kafka's own tool says.

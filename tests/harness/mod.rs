@@ -3,7 +3,10 @@
 pub mod broker;
 pub mod kafka;
 pub mod program;
+pub mod proxy;
+pub mod told_worker;
 pub mod verdict;
+pub mod worker;
 
 use std::time::{Duration, Instant};
 

@@ -152,6 +152,11 @@ impl Running {
         self.folder.path().join(name).exists()
     }
 
+    /// An empty file where it runs.
+    pub fn make_file(&self, name: &str) {
+        File::create(self.folder.path().join(name)).unwrap();
+    }
+
     /// Asks for its status with SIGUSR1, and waits for it.
     pub fn status(&self) -> String {
         let lines =
@@ -164,6 +169,17 @@ impl Running {
         lines().pop().unwrap()
     }
 
+    /// A number of its status, as its side ("produce", "consume") tells it: the first of that name, after a signal.
+    pub fn in_status(&self, side: &str, field: &str) -> u64 {
+        let told = format!("INFO status, {side}: ");
+        let lines = || self.stderr().lines().filter_map(|line| Some(line.split_once(&told)?.1.to_owned())).collect();
+        let before: Vec<String> = lines();
+        self.signal(Signal::SIGUSR1);
+        wait_for("the status", || lines().len() > before.len());
+        let status: Value = serde_json::from_str(lines().last().unwrap()).unwrap();
+        status[field].as_u64().unwrap_or_else(|| panic!("no {field} in {status}"))
+    }
+
     /// Process ids of its workers.
     pub fn workers(&self) -> Vec<i32> {
         children(self.child.0.id() as i32)
@@ -174,15 +190,20 @@ impl Running {
     }
 
     /// Waits for its end; it is killed at the deadline.
-    pub fn end(mut self) -> Ended {
+    pub fn end(self) -> Ended {
+        self.end_within(DEADLINE)
+    }
+
+    /// The same with a deadline of its own, counted from its start.
+    pub fn end_within(mut self, deadline: Duration) -> Ended {
         let status = loop {
             if let Some(status) = self.child.0.try_wait().unwrap() {
                 break status;
             }
-            if self.begun.elapsed() > DEADLINE {
+            if self.begun.elapsed() > deadline {
                 self.signal(Signal::SIGKILL);
                 self.child.0.wait().unwrap();
-                panic!("it did not end within {DEADLINE:?}; its log:\n{}", self.stderr());
+                panic!("it did not end within {deadline:?}; its log:\n{}", self.stderr());
             }
             std::thread::sleep(Duration::from_millis(10));
         };

@@ -10,20 +10,21 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::allowance::{self, Allowance};
-use super::link::WorkerLink;
+use super::awake::Awake;
+use super::death::MemoryKills;
 use super::log_pipe;
-use super::messages::{Found, FromLink, GiveUp, Observation, Outcome, Prepare, ReadEnds, ReadToEnd};
+use super::messages::{Found, FromLink, GiveUp, Observation, Outcome, Prepare, ReadToEnd};
 use super::output_lock::OutputLock;
 use super::partitions::Partitions;
-use super::plan::plan;
+use super::policy::{Event, Policy, Wish};
+use super::truncation::Truncation;
 use super::watcher::TopicWatcher;
 use super::worker::Worker;
-use crate::consumer::control::{FromWorker, JournalPlace, Start, ToWorker, VERSION};
+use crate::consumer::control::{JournalPlace, ToWorker};
 use crate::exit::{Exit, ExitCode};
 use crate::kafka::cluster::Offsets;
 use crate::latency::Latency;
 use crate::logging::Style;
-use crate::os::child;
 use crate::progress::{ConsumeProgress, WorkerProgress};
 use crate::report::{self, ConsumeReport};
 use crate::screen::Screen;
@@ -33,7 +34,9 @@ use crate::shutdown::Interrupt;
 /// How often it looks after everything that no message tells: idleness, progress, children.
 const TICK: Duration = Duration::from_millis(100);
 /// How often the partitions' ends are asked for.
-const ENDS: Duration = Duration::from_secs(2);
+pub(super) const ENDS: Duration = Duration::from_secs(2);
+/// How often the workers' memory is looked at.
+const MEASURED: Duration = Duration::from_secs(1);
 /// How long a worker may live that has closed its control channel.
 const SILENT: Duration = Duration::from_secs(5);
 
@@ -68,15 +71,21 @@ pub struct ConsumerSupervisor {
     pub(super) workers: Vec<Worker>,
     pub(super) partitions: Partitions,
     pub(super) allowance: Option<Allowance>,
+    /// Nothing is decided before the partitions are known.
+    pub(super) policy: Option<Policy>,
+    pub(super) awake: Awake,
+    pub(super) memory_kills: MemoryKills,
+    pub(super) truncation: Truncation,
     /// From being due to being processed, over all workers.
-    latency: Latency,
-    output_lock: Option<OutputLock>,
-    log_pipes: Vec<JoinHandle<()>>,
+    pub(super) latency: Latency,
+    pub(super) output_lock: Option<OutputLock>,
+    pub(super) log_pipes: Vec<JoinHandle<()>>,
     begun: Instant,
     /// When a message was last dealt with, or the last worker became ready.
-    moved: Instant,
-    announced_ready: bool,
-    asking_ends: bool,
+    pub(super) moved: Instant,
+    pub(super) announced_ready: bool,
+    pub(super) asking_ends: bool,
+    pub(super) asking_shared_end: bool,
     pub(super) reading_back: bool,
     interrupted: bool,
     /// Set once it is stopping: how it will have ended, and when it ends by force.
@@ -88,13 +97,18 @@ impl ConsumerSupervisor {
     /// Starts it, on the main thread; the receiver gets the outcome.
     pub fn start(order: Order) -> (Addr<Self>, oneshot::Receiver<Outcome>) {
         let (sender, receiver) = oneshot::channel();
-        let watcher = TopicWatcher::start(Arc::clone(&order.settings), order.starts.clone(), order.logger.clone());
+        let watcher =
+            TopicWatcher::start(Arc::clone(&order.settings), order.finite, order.starts.clone(), order.logger.clone());
         let supervisor = Self {
             order,
             watcher,
             workers: Vec::new(),
             partitions: Partitions::default(),
             allowance: None,
+            policy: None,
+            awake: Awake::new(Instant::now()),
+            memory_kills: MemoryKills::new(),
+            truncation: Truncation::default(),
             latency: Latency::default(),
             output_lock: None,
             log_pipes: Vec::new(),
@@ -102,6 +116,7 @@ impl ConsumerSupervisor {
             moved: Instant::now(),
             announced_ready: false,
             asking_ends: false,
+            asking_shared_end: false,
             reading_back: false,
             interrupted: false,
             stopping: None,
@@ -116,21 +131,13 @@ impl ConsumerSupervisor {
         if self.stopping.is_some() {
             return;
         }
-        let consumer = &self.order.settings.consumer;
-        let names = found.iter().map(|found| found.start.partition.clone()).collect();
-        for (slot, share) in plan(names, consumer.processes, consumer.strategy).into_iter().enumerate() {
-            for partition in &share {
-                found
-                    .iter()
-                    .filter(|found| found.start.partition == *partition)
-                    .for_each(|found| self.partitions.insert(slot, found));
-            }
-            self.workers.push(Worker::default());
-        }
+        let settings = Arc::clone(&self.order.settings);
+        let consumer = &settings.consumer;
+        found.iter().for_each(|found| self.partitions.insert(found));
         info!(self.order.logger, "consuming";
-            "topics" => self.order.settings.consumed_topics().join(", "), "partitions" => found.len(),
-            "workers" => consumer.processes, "group" => &consumer.group, "start" => String::from(consumer.start));
-        if found.len() < consumer.processes {
+            "topics" => settings.consumed_topics().join(", "), "partitions" => found.len(), "workers" => consumer.processes,
+            "assignment" => consumer.assignment.word(), "group" => &consumer.group, "start" => String::from(consumer.start));
+        if found.len() < consumer.processes && !self.is_group() {
             warn!(
                 self.order.logger,
                 "{} partition(s) for {} workers: {} of them stand by, since a partition is read by one \
@@ -156,127 +163,16 @@ impl ConsumerSupervisor {
                 }
             }
         }
-        for slot in 0..self.workers.len() {
-            if self.stopping.is_none() {
-                self.start_worker(slot, context);
-            }
-        }
+        let names = if self.is_group() { Vec::new() } else { self.partitions.names() };
+        let (policy, actions) = Policy::new(consumer, names, u64::from(std::process::id()));
+        self.policy = Some(policy);
+        self.decide(Event::Until(self.partitions.untils()), context);
+        self.perform(actions, context);
     }
 
-    pub(super) fn start_worker(&mut self, slot: usize, context: &mut Context<Self>) {
-        if let Err(error) = self.try_start_worker(slot, context) {
-            self.stop(Exit::failed(format!("worker {slot} could not be started: {error}")), context);
-        }
-    }
-
-    fn try_start_worker(&mut self, slot: usize, context: &mut Context<Self>) -> std::io::Result<()> {
-        let started = child::start_worker(slot)?;
-        let pid = started.process.pid();
-        self.log_pipes.retain(|pipe| !pipe.is_finished());
-        self.log_pipes.push(log_pipe::forward(started.stderr, slot, self.order.screen.clone())?);
-        let supervisor = context.address().recipient();
-        let link = WorkerLink::start(started.control, slot, pid, supervisor, self.order.logger.clone())?;
-        self.workers[slot].begin(started.process, link);
-        let settings = Settings::clone(&self.order.settings);
-        let start = Start {
-            version: VERSION,
-            slot,
-            finite: self.order.finite || settings.consumer.until_end,
-            limited: self.allowance.is_some(),
-            settings,
-            partitions: self.partitions.starts(slot),
-            style: self.order.style,
-            journal: self.order.journal.clone(),
-            log_messages: self.order.log_messages,
-            output_lock: self.output_lock.as_ref().map(|lock| lock.path.clone()),
-        };
-        self.workers[slot].say(ToWorker::Start(Box::new(start)));
-        debug!(self.order.logger, "worker {slot} started"; "pid" => pid);
-        Ok(())
-    }
-
-    // ---- what workers say ------------------------------------------------------------------------------------------
-
-    fn heard(&mut self, slot: usize, frame: FromWorker, context: &mut Context<Self>) {
-        match frame {
-            FromWorker::Ready { version } if version == VERSION => self.worker_ready(slot),
-            FromWorker::Ready { version } => {
-                self.stop(
-                    Exit::failed(format!(
-                        "worker {slot} speaks version {version}, not {VERSION}: was the binary replaced?"
-                    )),
-                    context,
-                );
-            }
-            FromWorker::Progress(progress) => self.progressed(progress, context),
-            FromWorker::Latency(text) => match Latency::from_text(&text) {
-                Ok(counted) => self.latency.add(&counted),
-                Err(problem) => warn!(self.order.logger, "worker {slot} sent no latencies that can be read: {problem}"),
-            },
-            FromWorker::NeedGrant => {
-                let say = self.allowance.as_mut().map(|allowance| allowance.asked(slot));
-                self.say_all(say.unwrap_or_default());
-            }
-            FromWorker::Returned(messages) => {
-                self.workers[slot].granted = self.workers[slot].granted.saturating_sub(messages);
-                let say = self.allowance.as_mut().map(|allowance| allowance.returned(slot, messages));
-                self.say_all(say.unwrap_or_default());
-            }
-            FromWorker::EndReached => {
-                if let Some(running) = &mut self.workers[slot].running {
-                    running.end_reached = true;
-                }
-                if self.workers.iter().all(Worker::is_at_end) {
-                    self.stop(Exit::clean("end reached"), context);
-                }
-            }
-            FromWorker::MessageFailed { partition, offset, reason } => {
-                let text = format!(
-                    "{partition}@{offset} could not be processed: {reason}; it is the next one to be read (consumer.on_failure = \"stop\")"
-                );
-                self.stop(Exit::failed(text), context);
-            }
-            FromWorker::OutputClosed => self.stop(Exit::clean("stdout is closed"), context),
-            FromWorker::Broken { reason, lasting } => {
-                if let Some(running) = &mut self.workers[slot].running {
-                    // What comes later follows from it.
-                    running.broken.get_or_insert((reason, lasting));
-                }
-            }
-            FromWorker::Finished => {
-                if let Some(running) = &mut self.workers[slot].running {
-                    running.finished = true;
-                }
-            }
-        }
-    }
-
-    fn worker_ready(&mut self, slot: usize) {
-        if let Some(running) = &mut self.workers[slot].running {
-            running.ready = true;
-        }
-        self.moved = Instant::now();
-        if !self.announced_ready && self.workers.iter().all(Worker::is_ready) {
-            self.announced_ready = true;
-            self.observe(Observation::Ready);
-        }
-    }
-
-    fn observe(&self, observation: Observation) {
+    pub(super) fn observe(&self, observation: Observation) {
         if let Some(observer) = &self.order.observer {
             observer.do_send(observation);
-        }
-    }
-
-    fn progressed(&mut self, progress: Vec<crate::consumer::control::PartitionProgress>, context: &mut Context<Self>) {
-        if self.partitions.update(progress) {
-            self.moved = Instant::now();
-        }
-        let (processed, failed) = self.partitions.totals();
-        self.observe(Observation::Read(self.partitions.reached()));
-        let limit = self.order.settings.consumer.max_messages;
-        if limit > 0 && processed + failed >= limit {
-            self.stop(Exit::clean(format!("{limit} messages are processed (consumer.max_messages)")), context);
         }
     }
 
@@ -305,12 +201,12 @@ impl ConsumerSupervisor {
     }
 
     fn report(&self) -> ConsumeReport {
-        let (processed, failed) = self.partitions.totals();
+        let totals = self.partitions.totals();
         ConsumeReport {
-            processed,
-            failed,
-            dead_lettered: 0,
-            messages_per_second: report::rate(processed, self.moved.saturating_duration_since(self.begun)),
+            processed: totals.processed,
+            failed: totals.failed,
+            dead_lettered: totals.dead_lettered,
+            messages_per_second: report::rate(totals.processed, self.moved.saturating_duration_since(self.begun)),
             latency_us: self.latency.clone(),
             partitions: self.partitions.report(),
             workers: self.workers.iter().enumerate().map(|(slot, worker)| worker.report(slot)).collect(),
@@ -321,6 +217,7 @@ impl ConsumerSupervisor {
 
     fn tick(&mut self, context: &mut Context<Self>) {
         self.reap(context);
+        self.decide(Event::Tick, context);
         self.show();
         let idle = self.order.settings.consumer.idle_exit;
         let ready = self.announced_ready && self.workers.iter().all(Worker::is_ready);
@@ -330,55 +227,23 @@ impl ConsumerSupervisor {
     }
 
     fn show(&mut self) {
+        if !self.order.progress.is_due() {
+            return;
+        }
         let workers: Vec<_> = self
             .workers
             .iter()
             .enumerate()
             .map(|(slot, worker)| WorkerProgress {
-                process: worker.describe(),
-                processed: self.partitions.dealt_with_by(slot),
+                process: match &worker.running {
+                    Some(running) => format!("pid {}", running.process.pid()),
+                    None => self.policy.as_ref().map_or("ended", |policy| policy.describe(slot)).to_owned(),
+                },
+                processed: worker.dealt_with,
                 partitions: self.partitions.shown(slot),
             })
             .collect();
         self.order.progress.show(&workers);
-    }
-
-    /// Reads the ends; a question that is still open is not asked again.
-    fn ask_ends(&mut self, context: &mut Context<Self>) {
-        let names = self.partitions.names();
-        if self.asking_ends || names.is_empty() || self.stopping.is_some() {
-            return;
-        }
-        self.asking_ends = true;
-        context.spawn(self.watcher.send(ReadEnds(names)).into_actor(self).map(move |answer, supervisor, _| {
-            supervisor.asking_ends = false;
-            match answer {
-                Ok(Ok(ends)) => supervisor.partitions.set_ends(&ends),
-                // Asked again a little later.
-                Ok(Err(failure)) => debug!(supervisor.order.logger, "{failure}"),
-                Err(error) => debug!(supervisor.order.logger, "the topic watcher: {error}"),
-            }
-        }));
-    }
-
-    /// Reads the ends, until there is an answer, and has everything read up to there.
-    fn read_to_end(&mut self, context: &mut Context<Self>) {
-        if self.stopping.is_some() {
-            return;
-        }
-        let ends = self.watcher.send(ReadEnds(self.partitions.names()));
-        context.spawn(ends.into_actor(self).map(|answer, supervisor, context| match answer {
-            Ok(Ok(ends)) => {
-                supervisor.partitions.read_until(&ends);
-                let ends: Vec<_> = ends.into_iter().collect();
-                supervisor.workers.iter().for_each(|worker| worker.say(ToWorker::ReadUntil(ends.clone())));
-            }
-            Ok(Err(failure)) => {
-                warn!(supervisor.order.logger, "{failure}; asking again");
-                context.run_later(ENDS, |supervisor, context| supervisor.read_to_end(context));
-            }
-            Err(error) => supervisor.stop(Exit::failed(format!("the topic watcher is gone: {error}")), context),
-        }));
     }
 }
 
@@ -406,9 +271,13 @@ impl Actor for ConsumerSupervisor {
             Err(error) => supervisor.finish(Exit::failed(error.to_string()), context),
         }));
         context.run_interval(TICK, |supervisor, context| supervisor.tick(context));
-        context.run_interval(ENDS, |supervisor, context| {
-            supervisor.ask_ends(context);
-        });
+        context.run_interval(ENDS, |supervisor, context| supervisor.ask_ends(context));
+        context.run_interval(MEASURED, |supervisor, context| supervisor.measure(context));
+        let poll = self.order.settings.consumer.topic_poll_interval;
+        // What is read to an end has no business with partitions that come later.
+        if !poll.is_zero() && !self.order.finite && !self.order.settings.consumer.until_end {
+            context.run_interval(poll, |supervisor, context| supervisor.look_for_new(context));
+        }
     }
 }
 
@@ -464,7 +333,7 @@ impl Handler<Interrupt> for ConsumerSupervisor {
     fn handle(&mut self, interrupt: Interrupt, context: &mut Self::Context) {
         match interrupt {
             Interrupt::Graceful => {
-                self.interrupted = true;
+                self.interrupted |= self.stopping.is_none();
                 self.stop(Exit::clean("stopped by a signal"), context);
             }
             Interrupt::AtOnce => {
@@ -476,6 +345,11 @@ impl Handler<Interrupt> for ConsumerSupervisor {
                 let reason = "ended at once by a signal; what was not committed is processed again at the next start";
                 self.finish(Exit::new(ExitCode::Forced, reason), context);
             }
+            Interrupt::Roll => self.decide(Event::Asked(Wish::Roll), context),
+            Interrupt::More => self.decide(Event::Asked(Wish::More), context),
+            Interrupt::Fewer => self.decide(Event::Asked(Wish::Fewer), context),
+            Interrupt::Quiet => self.decide(Event::Asked(Wish::Quiet), context),
+            Interrupt::Resume => self.decide(Event::Asked(Wish::Resume), context),
             Interrupt::Status => match serde_json::to_string(&self.report()) {
                 Ok(status) => info!(self.order.logger, "status"; "consume" => status),
                 Err(error) => error!(self.order.logger, "no status: {error}"),

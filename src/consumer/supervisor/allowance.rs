@@ -33,6 +33,11 @@ impl Allowance {
         Self { left: messages, given: vec![0; slots], waiting: BTreeSet::new(), recalled: BTreeSet::new() }
     }
 
+    /// There are so many workers now.
+    pub(super) fn grow(&mut self, slots: usize) {
+        self.given.resize(slots.max(self.given.len()), 0);
+    }
+
     /// A worker has a message in hand and no grant.
     pub(super) fn asked(&mut self, slot: usize) -> Vec<Say> {
         // It asks because everything that it had is used.

@@ -6,10 +6,10 @@ use actix::prelude::*;
 use slog::{debug, error, info, warn};
 
 use super::actor::ConsumerSupervisor;
+use super::death;
 use super::messages::ReadCommitted;
-use super::policy::{Decision, on_death};
+use super::policy::{Event, Wish};
 use super::worker::Running;
-use crate::consumer::control::ToWorker;
 use crate::exit::{Exit, ExitCode};
 use crate::os::child::Ended;
 
@@ -33,49 +33,35 @@ impl ConsumerSupervisor {
     }
 
     fn worker_ended(&mut self, slot: usize, running: &Running, ended: Ended, context: &mut Context<Self>) {
-        let dealt_with = self.partitions.dealt_with_by(slot);
+        let why = self.policy.as_ref().and_then(|policy| policy.why(slot)).cloned();
+        let death = death::of(running, ended, why.as_ref(), self.partitions.seen(slot), &mut self.memory_kills);
         let killed_by_us = self.stopping.as_ref().is_some_and(|(_, deadline)| Instant::now() >= *deadline);
         self.partitions.process_ended(slot, killed_by_us);
-        let cause = running.cause(ended);
-        let expected = self.stopping.is_some() && running.finished && ended == Ended::Code(0);
-        match on_death(&mut self.workers[slot].history, running.death(self.stopping.is_some())) {
-            Decision::Leave if expected => debug!(self.order.logger, "worker {slot} has ended"),
-            Decision::Leave => {
-                error!(
-                    self.order.logger,
-                    "worker {slot} (pid {}) ended in the shutdown: {cause}",
-                    running.process.pid()
-                );
-                self.worsen(format!("worker {slot} ended in the shutdown ({cause}): what it had not committed is processed again at the next start"));
-            }
-            Decision::Restart { after } => {
-                warn!(self.order.logger, "worker {slot} (pid {}) died: {cause}; starting it again", running.process.pid();
-                    "uptime" => ?running.since.elapsed(), "after" => ?after);
-                self.workers[slot].restarting(cause, running.since.elapsed().as_secs_f64());
-                let unused = self.workers[slot].granted.saturating_sub(dealt_with);
-                let say = self.allowance.as_mut().map(|allowance| allowance.died(slot, unused));
-                self.say_all(say.unwrap_or_default());
-                context.run_later(after, move |supervisor, context| supervisor.restart(slot, context));
-            }
-            Decision::EndProgram => {
-                let reason = running.broken.as_ref().map_or(cause, |(reason, _)| reason.clone());
-                self.stop(Exit::failed(format!("worker {slot}: {reason}")), context);
-            }
+        if self.is_group() {
+            let names = self.policy.as_ref().map(|policy| policy.partitions(slot)).unwrap_or_default();
+            self.partitions.release(slot, &names);
+            // Whoever comes next is dealt its own.
+            self.decide(Event::Revoked(slot, names), context);
         }
-    }
-
-    /// Starts a worker again where its predecessor has committed, which the brokers know better than its last words.
-    fn restart(&mut self, slot: usize, context: &mut Context<Self>) {
-        let names = self.partitions.starts(slot).into_iter().map(|start| start.partition).collect();
-        let answer = self.watcher.send(ReadCommitted(names)).timeout(READ_BACK);
-        context.spawn(answer.into_actor(self).map(move |answer, supervisor, context| {
-            if let Ok(Ok(answer)) = answer {
-                supervisor.partitions.resume(slot, &answer.committed);
+        if self.stopping.is_some() {
+            if death.clean {
+                debug!(self.order.logger, "worker {slot} has ended");
+            } else {
+                let (pid, cause) = (running.process.pid(), &death.cause);
+                error!(self.order.logger, "worker {slot} (pid {pid}) ended in the shutdown: {cause}");
+                self.worsen(format!(
+                    "worker {slot} ended in the shutdown ({cause}): what it had not committed is processed again at the next start"
+                ));
             }
-            if supervisor.stopping.is_none() {
-                supervisor.start_worker(slot, context);
-            }
-        }));
+        } else if death.lasting.is_none() {
+            let planned = death.clean && why.is_some();
+            let record = death::record(running, &death, planned, slot, &self.order.logger);
+            self.workers[slot].restarts.push(record);
+            let unused = self.workers[slot].granted.saturating_sub(running.dealt_with);
+            let say = self.allowance.as_mut().map(|allowance| allowance.died(slot, unused));
+            self.say_all(say.unwrap_or_default());
+        }
+        self.decide(Event::Died(slot, death), context);
     }
 
     /// A shutdown that was clean so far is not any more.
@@ -95,7 +81,8 @@ impl ConsumerSupervisor {
         info!(self.order.logger, "stopping: {}", exit.reason);
         let deadline = self.order.settings.shutdown.deadline;
         self.stopping = Some((exit, Instant::now() + deadline));
-        self.workers.iter().for_each(|worker| worker.say(ToWorker::Stop));
+        self.workers.iter_mut().for_each(|worker| worker.attempt += 1);
+        self.decide(Event::Asked(Wish::Stop), context);
         context.run_later(deadline, |supervisor, _| supervisor.kill_late_workers());
         self.reap(context);
     }
@@ -146,12 +133,13 @@ impl ConsumerSupervisor {
                     supervisor.partitions.read_back(&answer);
                     supervisor
                         .partitions
-                        .uncommitted()
+                        .uncommitted(supervisor.is_group())
                         .map(|text| format!("not everything that was processed is committed: {text}"))
                 }
                 Ok(Err(failure)) => Some(format!("what is committed could not be read back: {failure}")),
                 Err(error) => Some(format!("what is committed could not be read back in time: {error}")),
             };
+            let problem = problem.or_else(|| supervisor.partitions.stopped().map(|(text, _)| text));
             let exit = match problem {
                 Some(problem) if exit.is_clean() => Exit::failed(problem),
                 Some(problem) => {

@@ -1,7 +1,9 @@
-//! A worker's log lines: whatever it and its processor write to stderr.
+//! A worker's log lines: whatever it and its processor write to stderr. The last ones are kept, for its death record.
 
+use std::collections::VecDeque;
 use std::io::Read;
 use std::process::ChildStderr;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -9,12 +11,43 @@ use crate::screen::{LAST_LINES, Screen};
 
 /// A line that is longer is written in pieces: memory is bounded, lines are for reading.
 const LONGEST_LINE: usize = 64 << 10;
+/// Lines that are kept, and how long each is at most, in characters.
+const KEPT: usize = 20;
+const KEPT_LENGTH: usize = 300;
+
+/// The last lines of one process.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LastLines(Arc<Mutex<VecDeque<String>>>);
+
+impl LastLines {
+    fn keep(&self, lines: &[u8]) {
+        let Ok(mut kept) = self.0.lock() else { return };
+        let whole = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        for line in whole {
+            if kept.len() == KEPT {
+                kept.pop_front();
+            }
+            let text = String::from_utf8_lossy(&line[..line.len().min(4 * KEPT_LENGTH)]);
+            kept.push_back(text.chars().take(KEPT_LENGTH).collect());
+        }
+    }
+
+    /// What is there now.
+    pub(super) fn list(&self) -> Vec<String> {
+        self.0.lock().map(|kept| kept.iter().cloned().collect()).unwrap_or_default()
+    }
+}
 
 /// Hands on whole lines, on a thread that ends with the last process that holds the pipe.
 ///
 /// # Errors
 /// When no thread can be started.
-pub(super) fn forward(mut stderr: ChildStderr, slot: usize, screen: Screen) -> std::io::Result<JoinHandle<()>> {
+pub(super) fn forward(
+    mut stderr: ChildStderr,
+    slot: usize,
+    screen: Screen,
+    last: LastLines,
+) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(format!("log-{slot}")).spawn(move || {
         let mut lines = Vec::new();
         let mut chunk = [0; 8_192];
@@ -29,11 +62,13 @@ pub(super) fn forward(mut stderr: ChildStderr, slot: usize, screen: Screen) -> s
                 }
                 None => continue,
             };
+            last.keep(&lines[..whole]);
             screen.write_lines(&lines[..whole]);
             lines.drain(..whole);
         }
         if !lines.is_empty() {
             lines.push(b'\n');
+            last.keep(&lines);
             screen.write_lines(&lines);
         }
     })

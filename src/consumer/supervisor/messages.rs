@@ -15,6 +15,9 @@ use crate::report::ConsumeReport;
 #[rtype(result = "()")]
 pub struct ReadToEnd;
 
+/// Why a supervisor ends that has read everything: the reason of its [`Outcome`]'s exit.
+pub const END_REACHED: &str = "end reached";
+
 /// To the supervisor: end now, for this reason.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -64,6 +67,11 @@ pub(super) struct Found {
     /// What the group has committed so far.
     pub(super) committed: Option<i64>,
 }
+
+/// To the watcher: the partitions that are none of these; an exit if a topic is gone for good.
+#[derive(Message)]
+#[rtype(result = "Result<Vec<Found>, Exit>")]
+pub(super) struct FindNew(pub(super) Vec<TopicPartition>);
 
 /// To the watcher: the partitions' ends as they are now.
 #[derive(Message)]

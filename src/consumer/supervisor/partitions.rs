@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::messages::{Found, ReadBack};
+use super::policy::Seen;
 use crate::consumer::control::{PartitionProgress, StartPartition};
 use crate::kafka::cluster::Offsets;
 use crate::record::TopicPartition;
@@ -10,8 +11,9 @@ use crate::report::PartitionReport;
 
 /// One partition.
 #[derive(Clone, Debug)]
-pub(super) struct Partition {
-    pub(super) slot: usize,
+struct Partition {
+    /// Who reads it, or will; with a group it may be somebody on another host.
+    slot: Option<usize>,
     first: i64,
     until: Option<i64>,
     /// By earlier runs.
@@ -19,14 +21,41 @@ pub(super) struct Partition {
     next: i64,
     committed: Option<i64>,
     end: i64,
-    /// Of processes that are gone.
-    processed_before: u64,
-    failed_before: u64,
-    /// Of the process that reads it now.
-    processed: u64,
-    failed: u64,
-    in_flight: bool,
+    /// By processes that are gone, or read it no more.
+    before: Counts,
+    /// By the process that reads it now.
+    now: Counts,
+    in_flight: Option<i64>,
     abandoned: u64,
+    /// Read no further, and why.
+    stopped: Option<String>,
+}
+
+/// What became of messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) processed: u64,
+    /// And skipped.
+    pub(super) failed: u64,
+    pub(super) dead_lettered: u64,
+    /// How often a message was tried again.
+    pub(super) retried: u64,
+}
+
+impl Counts {
+    /// Messages that are done with.
+    pub(super) fn dealt_with(self) -> u64 {
+        self.processed + self.failed + self.dead_lettered
+    }
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            processed: self.processed + other.processed,
+            failed: self.failed + other.failed,
+            dead_lettered: self.dead_lettered + other.dead_lettered,
+            retried: self.retried + other.retried,
+        }
+    }
 }
 
 /// All partitions.
@@ -34,67 +63,126 @@ pub(super) struct Partition {
 pub(super) struct Partitions(BTreeMap<TopicPartition, Partition>);
 
 impl Partitions {
-    /// One worker's share.
-    pub(super) fn insert(&mut self, slot: usize, found: &Found) {
+    /// A partition that is going to be read, by somebody.
+    pub(super) fn insert(&mut self, found: &Found) {
         let Found { start, end, committed } = found;
         let partition = Partition {
-            slot,
+            slot: None,
             first: start.start,
             until: start.until,
             committed_before: *committed,
             next: start.start,
             committed: None,
             end: *end,
-            processed_before: 0,
-            failed_before: 0,
-            processed: 0,
-            failed: 0,
-            in_flight: false,
+            before: Counts::default(),
+            now: Counts::default(),
+            in_flight: None,
             abandoned: 0,
+            stopped: None,
         };
         self.0.insert(start.partition.clone(), partition);
     }
 
-    /// What a worker told; whether messages were dealt with since.
-    pub(super) fn update(&mut self, progress: Vec<PartitionProgress>) -> bool {
-        let mut moved = false;
+    /// A worker reads these, or will.
+    pub(super) fn give(&mut self, slot: usize, names: &[TopicPartition]) {
+        for name in names {
+            if let Some(partition) = self.0.get_mut(name) {
+                partition.slot = Some(slot);
+            }
+        }
+    }
+
+    /// A group has dealt these to a worker, which starts there.
+    pub(super) fn dealt(&mut self, slot: usize, starts: &[StartPartition]) {
+        for start in starts {
+            let Some(partition) = self.0.get_mut(&start.partition) else {
+                self.insert(&Found { start: start.clone(), end: start.start, committed: None });
+                self.give(slot, std::slice::from_ref(&start.partition));
+                continue;
+            };
+            if partition.before.dealt_with() == 0 && partition.slot.is_none() && partition.next == partition.first {
+                partition.first = start.start;
+            }
+            (partition.slot, partition.next) = (Some(slot), start.start);
+        }
+    }
+
+    /// A worker reads these no more.
+    pub(super) fn release(&mut self, slot: usize, names: &[TopicPartition]) {
+        for name in names {
+            if let Some(partition) = self.0.get_mut(name).filter(|partition| partition.slot == Some(slot)) {
+                partition.fold();
+                partition.slot = None;
+            }
+        }
+    }
+
+    /// What a worker told: whether messages were dealt with since, and how many.
+    pub(super) fn update(&mut self, slot: usize, progress: Vec<PartitionProgress>) -> (bool, u64) {
+        let (mut moved, mut dealt_with) = (false, 0);
         for progress in progress {
-            let Some(partition) = self.0.get_mut(&progress.partition) else { continue };
-            moved |= partition.next != progress.next || progress.in_flight;
+            // Last words about a partition that is somebody else's by now say nothing about it.
+            let own = self.0.get_mut(&progress.partition).filter(|partition| partition.slot == Some(slot));
+            let Some(partition) = own else { continue };
+            moved |= partition.next != progress.next || progress.in_flight.is_some();
             partition.next = progress.next;
             partition.end = partition.end.max(progress.next);
             partition.committed = progress.committed.or(partition.committed);
-            (partition.processed, partition.failed) = (progress.processed, progress.failed);
-            partition.in_flight = progress.in_flight;
+            let counts = Counts {
+                processed: progress.processed,
+                failed: progress.failed,
+                dead_lettered: progress.dead_lettered,
+                retried: progress.retried,
+            };
+            dealt_with += counts.dealt_with().saturating_sub(partition.now.dealt_with());
+            partition.now = counts;
+            partition.in_flight = progress.in_flight.map(|in_flight| in_flight.offset);
         }
-        moved
+        (moved, dealt_with)
     }
 
     /// A slot's process is gone. What it had in hand when it was killed at the deadline is abandoned.
     pub(super) fn process_ended(&mut self, slot: usize, at_deadline: bool) {
-        for partition in self.0.values_mut().filter(|partition| partition.slot == slot) {
-            partition.processed_before += std::mem::take(&mut partition.processed);
-            partition.failed_before += std::mem::take(&mut partition.failed);
-            partition.abandoned = u64::from(at_deadline && partition.in_flight);
-            partition.in_flight = false;
+        for partition in self.0.values_mut().filter(|partition| partition.slot == Some(slot)) {
+            partition.abandoned = u64::from(at_deadline && partition.in_flight.is_some());
+            partition.fold();
         }
     }
 
-    /// Where a slot's next process starts: where this run has committed, else where it began.
-    pub(super) fn starts(&self, slot: usize) -> Vec<StartPartition> {
-        let own = self.0.iter().filter(|(_, partition)| partition.slot == slot);
-        own.map(|(name, partition)| StartPartition {
+    /// Where a slot's process was, by its last words.
+    pub(super) fn seen(&self, slot: usize) -> Vec<Seen> {
+        let own = self.0.iter().filter(|(_, partition)| partition.slot == Some(slot));
+        own.map(|(name, partition)| Seen {
             partition: name.clone(),
-            start: partition.committed.unwrap_or(partition.first),
-            until: partition.until,
+            next: partition.next,
+            committed: partition.committed.unwrap_or(partition.first),
+            in_flight: partition.in_flight,
+            has_work: partition.in_flight.is_some() || partition.end > partition.next,
         })
         .collect()
     }
 
-    /// What the brokers say of a slot's commits, before it is started again. A commit that was there before this run
-    /// says nothing: the run may have been told to start elsewhere.
-    pub(super) fn resume(&mut self, slot: usize, committed: &Offsets) {
-        for (name, partition) in self.0.iter_mut().filter(|(_, partition)| partition.slot == slot) {
+    /// Where whoever reads these next starts: where this run has committed, else where it began.
+    pub(super) fn starts(&self, names: &[TopicPartition]) -> Vec<StartPartition> {
+        let start = |name: &TopicPartition| {
+            let partition = self.0.get(name)?;
+            let start = partition.committed.unwrap_or(partition.first);
+            Some(StartPartition { partition: name.clone(), start, until: partition.until })
+        };
+        names.iter().filter_map(start).collect()
+    }
+
+    /// Whether nobody has read any of these yet.
+    pub(super) fn is_untouched(&self, names: &[TopicPartition]) -> bool {
+        let untouched = |partition: &Partition| partition.next == partition.first && partition.committed.is_none();
+        names.iter().filter_map(|name| self.0.get(name)).all(untouched)
+    }
+
+    /// What the brokers say of these partitions' commits, before somebody starts there. A commit that was there before
+    /// this run says nothing: the run may have been told to start elsewhere.
+    pub(super) fn resume(&mut self, names: &[TopicPartition], committed: &Offsets) {
+        for name in names {
+            let Some(partition) = self.0.get_mut(name) else { continue };
             let answer = committed.get(name).copied();
             if partition.committed.is_some() || answer != partition.committed_before {
                 partition.committed = answer.or(partition.committed);
@@ -121,6 +209,11 @@ impl Partitions {
         }
     }
 
+    /// The ends that are to be read to, where there are any.
+    pub(super) fn untils(&self) -> Offsets {
+        self.0.iter().filter_map(|(name, partition)| Some((name.clone(), partition.until?))).collect()
+    }
+
     /// What the brokers say at the end.
     pub(super) fn read_back(&mut self, answer: &ReadBack) {
         self.set_ends(&answer.ends);
@@ -129,14 +222,33 @@ impl Partitions {
         }
     }
 
-    /// The first partition in which what was dealt with is not what is committed.
-    pub(super) fn uncommitted(&self) -> Option<String> {
-        let wrong =
-            |partition: &&Partition| partition.next != partition.first && partition.committed != Some(partition.next);
+    /// The first partition in which what was dealt with is not what is committed; `shared`: others commit, too, and
+    /// may have come further.
+    pub(super) fn uncommitted(&self, shared: bool) -> Option<String> {
+        let wrong = |partition: &&Partition| match partition.committed {
+            _ if partition.next == partition.first => false,
+            Some(committed) if shared => committed < partition.next,
+            committed => committed != Some(partition.next),
+        };
         self.0.iter().find(|(_, partition)| wrong(partition)).map(|(name, partition)| match partition.committed {
             Some(committed) => format!("{name}: processed up to {}, committed up to {committed}", partition.next),
             None => format!("{name}: processed up to {}, nothing is committed", partition.next),
         })
+    }
+
+    /// It is read no further.
+    pub(super) fn stop(&mut self, name: &TopicPartition, reason: String) {
+        if let Some(partition) = self.0.get_mut(name) {
+            partition.stopped = Some(reason);
+        }
+    }
+
+    /// The first partition that is read no further, and why; and whether all are.
+    pub(super) fn stopped(&self) -> Option<(String, bool)> {
+        let (name, partition) = self.0.iter().find(|(_, partition)| partition.stopped.is_some())?;
+        let reason = partition.stopped.as_deref().unwrap_or_default();
+        let all = self.0.values().all(|partition| partition.stopped.is_some());
+        Some((format!("{name} is read no further: {reason}"), all))
     }
 
     /// Names of all.
@@ -144,9 +256,14 @@ impl Partitions {
         self.0.keys().cloned().collect()
     }
 
+    /// Where reading has come to.
+    pub(super) fn positions(&self) -> Offsets {
+        self.0.iter().map(|(name, partition)| (name.clone(), partition.next)).collect()
+    }
+
     /// Whether a worker has a message in hand.
     pub(super) fn in_flight(&self) -> bool {
-        self.0.values().any(|partition| partition.in_flight)
+        self.0.values().any(|partition| partition.in_flight.is_some())
     }
 
     /// Messages that reading has come past, each counted once.
@@ -154,26 +271,15 @@ impl Partitions {
         self.0.values().map(|partition| distance(partition.first, partition.next)).sum()
     }
 
-    /// Messages processed, and messages that failed, over all processes.
-    pub(super) fn totals(&self) -> (u64, u64) {
-        self.0.values().fold((0, 0), |(processed, failed), partition| {
-            (
-                processed + partition.processed_before + partition.processed,
-                failed + partition.failed_before + partition.failed,
-            )
-        })
-    }
-
-    /// Messages that the current process of a slot has dealt with.
-    pub(super) fn dealt_with_by(&self, slot: usize) -> u64 {
-        let own = self.0.values().filter(|partition| partition.slot == slot);
-        own.map(|partition| partition.processed + partition.failed).sum()
+    /// What became of messages, over all processes.
+    pub(super) fn totals(&self) -> Counts {
+        self.0.values().fold(Counts::default(), |sum, partition| sum.add(partition.before).add(partition.now))
     }
 
     /// For the progress of a slot: name, how far, of how many.
     pub(super) fn shown(&self, slot: usize) -> Vec<(String, u64, u64)> {
         let topics = self.0.keys().map(|name| &name.topic).collect::<std::collections::BTreeSet<_>>().len();
-        let own = self.0.iter().filter(|(_, partition)| partition.slot == slot);
+        let own = self.0.iter().filter(|(_, partition)| partition.slot == Some(slot));
         own.map(|(name, partition)| {
             let shown = if topics == 1 { name.partition.to_string() } else { name.to_string() };
             let to = partition.until.unwrap_or(partition.end);
@@ -184,20 +290,34 @@ impl Partitions {
 
     /// For the report.
     pub(super) fn report(&self) -> Vec<PartitionReport> {
-        let row = |(name, partition): (&TopicPartition, &Partition)| PartitionReport {
-            topic: name.topic.clone(),
-            partition: name.partition,
-            worker: Some(partition.slot),
-            first: partition.first,
-            next: partition.next,
-            committed: partition.committed,
-            end: partition.end,
-            lag: partition.end - partition.next,
-            processed: partition.processed_before + partition.processed,
-            failed: partition.failed_before + partition.failed,
-            abandoned: partition.abandoned,
+        let row = |(name, partition): (&TopicPartition, &Partition)| {
+            let counts = partition.before.add(partition.now);
+            PartitionReport {
+                topic: name.topic.clone(),
+                partition: name.partition,
+                worker: partition.slot,
+                first: partition.first,
+                next: partition.next,
+                committed: partition.committed,
+                end: partition.end,
+                lag: partition.end - partition.next,
+                processed: counts.processed,
+                failed: counts.failed,
+                dead_lettered: counts.dead_lettered,
+                retried: counts.retried,
+                abandoned: partition.abandoned,
+                stopped: partition.stopped.clone(),
+            }
         };
         self.0.iter().map(row).collect()
+    }
+}
+
+impl Partition {
+    /// Nobody adds to what was counted: it stays.
+    fn fold(&mut self) {
+        self.before = self.before.add(std::mem::take(&mut self.now));
+        self.in_flight = None;
     }
 }
 
@@ -214,13 +334,15 @@ mod tests {
         let name = TopicPartition::new("t", 0);
         let start = StartPartition { partition: name.clone(), start: first, until: None };
         let mut partitions = Partitions::default();
-        partitions.insert(0, &Found { start, end: 2_000, committed: before });
+        partitions.insert(&Found { start, end: 2_000, committed: before });
+        partitions.give(0, std::slice::from_ref(&name));
         (partitions, name)
     }
 
     fn resumed_at(partitions: &mut Partitions, name: &TopicPartition, answer: Option<i64>) -> i64 {
-        partitions.resume(0, &answer.map(|offset| (name.clone(), offset)).into_iter().collect());
-        partitions.starts(0)[0].start
+        partitions
+            .resume(std::slice::from_ref(name), &answer.map(|offset| (name.clone(), offset)).into_iter().collect());
+        partitions.starts(std::slice::from_ref(name))[0].start
     }
 
     #[test]
@@ -241,20 +363,24 @@ mod tests {
     #[test]
     fn what_was_processed_and_is_not_committed_is_named() {
         let (mut partitions, name) = read_from(10, None);
-        assert_eq!(partitions.uncommitted(), None, "nothing was processed");
+        assert_eq!(partitions.uncommitted(false), None, "nothing was processed");
         let progress = |next| PartitionProgress {
             partition: name.clone(),
             next,
             committed: None,
             processed: 5,
             failed: 0,
-            in_flight: false,
+            dead_lettered: 0,
+            retried: 0,
+            in_flight: None,
+            retrying: false,
+            at_end: false,
         };
-        partitions.update(vec![progress(15)]);
+        partitions.update(0, vec![progress(15)]);
         let read_back = |offset| ReadBack { committed: [(name.clone(), offset)].into(), ends: Offsets::new() };
         partitions.read_back(&read_back(14));
-        assert!(partitions.uncommitted().is_some_and(|text| text.contains("t/0")));
+        assert!(partitions.uncommitted(false).is_some_and(|text| text.contains("t/0")));
         partitions.read_back(&read_back(15));
-        assert_eq!(partitions.uncommitted(), None);
+        assert_eq!(partitions.uncommitted(false), None);
     }
 }

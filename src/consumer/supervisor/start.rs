@@ -20,10 +20,8 @@ pub(super) struct Known {
 pub(super) enum Begin {
     /// There.
     At(i64),
-    /// At the beginning: so many committed-up-to messages are gone from the log, unread.
-    AfterGap { at: i64, missing: i64 },
-    /// Nowhere: the group has committed more than there is.
-    BeyondEnd { committed: i64 },
+    /// Nowhere: what the group has committed is not in the log.
+    OutOfRange { committed: i64 },
 }
 
 /// Where to start, by the settings.
@@ -36,11 +34,10 @@ pub(super) fn begin(settings: &Consumer, known: Known) -> Begin {
             WithoutCommit::Beginning => known.beginning,
             WithoutCommit::End => known.end,
         }),
-        (Start::Committed, Some(committed)) if committed > known.end => Begin::BeyondEnd { committed },
-        (Start::Committed, Some(committed)) if committed < known.beginning => {
-            Begin::AfterGap { at: known.beginning, missing: known.beginning - committed }
+        (Start::Committed, Some(committed)) if (known.beginning..=known.end).contains(&committed) => {
+            Begin::At(committed)
         }
-        (Start::Committed, Some(committed)) => Begin::At(committed),
+        (Start::Committed, Some(committed)) => Begin::OutOfRange { committed },
     }
 }
 
@@ -72,8 +69,9 @@ mod tests {
 
     #[test]
     fn no_jump_is_silent() {
-        let gap = Begin::AfterGap { at: 10, missing: 7 };
-        assert_eq!(at(Start::Committed, WithoutCommit::End, Some(3)), gap);
-        assert_eq!(at(Start::Committed, WithoutCommit::End, Some(21)), Begin::BeyondEnd { committed: 21 });
+        for committed in [3, 21] {
+            let expected = Begin::OutOfRange { committed };
+            assert_eq!(at(Start::Committed, WithoutCommit::End, Some(committed)), expected);
+        }
     }
 }

@@ -5,32 +5,43 @@ use std::sync::Arc;
 use actix::prelude::*;
 use slog::{Logger, warn};
 
-use super::messages::{Found, Prepare, ReadBack, ReadCommitted, ReadEnds};
+use super::messages::{FindNew, Found, Prepare, ReadBack, ReadCommitted, ReadEnds};
 use super::start::{Begin, Known, begin};
 use crate::consumer::control::StartPartition;
 use crate::exit::Exit;
 use crate::kafka::cluster::{Cluster, Offsets};
 use crate::kafka::error::Failure;
 use crate::record::TopicPartition;
-use crate::settings::{Settings, Start};
+use crate::settings::{Assignment, OffsetOutOfRange, Settings, Start};
 
 /// Knows the topics: their partitions, ends, and what the group has committed.
 pub(super) struct TopicWatcher {
     settings: Arc<Settings>,
+    /// Nobody else can know the group's name: it was made for this run.
+    own_group: bool,
     /// Where to start, whatever the settings say.
     starts: Option<Offsets>,
     logger: Logger,
     cluster: Option<Cluster>,
+    /// How often in a row each topic was not there.
+    missing: u32,
 }
 
 impl TopicWatcher {
     /// Starts it on its thread.
-    pub(super) fn start(settings: Arc<Settings>, starts: Option<Offsets>, logger: Logger) -> Addr<Self> {
+    pub(super) fn start(
+        settings: Arc<Settings>,
+        own_group: bool,
+        starts: Option<Offsets>,
+        logger: Logger,
+    ) -> Addr<Self> {
         SyncArbiter::start(1, move || Self {
             settings: Arc::clone(&settings),
+            own_group,
             starts: starts.clone(),
             logger: logger.clone(),
             cluster: None,
+            missing: 0,
         })
     }
 
@@ -44,14 +55,19 @@ impl TopicWatcher {
 
     fn prepare(&mut self) -> Result<Vec<Found>, Exit> {
         let (settings, starts, logger) = (Arc::clone(&self.settings), self.starts.clone(), self.logger.clone());
+        let may_be_shared = !self.own_group && settings.consumer.assignment == Assignment::Manual;
         let cluster = self.cluster()?;
+        if may_be_shared {
+            refuse_shared(cluster, &settings)?;
+        }
         let mut partitions = Vec::new();
         for topic in settings.consumed_topics() {
             let numbers = cluster.partitions(&topic)?;
             partitions.extend(numbers.into_iter().map(|number| TopicPartition::new(&topic, number)));
         }
-        let (beginnings, ends) = (cluster.beginnings(&partitions)?, cluster.ends(&partitions)?);
+        // In this order: a group's other members commit meanwhile, and ends grow.
         let committed = cluster.committed(&partitions)?;
+        let (beginnings, ends) = (cluster.beginnings(&partitions)?, cluster.ends(&partitions)?);
         let at_time = match settings.consumer.start {
             Start::Time(time) => cluster.at_time(&partitions, time)?,
             _ => Offsets::new(),
@@ -76,6 +92,56 @@ impl TopicWatcher {
     }
 }
 
+/// A topic may be unknown to a broker for a moment; so many looks in a row say that it is gone.
+const GONE: u32 = 2;
+
+impl TopicWatcher {
+    /// Partitions that have been added; they are read from their beginning, so that nothing is missed.
+    fn find_new(&mut self, known: &[TopicPartition]) -> Result<Vec<Found>, Exit> {
+        let settings = Arc::clone(&self.settings);
+        // Brokers that do not answer are asked again the next time.
+        let Ok(cluster) = self.cluster() else { return Ok(Vec::new()) };
+        let (mut new, mut gone) = (Vec::new(), None);
+        for topic in settings.consumed_topics() {
+            match cluster.look_for(&topic) {
+                Ok(Some(numbers)) => new.extend(numbers.into_iter().map(|number| TopicPartition::new(&topic, number))),
+                Ok(None) => gone = Some(topic),
+                Err(_) => return Ok(Vec::new()),
+            }
+        }
+        new.retain(|partition| !known.contains(partition));
+        let ends = if new.is_empty() { Ok(Offsets::new()) } else { cluster.ends(&new) };
+        let beginnings = if new.is_empty() { Ok(Offsets::new()) } else { cluster.beginnings(&new) };
+        self.missing = if gone.is_some() { self.missing + 1 } else { 0 };
+        if let (Some(topic), GONE..) = (gone, self.missing) {
+            return Err(Exit::failed(format!(
+                "the topic {topic:?} was deleted while it was read; make it again (`topics create`), or read another one"
+            )));
+        }
+        let (Ok(ends), Ok(beginnings)) = (ends, beginnings) else { return Ok(Vec::new()) };
+        let found = new.into_iter().map(|partition| {
+            let start = beginnings.get(&partition).copied().unwrap_or(0);
+            let end = ends.get(&partition).copied().unwrap_or(start);
+            Found { start: StartPartition { partition, start, until: None }, end, committed: None }
+        });
+        Ok(found.collect())
+    }
+}
+
+/// Nobody else may commit for a group whose partitions the supervisor deals.
+fn refuse_shared(cluster: &Cluster, settings: &Settings) -> Result<(), Exit> {
+    let members = cluster.members()?;
+    if members.is_empty() {
+        return Ok(());
+    }
+    Err(Exit::failed(format!(
+        "the group {:?} (consumer.group) is in use by other consumers, which subscribe with it: {}; choose another group, stop \
+         them, or join them (consumer.assignment = \"group\")",
+        settings.consumer.group,
+        members.join(", ")
+    )))
+}
+
 /// A start that was given: what is gone from the log below it cannot be read any more.
 fn start_no_lower(start: i64, logger: &Logger, partition: &TopicPartition, known: Known) -> i64 {
     if start < known.beginning {
@@ -88,16 +154,36 @@ fn start_no_lower(start: i64, logger: &Logger, partition: &TopicPartition, known
 fn start_at(settings: &Settings, logger: &Logger, partition: &TopicPartition, known: Known) -> Result<i64, Exit> {
     match begin(&settings.consumer, known) {
         Begin::At(offset) => Ok(offset),
-        Begin::AfterGap { at, missing } => {
-            warn!(logger, "{partition}: {missing} messages after the committed offset are gone from the log, \
-                unprocessed: retention was shorter than the pause; going on at the oldest that is left"; "offset" => at);
+        Begin::OutOfRange { committed } => {
+            let group = &settings.consumer.group;
+            let text = if committed < known.beginning {
+                format!(
+                    "{partition}: the group {group:?} has committed offset {committed}, but the log begins at {}: {} messages are \
+                     gone, unprocessed: retention was shorter than the pause",
+                    known.beginning,
+                    known.beginning - committed
+                )
+            } else {
+                format!(
+                    "{partition}: the group {group:?} has committed offset {committed}, but the log ends at {}: the topic was \
+                     deleted and made again, or has lost messages",
+                    known.end
+                )
+            };
+            let at = match settings.consumer.offset_out_of_range {
+                OffsetOutOfRange::Stop => {
+                    return Err(Exit::failed(format!(
+                        "{text}; go on with consumer.offset_out_of_range = \"earliest\" or \"latest\", start with \
+                         --from-beginning, or take another consumer.group"
+                    )));
+                }
+                OffsetOutOfRange::Earliest => known.beginning,
+                OffsetOutOfRange::Latest => known.end,
+            };
+            let unread = (at - committed).max(0);
+            warn!(logger, "{text}; going on at {at}, {unread} messages further"; "consumer.offset_out_of_range" => settings.consumer.offset_out_of_range.word());
             Ok(at)
         }
-        Begin::BeyondEnd { committed } => Err(Exit::failed(format!(
-            "{partition}: the group {:?} has committed offset {committed}, but the log ends at {}: the topic was deleted \
-             and made again, or has lost messages; start with --from-beginning, or take another consumer.group",
-            settings.consumer.group, known.end
-        ))),
     }
 }
 
@@ -130,5 +216,13 @@ impl Handler<ReadCommitted> for TopicWatcher {
             // A partition without a leader has commits all the same.
             Ok(ReadBack { committed, ends: cluster.ends(&partitions).unwrap_or_default() })
         }))
+    }
+}
+
+impl Handler<FindNew> for TopicWatcher {
+    type Result = MessageResult<FindNew>;
+
+    fn handle(&mut self, FindNew(known): FindNew, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.find_new(&known))
     }
 }

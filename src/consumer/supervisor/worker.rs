@@ -1,13 +1,15 @@
 //! A slot and the processes that filled it, one after the other.
 
-use std::time::{Instant, SystemTime};
+use std::collections::BTreeSet;
+use std::time::Instant;
 
 use actix::Addr;
 
 use super::link::{Say, WorkerLink};
-use super::policy::{Death, History};
+use super::log_pipe::LastLines;
 use crate::consumer::control::ToWorker;
 use crate::os::child::{Ended, WorkerProcess};
+use crate::record::TopicPartition;
 use crate::report::{RestartReport, WorkerReport};
 
 /// A worker, whichever process it is at the moment.
@@ -15,19 +17,22 @@ use crate::report::{RestartReport, WorkerReport};
 pub(super) struct Worker {
     /// The process, from its start until it is reaped and its channel is closed.
     pub(super) running: Option<Running>,
-    /// A restart is due.
-    pub(super) pausing: bool,
-    pub(super) history: History,
+    /// Grows with each start that is under way, and with each that is called off: an answer that belongs to an earlier one
+    /// starts nothing.
+    pub(super) attempt: u32,
     /// Granted to the current process.
     pub(super) granted: u64,
+    /// Messages that all its processes have dealt with.
+    pub(super) dealt_with: u64,
+    pub(super) restarts: Vec<RestartReport>,
     pids: Vec<u32>,
-    restarts: Vec<RestartReport>,
 }
 
 /// A process and its channel.
 pub(super) struct Running {
     pub(super) process: WorkerProcess,
     pub(super) link: Addr<WorkerLink>,
+    pub(super) log: LastLines,
     pub(super) since: Instant,
     pub(super) ready: bool,
     pub(super) end_reached: bool,
@@ -35,25 +40,43 @@ pub(super) struct Running {
     pub(super) finished: bool,
     /// It has said that it cannot go on: why, and whether a restart would end the same way.
     pub(super) broken: Option<(String, bool)>,
+    /// A message in hand may have done that.
+    pub(super) crashed: bool,
     /// Nothing more will come from its channel.
     pub(super) silent: bool,
+    /// Partitions that it was told to read.
+    pub(super) given: BTreeSet<TopicPartition>,
+    pub(super) dealt_with: u64,
+    /// As last seen, in MiB.
+    pub(super) resident: Option<u64>,
     ended: Option<Ended>,
 }
 
 impl Worker {
     /// A process has been started.
-    pub(super) fn begin(&mut self, process: WorkerProcess, link: Addr<WorkerLink>) {
+    pub(super) fn begin(
+        &mut self,
+        process: WorkerProcess,
+        link: Addr<WorkerLink>,
+        log: LastLines,
+        given: BTreeSet<TopicPartition>,
+    ) {
         self.pids.push(process.pid());
-        (self.pausing, self.granted) = (false, 0);
+        self.granted = 0;
         self.running = Some(Running {
             process,
             link,
+            log,
             since: Instant::now(),
             ready: false,
             end_reached: false,
             finished: false,
             broken: None,
+            crashed: false,
             silent: false,
+            given,
+            dealt_with: 0,
+            resident: None,
             ended: None,
         });
     }
@@ -85,13 +108,6 @@ impl Worker {
         }
     }
 
-    /// Notes why it is started again.
-    pub(super) fn restarting(&mut self, cause: String, uptime: f64) {
-        self.pausing = true;
-        let at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
-        self.restarts.push(RestartReport { cause, at, uptime });
-    }
-
     /// Whether it reads or stands by.
     pub(super) fn is_ready(&self) -> bool {
         self.running.as_ref().is_some_and(|running| running.ready)
@@ -102,12 +118,11 @@ impl Worker {
         self.running.as_ref().is_some_and(|running| running.end_reached)
     }
 
-    /// For people: its process, or why there is none.
-    pub(super) fn describe(&self) -> String {
-        match &self.running {
-            Some(running) => format!("pid {}", running.process.pid()),
-            None if self.pausing => "starting again".to_owned(),
-            None => "ended".to_owned(),
+    /// It has dealt with so many messages more.
+    pub(super) fn deal_with(&mut self, messages: u64) {
+        self.dealt_with += messages;
+        if let Some(running) = &mut self.running {
+            running.dealt_with += messages;
         }
     }
 
@@ -118,17 +133,16 @@ impl Worker {
 }
 
 impl Running {
-    /// What the policy has to know.
-    pub(super) fn death(&self, expected: bool) -> Death {
-        let lasting = self.broken.as_ref().is_some_and(|(_, lasting)| *lasting);
-        Death { uptime: self.since.elapsed(), expected, lasting }
-    }
-
     /// How it ended, with its own last words.
     pub(super) fn cause(&self, ended: Ended) -> String {
         match &self.broken {
             Some((reason, _)) => format!("{ended}: {reason}"),
             None => ended.to_string(),
         }
+    }
+
+    /// What it said that no restart would mend.
+    pub(super) fn lasting(&self) -> Option<String> {
+        self.broken.as_ref().filter(|(_, lasting)| *lasting).map(|(reason, _)| reason.clone())
     }
 }

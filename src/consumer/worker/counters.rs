@@ -4,20 +4,34 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
-use crate::consumer::control::PartitionProgress;
+use crate::consumer::control::{InFlight, PartitionProgress};
 use crate::record::TopicPartition;
 
-/// No offset: nothing was committed by this process.
+/// No offset: nothing was committed by this process, no message is in hand.
 const NONE: i64 = -1;
 
 /// One partition.
 pub(super) struct Counters {
     pub(super) partition: TopicPartition,
     next: AtomicI64,
+    /// As [`Counters::next`], when it was handed to the client to be committed.
+    stored: AtomicI64,
     committed: AtomicI64,
     processed: AtomicU64,
     failed: AtomicU64,
-    in_flight: AtomicBool,
+    dead_lettered: AtomicU64,
+    retried: AtomicU64,
+    in_flight: AtomicI64,
+    retrying: AtomicBool,
+    at_end: AtomicBool,
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Processed,
+    Skipped,
+    DeadLettered,
 }
 
 impl Counters {
@@ -25,34 +39,94 @@ impl Counters {
         Arc::new(Self {
             partition,
             next: AtomicI64::new(start),
+            stored: AtomicI64::new(NONE),
             committed: AtomicI64::new(NONE),
             processed: AtomicU64::new(0),
             failed: AtomicU64::new(0),
-            in_flight: AtomicBool::new(false),
+            dead_lettered: AtomicU64::new(0),
+            retried: AtomicU64::new(0),
+            in_flight: AtomicI64::new(NONE),
+            retrying: AtomicBool::new(false),
+            at_end: AtomicBool::new(false),
         })
     }
 
-    pub(super) fn begin(&self) {
-        self.in_flight.store(true, Ordering::Relaxed);
+    /// The client has met the partition's end.
+    pub(super) fn reach_end(&self) {
+        self.at_end.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn begin(&self, offset: i64) {
+        self.at_end.store(false, Ordering::Relaxed);
+        self.in_flight.store(offset, Ordering::Relaxed);
     }
 
     /// The message before `next` is dealt with.
-    pub(super) fn end(&self, next: i64, processed: bool) {
-        let counter = if processed { &self.processed } else { &self.failed };
+    pub(super) fn end(&self, next: i64, fate: Fate) {
+        let counter = match fate {
+            Fate::Processed => &self.processed,
+            Fate::Skipped => &self.failed,
+            Fate::DeadLettered => &self.dead_lettered,
+        };
         counter.fetch_add(1, Ordering::Relaxed);
         self.next.store(next, Ordering::Relaxed);
-        self.in_flight.store(false, Ordering::Relaxed);
+        self.give_up();
     }
 
-    /// The message in hand will not be dealt with.
+    /// The message in hand has failed. It waits: to be tried again, or for its copy in the dead-letter topic.
+    pub(super) fn wait(&self) {
+        self.retrying.store(true, Ordering::Relaxed);
+    }
+
+    /// The message in hand is tried again.
+    pub(super) fn retry(&self) {
+        self.retried.fetch_add(1, Ordering::Relaxed);
+        self.retrying.store(false, Ordering::Relaxed);
+    }
+
+    /// No message is in hand any more, dealt with or not.
     pub(super) fn give_up(&self) {
-        self.in_flight.store(false, Ordering::Relaxed);
+        self.retrying.store(false, Ordering::Relaxed);
+        self.in_flight.store(NONE, Ordering::Relaxed);
+    }
+
+    /// The next offset to process.
+    pub(super) fn next(&self) -> i64 {
+        self.next.load(Ordering::Relaxed)
+    }
+
+    /// It is read from here on: what was to be read next is gone.
+    pub(super) fn move_to(&self, next: i64) {
+        self.next.store(next, Ordering::Relaxed);
+    }
+
+    /// Everything before `next` is processed, and the client knows it.
+    pub(super) fn stored(&self, next: i64) {
+        self.stored.store(next, Ordering::Relaxed);
+    }
+
+    /// What has to be committed: stored, and not known as committed.
+    pub(super) fn uncommitted(&self) -> Option<i64> {
+        let (stored, committed) = (self.stored.load(Ordering::Relaxed), self.committed.load(Ordering::Relaxed));
+        (stored != NONE && stored != committed).then_some(stored)
     }
 
     pub(super) fn committed(&self, offset: i64) {
         self.committed.store(offset, Ordering::Relaxed);
     }
 
+    fn in_flight(&self) -> Option<i64> {
+        let offset = self.in_flight.load(Ordering::Relaxed);
+        (offset != NONE).then_some(offset)
+    }
+
+    /// What is in processing right now: the message, and a number that every attempt at it changes.
+    pub(super) fn attempt(&self) -> Option<(i64, u64)> {
+        let pausing = self.retrying.load(Ordering::Relaxed);
+        self.in_flight().filter(|_| !pausing).map(|offset| (offset, self.retried.load(Ordering::Relaxed)))
+    }
+
+    /// Where it is now; a message in hand has age 0.
     pub(super) fn snapshot(&self) -> PartitionProgress {
         let committed = self.committed.load(Ordering::Relaxed);
         PartitionProgress {
@@ -61,7 +135,11 @@ impl Counters {
             committed: (committed != NONE).then_some(committed),
             processed: self.processed.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
-            in_flight: self.in_flight.load(Ordering::Relaxed),
+            dead_lettered: self.dead_lettered.load(Ordering::Relaxed),
+            retried: self.retried.load(Ordering::Relaxed),
+            in_flight: self.in_flight().map(|offset| InFlight { offset, age_ms: 0 }),
+            retrying: self.retrying.load(Ordering::Relaxed),
+            at_end: self.at_end.load(Ordering::Relaxed),
         }
     }
 }

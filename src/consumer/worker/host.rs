@@ -8,15 +8,17 @@ use std::sync::atomic::AtomicBool;
 use actix::prelude::*;
 
 use super::counters::Budget;
+use super::gate::Gate;
 use super::journal::Journal;
 use super::messages::{Event, Opening};
 use super::partition::PartitionConsumer;
-use super::shared::{Outbox, Shared, Times};
+use super::shared::{Orders, Outbox, Shared, Times};
+use crate::kafka::dead_letters::DeadLetters;
 use crate::panics::{Guarded, guarded};
 use crate::processing::{self, Failure, Processing, ProcessorFactory, WorkerContext};
 use crate::record::TopicPartition;
 
-/// Router to host: start a consumer for each; the processor is made first.
+/// Router to host: start a consumer for each; with the first of these messages the processor is made.
 #[derive(Message)]
 #[rtype(result = "Result<Vec<(TopicPartition, Addr<PartitionConsumer>)>, Failure>")]
 pub(super) struct Open(pub(super) Vec<Opening>);
@@ -32,6 +34,7 @@ pub(super) struct HostParts {
     pub(super) own: Option<ProcessorFactory>,
     pub(super) budget: Arc<Budget>,
     pub(super) stopping: Arc<AtomicBool>,
+    pub(super) orders: Arc<Orders>,
     pub(super) journal: Option<Arc<Journal>>,
     pub(super) outbox: Outbox,
     pub(super) events: Recipient<Event>,
@@ -56,9 +59,13 @@ impl PartitionHost {
             context: parts.context.clone(),
             budget: Arc::clone(&parts.budget),
             stopping: Arc::clone(&parts.stopping),
+            orders: Arc::clone(&parts.orders),
             journal: parts.journal.clone(),
             times: RefCell::new(Times::new(Arc::clone(&parts.outbox), parts.context.settings.latency.warm_up)),
             events: parts.events.clone(),
+            dead_letters: DeadLetters::new(&parts.context.settings, &parts.context.logger),
+            gate: Gate::default(),
+            throttle: RefCell::default(),
         }))
     }
 }
@@ -71,7 +78,8 @@ impl Handler<Open> for PartitionHost {
     type Result = MessageResult<Open>;
 
     fn handle(&mut self, Open(openings): Open, _: &mut Self::Context) -> Self::Result {
-        let shared = match self.make_processor() {
+        let made = self.shared.take().map_or_else(|| self.make_processor(), Ok);
+        let shared = match made {
             Ok(shared) => shared,
             Err(failure) => return MessageResult(Err(failure)),
         };

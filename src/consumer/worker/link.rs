@@ -1,7 +1,7 @@
 //! The control channel: frames to actor messages and back; heartbeats with what has changed.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use slog::{Logger, error};
@@ -9,12 +9,14 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::counters::Counters;
-use super::messages::{Close, FromSupervisor, Tell};
+use super::messages::{Close, Forget, FromSupervisor, Tell, Watch};
 use super::shared::Outbox;
 use crate::consumer::control::{FrameReader, FrameWriter, FromWorker, PartitionProgress, ToWorker};
 
 /// How often the supervisor hears where the partitions are, if they have moved.
 const HEARTBEAT: Duration = Duration::from_millis(100);
+/// It hears of this worker at least every so many heartbeats, and of messages in hand as often.
+const SIGN_OF_LIFE: u64 = 10;
 /// Frames that may wait to be written. Heartbeats are left out while any waits; other frames are a few per partition
 /// and minute, so a full queue is a supervisor that does not read.
 const WAITING_FRAMES: usize = 1_024;
@@ -25,10 +27,21 @@ const LAST_FRAMES: Duration = Duration::from_secs(1);
 pub(super) struct SupervisorLink {
     frames: Option<mpsc::Sender<FromWorker>>,
     writing: Option<JoinHandle<()>>,
-    counters: Vec<Arc<Counters>>,
-    told: Vec<Option<PartitionProgress>>,
+    watched: Vec<Watched>,
+    beats: u64,
+    beat_at: Instant,
+    told_at: u64,
     outbox: Outbox,
     router: Recipient<FromSupervisor>,
+}
+
+/// One of the worker's partitions.
+struct Watched {
+    counters: Arc<Counters>,
+    told: Option<PartitionProgress>,
+    /// The message in hand at the last heartbeat, and the heartbeats that it was seen in. Counting them instead of
+    /// looking at a clock leaves out the time in which this process was stopped.
+    in_hand: Option<((i64, u64), u64)>,
 }
 
 impl SupervisorLink {
@@ -36,7 +49,6 @@ impl SupervisorLink {
     pub(super) fn start(
         reader: FrameReader,
         writer: FrameWriter,
-        counters: Vec<Arc<Counters>>,
         outbox: Outbox,
         router: Recipient<FromSupervisor>,
         logger: Logger,
@@ -44,8 +56,17 @@ impl SupervisorLink {
         let (frames, waiting) = mpsc::channel(WAITING_FRAMES);
         let writing = actix::spawn(write_frames(writer, waiting));
         actix::spawn(read_frames(reader, router.clone(), logger));
-        let told = vec![None; counters.len()];
-        Actor::start(Self { frames: Some(frames), writing: Some(writing), counters, told, outbox, router })
+        let (frames, writing) = (Some(frames), Some(writing));
+        Actor::start(Self {
+            frames,
+            writing,
+            watched: Vec::new(),
+            beats: 0,
+            beat_at: Instant::now(),
+            told_at: 0,
+            outbox,
+            router,
+        })
     }
 
     fn tell(&self, frame: FromWorker) {
@@ -57,12 +78,21 @@ impl SupervisorLink {
     }
 
     fn heartbeat(&mut self) {
+        // After a time in which this process did not run, the timer makes up for what it has missed.
+        let now = Instant::now();
+        if now.duration_since(self.beat_at) < HEARTBEAT / 2 {
+            return;
+        }
+        self.beat_at = now;
+        self.beats += 1;
+        self.age();
         let idle = self.frames.as_ref().is_some_and(|frames| frames.capacity() == WAITING_FRAMES);
         if !idle {
             return;
         }
         let changed = self.changed();
-        if !changed.is_empty() {
+        if !changed.is_empty() || self.beats - self.told_at >= SIGN_OF_LIFE {
+            self.told_at = self.beats;
             self.tell(FromWorker::Progress(changed));
         }
         self.tell_latency();
@@ -75,14 +105,31 @@ impl SupervisorLink {
         }
     }
 
+    fn age(&mut self) {
+        for Watched { counters, in_hand, .. } in &mut self.watched {
+            *in_hand = match (counters.attempt(), *in_hand) {
+                (Some(attempt), Some((before, beats))) if before == attempt => Some((attempt, beats + 1)),
+                (attempt, _) => attempt.map(|attempt| (attempt, 0)),
+            };
+        }
+    }
+
+    /// What the supervisor does not know yet; of messages that stay in hand, it hears their age now and then.
     fn changed(&mut self) -> Vec<PartitionProgress> {
         let mut changed = Vec::new();
-        for (counters, told) in self.counters.iter().zip(&mut self.told) {
-            let now = counters.snapshot();
-            if told.as_ref() != Some(&now) {
-                *told = Some(now.clone());
-                changed.push(now);
+        for Watched { counters, told, in_hand } in &mut self.watched {
+            let mut now = counters.snapshot();
+            let beats = in_hand.map_or(0, |(_, beats)| beats);
+            if told.as_ref() == Some(&now) && (beats == 0 || beats % SIGN_OF_LIFE != 0) {
+                continue;
             }
+            *told = Some(now.clone());
+            if let (Some(in_flight), Some(((offset, _), beats))) = (&mut now.in_flight, &*in_hand)
+                && in_flight.offset == *offset
+            {
+                in_flight.age_ms = beats * HEARTBEAT.as_millis() as u64;
+            }
+            changed.push(now);
         }
         changed
     }
@@ -124,6 +171,27 @@ impl Handler<Tell> for SupervisorLink {
 
     fn handle(&mut self, Tell(frame): Tell, _: &mut Self::Context) {
         self.tell(frame);
+    }
+}
+
+impl Handler<Watch> for SupervisorLink {
+    type Result = ();
+
+    fn handle(&mut self, Watch(counters): Watch, _: &mut Self::Context) {
+        let watched = counters.into_iter().map(|counters| Watched { counters, told: None, in_hand: None });
+        self.watched.extend(watched);
+    }
+}
+
+impl Handler<Forget> for SupervisorLink {
+    type Result = ();
+
+    fn handle(&mut self, Forget { partitions, lost }: Forget, _: &mut Self::Context) {
+        // Where it has come to, before whoever is next has to know it.
+        let last = self.changed();
+        self.tell(FromWorker::Progress(last));
+        self.watched.retain(|watched| !partitions.contains(&watched.counters.partition));
+        self.tell(FromWorker::Revoked { partitions, lost });
     }
 }
 

@@ -2,14 +2,22 @@
 //!
 //! - [`mod@run`]: the process from its start to its exit code.
 //! - [`link`]: the control channel; heartbeats.
-//! - [`router`]: opens partitions, ends them; knows when all is done.
-//! - [`poll`]: the plain thread that owns the Kafka client.
+//! - [`router`]: opens partitions, stops them; knows when all is done. [`told`]: its part that listens.
+//! - [`poll`]: the plain thread that owns the Kafka client; [`holding`]: what it holds, [`dealt`]: what the
+//!   group deals, [`mod@start`]: where that begins.
 //! - [`host`]: lives on the processing arbiter, owns the processor.
 //! - [`partition`]: reads one partition and has each message processed.
+//!   `partition/attempt`: one message; `partition/failing`: what becomes of it when it fails: [`backoff`], [`breaker`], [`throttle`].
+//! - [`gate`]: one message at a time, in cautious mode.
 //! - [`journal`]: what was processed, told to a verifying process.
 //! - [`shared`]: what the partitions share; [`counters`]: where they are, for heartbeats; [`messages`]: what travels between the actors.
 
+mod backoff;
+mod breaker;
 mod counters;
+mod dealt;
+mod gate;
+mod holding;
 mod host;
 mod journal;
 mod link;
@@ -19,5 +27,8 @@ mod poll;
 mod router;
 mod run;
 mod shared;
+mod start;
+mod throttle;
+mod told;
 
 pub use run::run;

@@ -7,21 +7,23 @@ use std::time::{Duration, Instant};
 
 use actix::fut::wrap_future;
 use actix::prelude::*;
-use slog::{debug, warn};
+use slog::debug;
 use tokio::sync::oneshot;
 
+use super::breaker::Breaker;
 use super::counters::Counters;
 use super::journal::no_journal;
-use super::messages::{DataReady, Event, Opening, ReadUntil, StopPartition};
+use super::messages::{DataReady, Event, Opening, Proceed, ReadUntil, StopPartition};
 use super::shared::Shared;
 use crate::clock::Anchor;
 use crate::journal::Entry;
 use crate::kafka::reader::{Next, PartitionStream};
-use crate::panics::{Guarded, guarded};
-use crate::processing::{Failure, Processing};
-use crate::record::{OwnedRecord, Record};
-use crate::settings::OnFailure;
-use crate::stamp;
+use crate::record::OwnedRecord;
+
+mod attempt;
+mod failing;
+
+use attempt::SoFar;
 
 /// How long one turn takes at most, unless one message takes longer; then the offset is stored and the other partitions
 /// have theirs.
@@ -47,27 +49,34 @@ pub(super) struct PartitionConsumer {
     /// is set later may be further away than an end that was met meanwhile.)
     until_from_start: bool,
     state: State,
-    /// A message that waits for a grant: it is out of the queue already.
-    waiting: Option<OwnedRecord>,
+    breaker: Breaker,
+    /// The message in hand, if it had to be taken out of the queue's memory.
+    kept: Option<Kept>,
+    /// Ends a pause, or hears what became of a copy.
+    awaited: Option<SpawnHandle>,
     /// A [`DataReady`] is on its way.
     scheduled: Arc<AtomicBool>,
     stopped: Option<oneshot::Sender<()>>,
 }
 
-/// What is known of a message in hand.
-struct Note {
-    offset: i64,
-    /// In µs since 1970 UTC, by its stamp.
-    due_us: Option<u64>,
-    /// For the journal, if there is one.
-    entry: Option<Entry>,
+/// A message that could not be dealt with at once.
+struct Kept {
+    record: OwnedRecord,
+    so_far: SoFar,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
+    /// A message that was kept is the next one: it waits for a grant or for its turn at the gate, or its pause is over.
     Reading,
+    /// The message that was kept is announced, and waits for [`Proceed`].
+    Announced,
     /// A message is being processed meanwhile.
     Processing,
+    /// The message that was kept has failed, and is tried again later; or its copy could not be delivered, likewise.
+    Pausing,
+    /// The message that was kept is given up, and its copy is on the way to the dead-letter topic.
+    Sending,
     /// Everything that was to be read is.
     AtEnd,
     /// A failure: nothing more is read.
@@ -76,6 +85,7 @@ enum State {
 
 impl PartitionConsumer {
     pub(super) fn new(opening: Opening, shared: Rc<Shared>) -> Self {
+        let breaker = Breaker::new(&shared.context.settings.consumer.breaker);
         Self {
             stream: Some(opening.stream),
             shared,
@@ -88,7 +98,9 @@ impl PartitionConsumer {
             until: opening.until,
             until_from_start: opening.until.is_some(),
             state: State::Reading,
-            waiting: None,
+            breaker,
+            kept: None,
+            awaited: None,
             // The first one is sent by `started`.
             scheduled: Arc::new(AtomicBool::new(true)),
             stopped: None,
@@ -100,112 +112,62 @@ impl PartitionConsumer {
         let begun = Instant::now();
         self.now = begun;
         self.anchor = Anchor::now();
-        loop {
-            if self.state != State::Reading || self.shared.stopping.load(Ordering::Relaxed) {
+        while self.now.duration_since(begun) < TURN {
+            if self.state != State::Reading || self.is_stopping() || self.is_quiet() {
                 return false;
             }
-            if let Some(record) = self.waiting.take() {
-                self.take(&record.borrow(), context);
+            if let Some(kept) = self.kept.take() {
+                self.take_kept(kept, context);
             } else {
                 match stream.read_next() {
-                    Next::Message(message) => self.take(&message.record(), context),
+                    Next::Message(message) => self.take(&message.record(), SoFar::default(), context),
                     // Messages may be missing at the very end: a transaction's mark is none, and a compacted topic has gaps.
-                    Next::End if self.until_from_start => self.reach_end(),
-                    Next::End => {}
+                    Next::End => {
+                        self.counters.reach_end();
+                        if self.until_from_start {
+                            self.reach_end();
+                        }
+                    }
                     Next::Empty => return false,
+                    Next::OutOfRange => {
+                        let partition = self.counters.partition.clone();
+                        self.halt(Event::OutOfRange { partition, offset: self.next });
+                    }
                     Next::Broken(reason) => self.halt(Event::Broken {
                         reason: format!("{} at offset {}: {reason}", stream.partition(), self.next),
                         lasting: true,
                     }),
                 }
             }
-            if self.waiting.is_some() {
+            if self.kept.is_some() {
                 return false;
-            }
-            if self.now.duration_since(begun) >= TURN {
-                break;
             }
         }
         self.state == State::Reading
     }
 
-    /// Has one message processed, unless it is not to be read or waits for a grant.
-    fn take(&mut self, record: &Record<'_>, context: &mut Context<Self>) {
-        if self.until.is_some_and(|until| record.offset >= until) {
-            self.reach_end();
-        } else if self.shared.budget.take() {
-            self.process(record, context);
-        } else {
-            self.waiting = Some(record.to_owned());
-            self.shared.events.do_send(Event::NeedGrant);
+    /// A turn, and what follows from it.
+    fn turn(&mut self, context: &mut Context<Self>) {
+        let Some(mut stream) = self.stream.take() else { return };
+        let more = self.read(&mut stream, context);
+        self.store(&stream);
+        self.stream = Some(stream);
+        self.shared.times.borrow_mut().hand_over(Instant::now(), false);
+        if more {
+            self.schedule(context);
         }
     }
 
-    fn process(&mut self, record: &Record<'_>, context: &mut Context<Self>) {
-        self.counters.begin();
-        let note = self.note(record);
-        match guarded(|| self.shared.processor.borrow_mut().process(record)) {
-            Ok(Processing::Done(result)) => self.processed(note, result),
-            Ok(Processing::Later(future)) => {
-                self.state = State::Processing;
-                context.spawn(wrap_future::<_, Self>(Guarded(future)).map(move |result, partition, context| {
-                    partition.state = State::Reading;
-                    partition.processed(note, result.unwrap_or_else(|panic| Err(Failure::Message(panic))));
-                    partition.after_later(context);
-                }));
-            }
-            Err(panic) => self.processed(note, Err(Failure::Message(panic))),
-        }
+    fn is_stopping(&self) -> bool {
+        self.stopped.is_some() || self.shared.stopping.load(Ordering::Relaxed)
     }
 
-    /// What has to be known of a message when it is dealt with, and it may be gone then.
-    fn note(&self, record: &Record<'_>) -> Note {
-        let header = || record.header(stamp::NAME);
-        let Some(journal) = &self.shared.journal else {
-            let due_us = record.value.and_then(stamp::due_us);
-            return Note { offset: record.offset, due_us, entry: None };
-        };
-        let found = stamp::find(record.key, record.value, header);
-        let due_us = found.filter(|found| found.intact).map(|found| found.stamp.due_us);
-        Note { offset: record.offset, due_us, entry: Some(journal.entry(record, found.as_ref())) }
+    fn is_quiet(&self) -> bool {
+        self.shared.orders.quiet.load(Ordering::Relaxed)
     }
 
-    fn processed(&mut self, note: Note, result: Result<(), Failure>) {
-        let offset = note.offset;
-        let partition = &self.counters.partition;
-        let failure = match result {
-            Ok(()) => {
-                self.advance(note, true);
-                return;
-            }
-            Err(failure) => failure,
-        };
-        match (failure, self.shared.context.settings.consumer.on_failure) {
-            (Failure::Message(reason), OnFailure::Skip) => {
-                warn!(self.shared.context.logger, "message failed, skipped: {reason}";
-                    "topic" => &partition.topic, "partition" => partition.partition, "offset" => offset);
-                self.advance(note, false);
-            }
-            (Failure::Message(reason), OnFailure::Stop) => {
-                let partition = partition.clone();
-                self.halt(Event::MessageFailed { partition, offset, reason });
-            }
-            (Failure::Worker(reason), _) => self.halt(Event::Broken { reason, lasting: false }),
-            (Failure::OutputClosed, _) => self.halt(Event::OutputClosed),
-        }
-    }
-
-    fn advance(&mut self, note: Note, processed: bool) {
-        let next = note.offset + 1;
-        (self.next, self.now) = (next, Instant::now());
-        self.counters.end(next, processed);
-        if let Some(due_us) = note.due_us.filter(|_| processed) {
-            self.shared.times.borrow_mut().record(due_us, self.anchor.unix_us(self.now));
-        }
-        self.entries.extend(note.entry.map(|entry| Entry { failed: !processed, ..entry }));
-        if self.until.is_some_and(|until| next >= until) {
-            self.reach_end();
-        }
+    fn is_cautious(&self) -> bool {
+        self.shared.orders.cautious.load(Ordering::Relaxed)
     }
 
     fn reach_end(&mut self) {
@@ -232,19 +194,23 @@ impl PartitionConsumer {
             self.entries.clear();
         }
         match stream.store(self.next) {
-            Ok(()) => self.stored = self.next,
+            Ok(()) => {
+                self.stored = self.next;
+                self.counters.stored(self.next);
+            }
             // Tried again after the next turn, and when it stops.
             Err(error) => debug!(self.shared.context.logger, "{error}"),
         }
     }
 
+    /// What was waited for has come: it may be stored, and reading goes on.
     fn after_later(&mut self, context: &mut Context<Self>) {
         if let Some(stream) = self.stream.take() {
             self.store(&stream);
             self.stream = Some(stream);
         }
         match self.stopped.take() {
-            Some(stopped) => self.stop(stopped),
+            Some(stopped) => self.stop(stopped, false, context),
             None => self.schedule(context),
         }
     }
@@ -257,14 +223,32 @@ impl PartitionConsumer {
         }
     }
 
-    fn stop(&mut self, stopped: oneshot::Sender<()>) {
-        self.waiting = None;
-        if let Some(stream) = self.stream.take() {
+    /// A message in hand stays unprocessed, and is the next one to be read.
+    fn stop(&mut self, stopped: oneshot::Sender<()>, lost: bool, context: &mut Context<Self>) {
+        if let Some(awaited) = self.awaited.take() {
+            context.cancel_future(awaited);
+        }
+        if matches!(self.state, State::Announced | State::Processing) {
+            self.shared.gate.leave();
+        }
+        match self.kept.take() {
+            // Left alone in the middle of it: it has had its grant.
+            _ if self.state == State::Processing => self.leave_unfinished(&SoFar { granted: true, ..SoFar::default() }),
+            Some(kept) => self.leave_unfinished(&kept.so_far),
+            None => {}
+        }
+        self.state = State::Halted;
+        if let Some(stream) = self.stream.take()
+            && !lost
+        {
             self.store(&stream);
         }
+        self.counters.give_up();
         self.shared.times.borrow_mut().hand_over(self.now, true);
         // The router that asked may have been ended by its deadline.
         let _unheard = stopped.send(());
+        // A message of a lost partition that is being processed is left alone with it.
+        context.stop();
     }
 }
 
@@ -287,7 +271,10 @@ impl Actor for PartitionConsumer {
         }
         // What came before `on_ready` has called nobody.
         context.notify(DataReady);
-        context.run_interval(SAFETY_TICK, |partition, context| partition.schedule(context));
+        context.run_interval(SAFETY_TICK, |partition, context| {
+            partition.schedule(context);
+            partition.tell_left_out();
+        });
     }
 }
 
@@ -297,16 +284,11 @@ impl Handler<DataReady> for PartitionConsumer {
     fn handle(&mut self, _: DataReady, context: &mut Self::Context) {
         // Before the queue is looked at: what comes afterwards calls again.
         self.scheduled.store(false, Ordering::Release);
-        if self.state != State::Reading {
-            return;
-        }
-        let Some(mut stream) = self.stream.take() else { return };
-        let more = self.read(&mut stream, context);
-        self.store(&stream);
-        self.stream = Some(stream);
-        self.shared.times.borrow_mut().hand_over(Instant::now(), false);
-        if more {
-            self.schedule(context);
+        match self.state {
+            State::Reading => self.turn(context),
+            // Cautious no more.
+            State::Announced if !self.is_cautious() => self.proceed(context),
+            _ => {}
         }
     }
 }
@@ -317,6 +299,10 @@ impl Handler<ReadUntil> for PartitionConsumer {
     fn handle(&mut self, ReadUntil(until): ReadUntil, _: &mut Self::Context) {
         self.until = Some(until);
         if self.state == State::Reading && self.next >= until {
+            // It waits for a grant, or for its turn, and does not belong to what is to be read.
+            if let Some(kept) = self.kept.take() {
+                self.leave_unfinished(&kept.so_far);
+            }
             self.reach_end();
         }
     }
@@ -325,16 +311,27 @@ impl Handler<ReadUntil> for PartitionConsumer {
 impl Handler<StopPartition> for PartitionConsumer {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, _: StopPartition, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, StopPartition { lost }: StopPartition, context: &mut Self::Context) -> Self::Result {
         let (stopped, waiting) = oneshot::channel();
-        if self.state == State::Processing {
+        if self.state == State::Processing && !lost {
             self.stopped = Some(stopped);
         } else {
-            self.stop(stopped);
+            self.stop(stopped, lost, context);
         }
         Box::pin(async move {
             // The sender is dropped unsent only with the actor, and then there is nothing to wait for.
             let _stopped = waiting.await;
         })
+    }
+}
+
+impl Handler<Proceed> for PartitionConsumer {
+    type Result = ();
+
+    fn handle(&mut self, Proceed(offset): Proceed, context: &mut Self::Context) {
+        let announced = self.kept.as_ref().map(|kept| kept.record.offset);
+        if self.state == State::Announced && announced == Some(offset) {
+            self.proceed(context);
+        }
     }
 }

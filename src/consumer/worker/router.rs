@@ -1,10 +1,11 @@
-//! Opens a worker's partitions, hands on what the supervisor says, and ends everything in order.
+//! Opens a worker's partitions and stops them, hands on what the supervisor says, and ends everything in order.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use actix::fut::wrap_future;
 use actix::prelude::*;
 use slog::{Logger, error, info, warn};
 use tokio::sync::oneshot;
@@ -13,14 +14,13 @@ use super::counters::{Budget, Counters};
 use super::host::{FinishProcessor, Open, PartitionHost};
 use super::journal::{Journal, no_journal};
 use super::link::SupervisorLink;
-use super::messages::{Close, DataReady, Event, FromSupervisor, Opening, ReadUntil, StopPartition, Tell};
+use super::messages::{Close, DataReady, Forget, Opened, Opening, ReadUntil, StopPartition, Tell, Watch};
 use super::partition::PartitionConsumer;
-use super::poll::{Opened, PollThread};
-use crate::consumer::control::{FromWorker, Start, ToWorker, VERSION};
+use super::poll::{Order, PollThread};
+use super::shared::Orders;
+use crate::consumer::control::{FromWorker, Start, VERSION};
 use crate::exit::ExitCode;
-use crate::kafka::reader::PartitionStream;
 use crate::record::TopicPartition;
-use crate::shutdown::Interrupt;
 
 /// A supervisor that lives ends its workers at the deadline by itself; this is for those that end on their own.
 const SUPERVISOR_FIRST: Duration = Duration::from_secs(1);
@@ -28,23 +28,46 @@ const SUPERVISOR_FIRST: Duration = Duration::from_secs(1);
 /// The actor that a worker's life hangs on.
 pub(super) struct PartitionRouter {
     pub(super) start: Arc<Start>,
-    pub(super) counters: Vec<Arc<Counters>>,
     pub(super) budget: Arc<Budget>,
     pub(super) stopping: Arc<AtomicBool>,
+    pub(super) orders: Arc<Orders>,
     journal: Option<Arc<Journal>>,
     pub(super) logger: Logger,
-    partitions: Vec<(TopicPartition, Addr<PartitionConsumer>)>,
-    reading: BTreeSet<TopicPartition>,
+    /// Those that have an actor, until it has stopped.
+    pub(super) partitions: BTreeMap<TopicPartition, Reading>,
+    /// For the status: those that are this worker's.
+    pub(super) counters: Vec<Arc<Counters>>,
+    /// Those that have not been read to their ends.
+    pub(super) reading: BTreeSet<TopicPartition>,
+    /// Those that are read no further, although they are this worker's.
+    pub(super) given_up: BTreeSet<TopicPartition>,
     /// Told by the supervisor, possibly before the partitions were open.
-    ends: Vec<(TopicPartition, i64)>,
-    grant_asked: bool,
-    /// The host is making the processor and the partitions' actors.
-    opening: bool,
+    ends: BTreeMap<TopicPartition, i64>,
+    pub(super) grant_asked: bool,
+    /// How often the host is making the processor or partitions' actors now.
+    opening: usize,
+    /// The poll thread waits for these to stop.
+    shuts: Vec<Shut>,
     link: Option<Addr<SupervisorLink>>,
     host: Option<Addr<PartitionHost>>,
     poll: Option<PollThread>,
-    code: ExitCode,
+    /// Whether the end is the membership's, too.
+    leave: bool,
+    pub(super) code: ExitCode,
     ended: Option<oneshot::Sender<ExitCode>>,
+}
+
+/// A partition and its actor.
+pub(super) struct Reading {
+    pub(super) actor: Addr<PartitionConsumer>,
+    stopping: bool,
+}
+
+/// As [`super::messages::FromPoll::Shut`].
+pub(super) struct Shut {
+    pub(super) partitions: Vec<TopicPartition>,
+    pub(super) lost: bool,
+    pub(super) done: mpsc::SyncSender<()>,
 }
 
 /// What the router needs once everything else is started.
@@ -54,104 +77,215 @@ pub(super) struct Begin {
     pub(super) link: Addr<SupervisorLink>,
     pub(super) host: Addr<PartitionHost>,
     pub(super) poll: PollThread,
-    pub(super) opened: Opened,
 }
 
 impl PartitionRouter {
     pub(super) fn new(
         start: Arc<Start>,
-        counters: Vec<Arc<Counters>>,
         journal: Option<Arc<Journal>>,
         logger: Logger,
         ended: oneshot::Sender<ExitCode>,
     ) -> Self {
-        let reading = start.partitions.iter().map(|start| start.partition.clone()).collect();
-        let budget = Budget::new(start.limited);
+        let (budget, orders) = (Budget::new(start.limited), Orders::new(&start));
         Self {
             start,
-            counters,
             budget,
             stopping: Arc::default(),
+            orders,
             journal,
             logger,
-            partitions: Vec::new(),
-            reading,
-            ends: Vec::new(),
+            partitions: BTreeMap::new(),
+            counters: Vec::new(),
+            reading: BTreeSet::new(),
+            given_up: BTreeSet::new(),
+            ends: BTreeMap::new(),
             grant_asked: false,
-            opening: false,
+            opening: 0,
+            shuts: Vec::new(),
             link: None,
             host: None,
             poll: None,
+            leave: false,
             code: ExitCode::Clean,
             ended: Some(ended),
         }
     }
 
-    fn tell(&self, frame: FromWorker) {
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    pub(super) fn tell(&self, frame: FromWorker) {
         if let Some(link) = &self.link {
             link.do_send(Tell(frame));
         }
     }
 
-    fn open(&mut self, streams: Vec<PartitionStream>, context: &mut Context<Self>) {
-        let Some(host) = self.host.clone() else { return };
-        let openings = streams.into_iter().zip(&self.counters).zip(&self.start.partitions);
-        let openings = openings.map(|((stream, counters), start)| Opening {
-            stream,
-            counters: Arc::clone(counters),
-            start: start.start,
-            until: start.until,
-        });
-        let open = host.send(Open(openings.collect()));
-        self.opening = true;
-        context.spawn(open.into_actor(self).map(|opened, router, context| {
-            router.opening = false;
-            match opened {
-                Ok(Ok(partitions)) => router.opened(partitions),
+    pub(super) fn order(&self, order: Order) {
+        if let Some(poll) = self.poll.as_ref().filter(|_| !self.is_stopping()) {
+            poll.order(order);
+        }
+    }
+
+    // ---- partitions come -------------------------------------------------------------------------------------------
+
+    pub(super) fn open(&mut self, mut openings: Vec<Opening>, opened: Opened, context: &mut Context<Self>) {
+        // Asked to stop meanwhile: the queues are dropped here, and the client can close.
+        let Some((host, link)) = self.host.clone().zip(self.link.clone()).filter(|_| !self.is_stopping()) else {
+            return;
+        };
+        openings.retain(|opening| opened != Opened::Again || !self.given_up.contains(&opening.counters.partition));
+        for opening in &mut openings {
+            let name = &opening.counters.partition;
+            match opening.until {
+                Some(until) => _ = self.ends.insert(name.clone(), until),
+                None => opening.until = self.ends.get(name).copied(),
+            }
+            self.reading.insert(name.clone());
+        }
+        if opened != Opened::Again {
+            let counters: Vec<_> = openings.iter().map(|opening| Arc::clone(&opening.counters)).collect();
+            self.counters.extend(counters.clone());
+            if opened == Opened::Added {
+                self.tell(FromWorker::Assigned(openings.iter().map(Opening::start).collect()));
+            }
+            link.do_send(Watch(counters));
+        }
+        self.opening += 1;
+        context.spawn(host.send(Open(openings)).into_actor(self).map(move |answer, router, context| {
+            router.opening -= 1;
+            match answer {
+                Ok(Ok(partitions)) => router.opened(partitions, opened),
                 Ok(Err(failure)) => router.broken(failure.to_string(), true, context),
                 Err(error) => router.broken(error.to_string(), false, context),
             }
-            if router.stopping.load(Ordering::Acquire) {
-                router.end(context);
-            }
+            router.go_on_stopping(context);
         }));
     }
 
-    fn opened(&mut self, partitions: Vec<(TopicPartition, Addr<PartitionConsumer>)>) {
-        if self.stopping.load(Ordering::Acquire) {
-            self.partitions = partitions;
+    fn opened(&mut self, partitions: Vec<(TopicPartition, Addr<PartitionConsumer>)>, opened: Opened) {
+        let names: Vec<_> = partitions.iter().map(|(partition, _)| partition.to_string()).collect();
+        for (name, actor) in partitions {
+            // Told while it was being made.
+            if let Some(until) = self.ends.get(&name) {
+                actor.do_send(ReadUntil(*until));
+            }
+            self.partitions.insert(name, Reading { actor, stopping: false });
+        }
+        if self.is_stopping() {
             return;
         }
-        let names: Vec<_> = partitions.iter().map(|(partition, _)| partition.to_string()).collect();
-        if names.is_empty() {
-            info!(self.logger, "no partition for this worker: standing by");
-        } else {
-            info!(self.logger, "reading"; "partitions" => names.join(", "));
+        let is_member = self.start.member.is_some();
+        match (names.is_empty(), opened) {
+            (false, _) => info!(self.logger, "reading"; "partitions" => names.join(", ")),
+            (true, Opened::First) if is_member => info!(self.logger, "waiting for the group to deal partitions"),
+            (true, Opened::Again) => {}
+            (true, _) if self.partitions.is_empty() => info!(self.logger, "no partition for this worker: standing by"),
+            (true, _) => {}
         }
-        self.partitions = partitions;
-        self.read_until();
-        self.tell(FromWorker::Ready { version: VERSION });
-        if self.start.finite && self.reading.is_empty() {
+        if opened == Opened::First {
+            self.tell(FromWorker::Ready { version: VERSION });
+        }
+        self.tell_end();
+    }
+
+    /// Tells, again after each change, that all partitions that it has are at their ends.
+    pub(super) fn tell_end(&self) {
+        if self.start.finite && self.opening == 0 && self.reading.is_empty() && !self.is_stopping() {
             self.tell(FromWorker::EndReached);
         }
     }
 
-    fn read_until(&self) {
-        for (ended, until) in &self.ends {
-            let addressed = self.partitions.iter().filter(|(partition, _)| partition == ended);
-            addressed.for_each(|(_, partition)| partition.do_send(ReadUntil(*until)));
+    /// Has the partitions look at their queues and at what the supervisor wants.
+    pub(super) fn wake(&self) {
+        self.partitions.values().for_each(|partition| partition.actor.do_send(DataReady));
+    }
+
+    pub(super) fn read_until(&mut self, ends: Vec<(TopicPartition, i64)>) {
+        self.ends = ends.into_iter().collect();
+        for (name, until) in &self.ends {
+            if let Some(partition) = self.partitions.get(name) {
+                partition.actor.do_send(ReadUntil(*until));
+            }
+        }
+        self.tell_end();
+    }
+
+    // ---- partitions go ---------------------------------------------------------------------------------------------
+
+    pub(super) fn shut(&mut self, shut: Shut, context: &mut Context<Self>) {
+        self.shuts.push(shut);
+        self.go_on_stopping(context);
+    }
+
+    /// Stops what has to stop and has an actor; says so where all that somebody waits for have stopped.
+    fn go_on_stopping(&mut self, context: &mut Context<Self>) {
+        let stopping = self.is_stopping();
+        for (name, partition) in &mut self.partitions {
+            let shut = self.shuts.iter().find(|shut| shut.partitions.contains(name));
+            if partition.stopping || (shut.is_none() && !stopping) {
+                continue;
+            }
+            partition.stopping = true;
+            let (stop, name) = (StopPartition { lost: shut.is_some_and(|shut| shut.lost) }, name.clone());
+            // An actor that is gone has stopped.
+            context.spawn(wrap_future::<_, Self>(partition.actor.send(stop)).map(move |_gone, router, context| {
+                router.partitions.remove(&name);
+                router.reading.remove(&name);
+                router.go_on_stopping(context);
+            }));
+        }
+        if self.opening > 0 {
+            return;
+        }
+        let partitions = &self.partitions;
+        self.shuts.retain(|shut| {
+            let is_over = !shut.partitions.iter().any(|name| partitions.contains_key(name));
+            if is_over {
+                // The poll thread may have run into its deadline.
+                let _unheard = shut.done.send(());
+            }
+            !is_over
+        });
+        if stopping && self.partitions.is_empty() {
+            self.end(context);
         }
     }
 
-    fn broken(&mut self, reason: String, lasting: bool, context: &mut Context<Self>) {
+    pub(super) fn given_back(&mut self, partitions: Vec<TopicPartition>, lost: bool) {
+        for name in &partitions {
+            self.reading.remove(name);
+            self.given_up.remove(name);
+        }
+        self.counters.retain(|counters| !partitions.contains(&counters.partition));
+        if !partitions.is_empty() {
+            let names: Vec<_> = partitions.iter().map(ToString::to_string).collect();
+            match lost {
+                false => info!(self.logger, "given back"; "partitions" => names.join(", ")),
+                true => warn!(self.logger, "lost: what was not committed is processed again by whoever has them next";
+                    "partitions" => names.join(", ")),
+            }
+            if let Some(link) = &self.link {
+                link.do_send(Forget { partitions, lost });
+            }
+        }
+        self.tell_end();
+    }
+
+    // ---- the end ---------------------------------------------------------------------------------------------------
+
+    pub(super) fn broken(&mut self, reason: String, lasting: bool, context: &mut Context<Self>) {
         error!(self.logger, "{reason}");
         self.code = ExitCode::Failed;
         self.tell(FromWorker::Broken { reason, lasting });
-        self.stop(context);
+        // One that is started again goes on as the same member.
+        self.stop(lasting, context);
     }
 
-    /// Begins the end, which has a deadline also when no supervisor sets one.
-    fn stop(&mut self, context: &mut Context<Self>) {
+    /// Begins the end, which has a deadline also when no supervisor sets one. Does the group deal the partitions to
+    /// others at once, or does a successor with the same static id have them?
+    pub(super) fn stop(&mut self, leave: bool, context: &mut Context<Self>) {
+        self.leave |= leave;
         if self.stopping.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -159,27 +293,20 @@ impl PartitionRouter {
             error!(router.logger, "this worker has not ended by its own deadline");
             router.say_ended(ExitCode::Forced);
         });
-        if !self.opening {
-            self.end(context);
-        }
+        self.go_on_stopping(context);
     }
 
-    /// Partitions first, then a commit, then the processor, then the client, then the last frame.
+    /// Partitions have stopped; a commit, then the processor, then the client, then the last frame.
     fn end(&mut self, context: &mut Context<Self>) {
         let (Some(host), Some(poll), Some(link)) = (self.host.take(), self.poll.take(), self.link.clone()) else {
             return;
         };
-        let partitions = std::mem::take(&mut self.partitions);
-        let journal = self.journal.take();
+        let (journal, leave) = (self.journal.take(), self.leave);
         let end = async move {
-            // Asked together: each finishes the message that it has in hand.
-            let stopped: Vec<_> = partitions.iter().map(|(_, partition)| partition.send(StopPartition)).collect();
-            futures::future::join_all(stopped).await;
-            drop(partitions);
             // Whatever the processor's end takes, what is processed is processed.
             poll.commit().await;
             let finished = host.send(FinishProcessor).await;
-            poll.close().await;
+            poll.close(leave).await;
             let failure = match (finished, journal.map(|journal| journal.bye())) {
                 (Ok(Err(failure)), _) => Some(format!("the processor did not finish cleanly: {failure}")),
                 (_, Some(Err(error))) => Some(no_journal(&error)),
@@ -202,7 +329,7 @@ impl PartitionRouter {
         }));
     }
 
-    fn say_ended(&mut self, code: ExitCode) {
+    pub(super) fn say_ended(&mut self, code: ExitCode) {
         if let Some(ended) = self.ended.take() {
             // The process waits for nothing else.
             let _unheard = ended.send(code);
@@ -217,96 +344,9 @@ impl Actor for PartitionRouter {
 impl Handler<Begin> for PartitionRouter {
     type Result = ();
 
-    fn handle(&mut self, begin: Begin, context: &mut Self::Context) {
+    fn handle(&mut self, begin: Begin, _: &mut Self::Context) {
         self.link = Some(begin.link);
         self.host = Some(begin.host);
         self.poll = Some(begin.poll);
-        context.spawn(begin.opened.into_actor(self).map(|opened, router, context| match opened {
-            // Asked to stop meanwhile: the queues are dropped here, and the client can close.
-            Ok(Ok(streams)) if router.stopping.load(Ordering::Acquire) => drop(streams),
-            Ok(Ok(streams)) => router.open(streams, context),
-            Ok(Err(failure)) => router.broken(failure.to_string(), true, context),
-            Err(_) => router.broken("the kafka-poll thread is gone".to_owned(), false, context),
-        }));
-    }
-}
-
-impl Handler<FromSupervisor> for PartitionRouter {
-    type Result = ();
-
-    fn handle(&mut self, message: FromSupervisor, context: &mut Self::Context) {
-        match message {
-            FromSupervisor::Frame(ToWorker::Stop) => self.stop(context),
-            FromSupervisor::Frame(ToWorker::Grant(messages)) => {
-                self.grant_asked = false;
-                self.budget.add(messages);
-                self.partitions.iter().for_each(|(_, partition)| partition.do_send(DataReady));
-            }
-            FromSupervisor::Frame(ToWorker::Recall) => self.tell(FromWorker::Returned(self.budget.drain())),
-            FromSupervisor::Frame(ToWorker::ReadUntil(ends)) => {
-                self.ends = ends;
-                self.read_until();
-                if self.reading.is_empty() {
-                    self.tell(FromWorker::EndReached);
-                }
-            }
-            FromSupervisor::Frame(ToWorker::Start(_)) => {
-                self.broken("the supervisor started this worker twice".to_owned(), true, context);
-            }
-            FromSupervisor::Gone => {
-                if !self.stopping.load(Ordering::Acquire) {
-                    warn!(self.logger, "the supervisor is gone: finishing, committing, ending");
-                }
-                self.code = ExitCode::Orphaned;
-                self.stop(context);
-            }
-        }
-    }
-}
-
-impl Handler<Event> for PartitionRouter {
-    type Result = ();
-
-    fn handle(&mut self, event: Event, context: &mut Self::Context) {
-        match event {
-            Event::EndReached(partition) => {
-                self.reading.remove(&partition);
-                if self.reading.is_empty() {
-                    self.tell(FromWorker::EndReached);
-                }
-            }
-            // A grant has come since this was sent.
-            Event::NeedGrant if self.budget.is_left() => {
-                self.partitions.iter().for_each(|(_, partition)| partition.do_send(DataReady));
-            }
-            Event::NeedGrant => {
-                if !std::mem::replace(&mut self.grant_asked, true) {
-                    self.tell(FromWorker::NeedGrant);
-                }
-            }
-            Event::MessageFailed { partition, offset, reason } => {
-                error!(self.logger, "message failed: {reason}";
-                    "topic" => &partition.topic, "partition" => partition.partition, "offset" => offset);
-                self.tell(FromWorker::MessageFailed { partition, offset, reason });
-            }
-            Event::OutputClosed => self.tell(FromWorker::OutputClosed),
-            Event::Broken { reason, lasting } => self.broken(reason, lasting, context),
-        }
-    }
-}
-
-impl Handler<Interrupt> for PartitionRouter {
-    type Result = ();
-
-    fn handle(&mut self, interrupt: Interrupt, context: &mut Self::Context) {
-        match interrupt {
-            Interrupt::Graceful => self.stop(context),
-            Interrupt::AtOnce => self.say_ended(ExitCode::Forced),
-            Interrupt::Status => {
-                for counters in &self.counters {
-                    info!(self.logger, "status"; "partition" => ?counters.snapshot());
-                }
-            }
-        }
     }
 }

@@ -9,12 +9,12 @@ use actix::prelude::*;
 use slog::{Logger, o};
 use tokio::sync::oneshot;
 
-use super::counters::Counters;
+use super::holding::Work;
 use super::host::{HostParts, PartitionHost};
 use super::journal::Journal;
 use super::link::SupervisorLink;
 use super::messages::Event;
-use super::poll::{PollThread, Work};
+use super::poll::PollThread;
 use super::router::{Begin, PartitionRouter};
 use super::shared::Outbox;
 use crate::consumer::control::{FrameReader, FrameWriter, Start, ToWorker, VERSION};
@@ -55,20 +55,18 @@ async fn serve(
     let (logger, _written_at_the_end) = logging::asynchronous(start.style, screen);
     let logger = logger.new(o!("worker" => slot));
 
-    let counters: Vec<_> =
-        start.partitions.iter().map(|start| Counters::new(start.partition.clone(), start.start)).collect();
     let (ended, end) = oneshot::channel();
     let journal = start.journal.as_ref().map(|place| Journal::open(place, slot)).transpose()?;
     let outbox = Outbox::default();
-    let router = PartitionRouter::new(Arc::clone(&start), counters.clone(), journal.clone(), logger.clone(), ended);
-    let (budget, stopping) = (Arc::clone(&router.budget), Arc::clone(&router.stopping));
+    let router = PartitionRouter::new(Arc::clone(&start), journal.clone(), logger.clone(), ended);
+    let (budget, stopping, orders) =
+        (Arc::clone(&router.budget), Arc::clone(&router.stopping), Arc::clone(&router.orders));
     let router = router.start();
     shutdown::forward_signals(router.clone().recipient(), Second::Ignored)?;
     let events: Recipient<Event> = router.clone().recipient();
     let link = SupervisorLink::start(
         reader,
         FrameWriter::new(writing),
-        counters.clone(),
         Arc::clone(&outbox),
         router.clone().recipient(),
         logger.clone(),
@@ -77,15 +75,18 @@ async fn serve(
         context: context(&start, screen),
         own,
         budget,
-        stopping,
+        stopping: Arc::clone(&stopping),
+        orders,
         journal: journal.clone(),
         outbox,
         events: events.clone(),
     };
+    let work = Work { start, journal, stopping, events, router: router.clone().recipient(), logger };
     let arbiter = Arbiter::new();
     let host = PartitionHost::start_in_arbiter(&arbiter.handle(), move |_| PartitionHost::new(parts));
-    let (poll, opened) = PollThread::start(Work { start, counters, journal, events, logger })?;
-    router.do_send(Begin { link, host, poll, opened });
+    let (poll, asked) = PollThread::new();
+    router.do_send(Begin { link, host, poll });
+    asked.start(work)?;
     // The router holds its end until it has sent through it.
     Ok(end.await.unwrap_or(ExitCode::Failed))
 }

@@ -1,17 +1,22 @@
 //! What a worker's partitions share, on the processing thread.
 
 use std::cell::RefCell;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use actix::Recipient;
 
 use super::counters::Budget;
+use super::gate::Gate;
 use super::journal::Journal;
 use super::messages::Event;
+use super::throttle::Throttle;
+use crate::consumer::control::{Condemned, Start};
+use crate::kafka::dead_letters::DeadLetters;
 use crate::latency::Latency;
 use crate::processing::{Processor, WorkerContext};
+use crate::record::Record;
 
 /// What all partitions of a worker share, on the processing thread.
 pub(super) struct Shared {
@@ -19,9 +24,60 @@ pub(super) struct Shared {
     pub(super) context: WorkerContext,
     pub(super) budget: Arc<Budget>,
     pub(super) stopping: Arc<AtomicBool>,
+    pub(super) orders: Arc<Orders>,
     pub(super) journal: Option<Arc<Journal>>,
     pub(super) times: RefCell<Times>,
     pub(super) events: Recipient<Event>,
+    pub(super) dead_letters: DeadLetters,
+    pub(super) gate: Gate,
+    /// Of the lines about failing messages.
+    pub(super) throttle: RefCell<Throttle>,
+}
+
+/// What the supervisor wants, until it says otherwise; set by the router, read by the partitions.
+#[derive(Default)]
+pub(super) struct Orders {
+    /// Take no more messages.
+    pub(super) quiet: AtomicBool,
+    /// Announce each message.
+    pub(super) cautious: AtomicBool,
+    /// Whether the next list has anything, which is looked at for each message.
+    pub(super) any_condemned: AtomicBool,
+    pub(super) condemned: Mutex<Vec<Condemned>>,
+}
+
+impl Orders {
+    /// As a worker is started.
+    pub(super) fn new(start: &Start) -> Arc<Self> {
+        let orders = Self::default();
+        orders.quiet.store(start.quiet, Ordering::Relaxed);
+        orders.cautious.store(start.cautious, Ordering::Relaxed);
+        orders.condemn(start.condemned.clone());
+        Arc::new(orders)
+    }
+
+    /// Why this message is not to be processed, if it is not.
+    pub(super) fn condemnation(&self, record: &Record<'_>) -> Option<String> {
+        if !self.any_condemned.load(Ordering::Relaxed) {
+            return None;
+        }
+        let condemned = self.condemned.lock().ok()?;
+        let found = condemned.iter().find(|condemned| {
+            let partition = &condemned.partition;
+            (partition.partition, condemned.offset) == (record.partition, record.offset)
+                && partition.topic == record.topic
+        });
+        found.map(|condemned| condemned.reason.clone())
+    }
+
+    /// Replaces the list.
+    pub(super) fn condemn(&self, list: Vec<Condemned>) {
+        self.any_condemned.store(!list.is_empty(), Ordering::Relaxed);
+        // A panic while it was held has ended the process.
+        if let Ok(mut condemned) = self.condemned.lock() {
+            *condemned = list;
+        }
+    }
 }
 
 /// How often the heartbeats are given what was counted.

@@ -14,7 +14,13 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
 use rdkafka_sys as sys;
 
-use super::message::NativeMessage;
+use super::message::{NativeMessage, code};
+
+unsafe extern "C" {
+    /// As librdkafka declares it, but for the result, which is an `i32` to C: `rdkafka_sys` makes an enum of it, and a code
+    /// that is newer than the library would be none of its values.
+    fn rd_kafka_event_error(event: *mut sys::rd_kafka_event_t) -> i32;
+}
 
 /// A client's events, to be taken by one thread.
 pub(in crate::kafka) struct EventQueue<C: ProducerContext + 'static> {
@@ -78,7 +84,7 @@ impl Event<'_> {
             match sys::rd_kafka_event_type(native) {
                 sys::RD_KAFKA_EVENT_DR => Said::Deliveries,
                 sys::RD_KAFKA_EVENT_ERROR => Said::Error(
-                    sys::rd_kafka_event_error(native).into(),
+                    code(rd_kafka_event_error(native)).unwrap_or(RDKafkaErrorCode::Unknown),
                     text(sys::rd_kafka_event_error_string(native)),
                 ),
                 sys::RD_KAFKA_EVENT_LOG => {

@@ -29,7 +29,9 @@ impl<'a> NativeMessage<'a> {
 
     /// Set if this is no message, or was not delivered.
     pub(in crate::kafka) fn error(self) -> Option<RDKafkaErrorCode> {
-        (self.native.err != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| self.native.err.into())
+        // SAFETY: the field is an `i32` to C. It is not read as the enum that it is declared to be: brokers have codes that
+        // are newer than this library, which hands them on as they are.
+        code(unsafe { (&raw const self.native.err).cast::<i32>().read() })
     }
 
     pub(in crate::kafka) fn offset(self) -> i64 {
@@ -76,9 +78,33 @@ impl<'a> NativeMessage<'a> {
     }
 }
 
+/// What a code of librdkafka's means; `None` is no error. One that this version does not know is [`RDKafkaErrorCode::Unknown`].
+pub(super) fn code(number: i32) -> Option<RDKafkaErrorCode> {
+    let known = sys::rd_kafka_resp_err_t::try_from(number).map_or(RDKafkaErrorCode::Unknown, RDKafkaErrorCode::from);
+    (number != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR as i32).then_some(known)
+}
+
 /// What a pointer and a length of a message's mean; null is none.
 fn bytes(_of: &sys::rd_kafka_message_t, start: *const c_void, length: usize) -> Option<&[u8]> {
     // SAFETY: librdkafka's pairs of pointer and length are to memory that belongs to the message and is not written any
     // more; the result borrows the message.
     (!start.is_null()).then(|| unsafe { std::slice::from_raw_parts(start.cast(), length) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_that_nobody_knows_is_an_unknown_error() {
+        assert_eq!(code(0), None);
+        assert_eq!(code(10), Some(RDKafkaErrorCode::MessageSizeTooLarge));
+        assert_eq!(code(-184), Some(RDKafkaErrorCode::QueueFull));
+        assert_eq!([-1, 30_000, i32::MIN].map(code), [Some(RDKafkaErrorCode::Unknown); 3]);
+        // SAFETY: all of a message's fields may be 0, null among them.
+        let mut native: sys::rd_kafka_message_t = unsafe { std::mem::zeroed() };
+        // SAFETY: as C would write it.
+        unsafe { (&raw mut native.err).cast::<i32>().write(30_000) };
+        assert_eq!(NativeMessage::new(&native).error(), Some(RDKafkaErrorCode::Unknown));
+    }
 }

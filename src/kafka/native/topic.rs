@@ -67,7 +67,7 @@ impl<C: ProducerContext<DeliveryOpaque = usize> + 'static> ProducerTopic<C> {
         if result == 0 {
             return Ok(());
         }
-        // SAFETY: reads this thread's last error.
+        // SAFETY: reads this thread's last error, which is one of librdkafka's own here: no broker was asked.
         Err(unsafe { sys::rd_kafka_last_error() }.into())
     }
 }

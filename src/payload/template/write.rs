@@ -49,7 +49,7 @@ impl Writer<'_> {
     fn field(&mut self, field: &Field) -> Result<(), GenerateError> {
         match field {
             Field::Sequence { start, step } => {
-                let number = self.source.sequence * self.source.producers as u64 + self.source.producer as u64;
+                let number = self.source.number();
                 // 128 bits hold every product of two numbers of 64.
                 self.whole(i128::from(*start) + i128::from(*step) * i128::from(number));
             }

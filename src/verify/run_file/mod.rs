@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use reader::Reader;
-pub use writer::Writer;
+pub use writer::{Opened, Writer};
 
 /// The version of this format.
 pub const VERSION: u32 = 1;

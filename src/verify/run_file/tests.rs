@@ -20,7 +20,7 @@ fn tell(writer: &mut Writer, record: &Record) {
 }
 
 fn write(path: &Path, records: &[Record]) -> Writer {
-    let mut writer = Writer::create(path, &header()).unwrap();
+    let mut writer = Opened::new(path).unwrap().begin(&header()).unwrap();
     records.iter().for_each(|record| tell(&mut writer, record));
     writer
 }
@@ -188,8 +188,8 @@ fn what_is_no_run_file_of_this_version_is_refused_with_the_reason() {
 
 #[test]
 fn a_full_disk_is_named() {
-    let text = Writer::create("/dev/full", &header()).unwrap_err().to_string();
+    let text = Opened::new("/dev/full").unwrap().begin(&header()).unwrap_err().to_string();
     assert!(text.starts_with("run file /dev/full: cannot be written: ") && text.contains("space"), "{text}");
-    let text = Writer::create("/no/such/run", &header()).unwrap_err().to_string();
+    let text = Opened::new("/no/such/run").unwrap_err().to_string();
     assert!(text.starts_with("run file /no/such/run: cannot be created: "), "{text}");
 }

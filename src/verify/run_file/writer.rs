@@ -1,8 +1,8 @@
 //! Writes a run file.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::block::{Codec, FULL, HEAD, Head, Kind};
 use super::{Header, Record, RunFileError, Totals};
@@ -18,15 +18,33 @@ pub struct Writer {
     totals: Totals,
 }
 
-impl Writer {
-    /// Begins the file; what was in it is gone.
+/// A file that can be written, and in which nothing is changed yet.
+#[derive(Debug)]
+pub struct Opened {
+    path: PathBuf,
+    file: File,
+}
+
+impl Opened {
+    /// Opens the file, or makes it.
+    ///
+    /// # Errors
+    /// If that cannot be.
+    pub fn new(path: impl Into<PathBuf>) -> Result<Self, RunFileError> {
+        let path = path.into();
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+        let file = file.map_err(|error| RunFileError::io(&path, "created", error))?;
+        Ok(Self { path, file })
+    }
+
+    /// Begins the run file; what was in the file is gone.
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn create(path: impl Into<PathBuf>, header: &Header) -> Result<Self, RunFileError> {
-        let path = path.into();
-        let file = File::create(&path).map_err(|error| RunFileError::io(&path, "created", error))?;
-        let mut writer = Self {
+    pub fn begin(self, header: &Header) -> Result<Writer, RunFileError> {
+        let Self { path, file } = self;
+        unless_no_file(file.set_len(0)).map_err(|error| RunFileError::io(&path, "written", error))?;
+        let mut writer = Writer {
             path,
             file: BufWriter::new(file),
             codec: Codec::default(),
@@ -40,7 +58,14 @@ impl Writer {
         writer.flush()?;
         Ok(writer)
     }
+}
 
+/// A pipe or a device has nothing to sync or to cut off.
+fn unless_no_file(done: io::Result<()>) -> io::Result<()> {
+    done.or_else(|error| if error.kind() == io::ErrorKind::InvalidInput { Ok(()) } else { Err(error) })
+}
+
+impl Writer {
     /// The brokers say that a message stands there.
     ///
     /// # Errors
@@ -90,17 +115,8 @@ impl Writer {
         let Totals { acknowledged, failed, .. } = self.totals;
         self.block(Kind::End, [acknowledged, failed].map(u64::to_le_bytes).as_flattened())?;
         self.file.flush().map_err(|error| self.error(error))?;
-        self.file.get_ref().sync_all().or_else(|error| match error.kind() {
-            // A pipe or a device has nothing to sync.
-            io::ErrorKind::InvalidInput => Ok(()),
-            _ => Err(self.error(error)),
-        })?;
+        unless_no_file(self.file.get_ref().sync_all()).map_err(|error| self.error(error))?;
         Ok(Totals { complete: true, ..self.totals })
-    }
-
-    /// The file's name.
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     fn end_block(&mut self) -> Result<(), RunFileError> {

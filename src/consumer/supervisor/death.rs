@@ -1,0 +1,98 @@
+//! What is written down when a worker has died.
+
+use std::time::{Instant, SystemTime};
+
+use slog::{Logger, error, info};
+
+use super::policy::{Death, Seen, Why};
+use super::worker::Running;
+use crate::os::child::Ended;
+use crate::os::process;
+use crate::panics::LAST_WORDS;
+use crate::report::{DeathPartition, RestartReport};
+
+/// Counts the kernel's kills for the lack of memory: whether one of them was a worker's is told by the time.
+#[derive(Debug, Default)]
+pub(super) struct MemoryKills(Option<u64>);
+
+impl MemoryKills {
+    /// From now on.
+    pub(super) fn new() -> Self {
+        Self(process::out_of_memory_kills())
+    }
+
+    /// Whether there was one since this was last asked.
+    fn is_new(&mut self) -> bool {
+        let now = process::out_of_memory_kills();
+        let before = std::mem::replace(&mut self.0, now);
+        matches!((before, now), (Some(before), Some(now)) if now > before)
+    }
+}
+
+/// What the policy has to know of a death.
+pub(super) fn of(
+    running: &Running,
+    ended: Ended,
+    why: Option<&Why>,
+    seen: Vec<Seen>,
+    kills: &mut MemoryKills,
+) -> Death {
+    let killed = matches!(ended, Ended::Signal { number: 9, .. });
+    let own = running.cause(ended);
+    Death {
+        killed,
+        out_of_memory: killed && kills.is_new(),
+        clean: running.finished && ended == Ended::Code(0),
+        blameless: running.broken.is_some() && !running.crashed,
+        lasting: running.lasting(),
+        cause: why.map_or_else(|| own.clone(), |why| format!("{own} ({why})")),
+        seen,
+    }
+}
+
+/// The record: for the report, and in the log as one line.
+pub(super) fn record(running: &Running, death: &Death, planned: bool, slot: usize, logger: &Logger) -> RestartReport {
+    let partitions: Vec<_> = death.seen.iter().map(row).collect();
+    let in_hand =
+        partitions.iter().filter_map(|row| Some(format!("{}/{}@{}", row.topic, row.partition, row.in_flight?)));
+    let in_hand = in_hand.collect::<Vec<_>>().join(", ");
+    let uptime = Instant::now().duration_since(running.since).as_secs_f64();
+    let pid = running.process.pid();
+    let memory = running.resident.map_or_else(|| "unknown".to_owned(), |mib| mib.to_string());
+    let log = running.log.list();
+    let panicked = log.iter().any(|line| line.starts_with(LAST_WORDS));
+    let hint = if panicked {
+        " (its own code panicked: this is a bug)"
+    } else if death.out_of_memory {
+        " (the kernel was out of memory)"
+    } else {
+        ""
+    };
+    if planned {
+        info!(logger, "worker {slot} (pid {pid}) has ended to be replaced: {}", death.cause; "uptime" => uptime, "rss_mib" => memory);
+    } else {
+        error!(logger, "worker {slot} (pid {pid}) died: {}{hint}", death.cause;
+            "uptime" => uptime, "rss_mib" => memory, "partitions" => partitions.len(), "in_processing" => in_hand);
+    }
+    RestartReport {
+        cause: format!("{}{hint}", death.cause),
+        at: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
+        uptime,
+        pid,
+        rss_mb: running.resident,
+        out_of_memory: death.out_of_memory,
+        panicked,
+        partitions,
+        log,
+    }
+}
+
+fn row(seen: &Seen) -> DeathPartition {
+    DeathPartition {
+        topic: seen.partition.topic.clone(),
+        partition: seen.partition.partition,
+        next: seen.next,
+        committed: Some(seen.committed),
+        in_flight: seen.in_flight,
+    }
+}

@@ -1,0 +1,188 @@
+//! The supervisor hears what its workers say.
+
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use slog::{error, warn};
+
+use super::actor::ConsumerSupervisor;
+use super::messages::{END_REACHED, Observation, ReadCommitted};
+use super::policy::Event;
+use super::worker::Worker;
+use crate::consumer::control::{FromWorker, PartitionProgress, ToWorker, VERSION};
+use crate::exit::Exit;
+use crate::latency::Latency;
+use crate::record::TopicPartition;
+
+/// How often a group is asked whether others have read what none of these workers has.
+const SHARED_END: Duration = Duration::from_millis(500);
+
+impl ConsumerSupervisor {
+    pub(super) fn heard(&mut self, slot: usize, frame: FromWorker, context: &mut Context<Self>) {
+        match frame {
+            FromWorker::Ready { version } if version == VERSION => self.worker_ready(slot, context),
+            FromWorker::Ready { version } => {
+                self.stop(
+                    Exit::failed(format!(
+                        "worker {slot} speaks version {version}, not {VERSION}: was the binary replaced?"
+                    )),
+                    context,
+                );
+            }
+            FromWorker::Progress(progress) => self.progressed(slot, progress, context),
+            FromWorker::Latency(text) => match Latency::from_text(&text) {
+                Ok(counted) => self.latency.add(&counted),
+                Err(problem) => warn!(self.order.logger, "worker {slot} sent no latencies that can be read: {problem}"),
+            },
+            FromWorker::NeedGrant => {
+                let say = self.allowance.as_mut().map(|allowance| allowance.asked(slot));
+                self.say_all(say.unwrap_or_default());
+            }
+            FromWorker::Returned(messages) => {
+                self.workers[slot].granted = self.workers[slot].granted.saturating_sub(messages);
+                let say = self.allowance.as_mut().map(|allowance| allowance.returned(slot, messages));
+                self.say_all(say.unwrap_or_default());
+            }
+            FromWorker::EndReached => {
+                if let Some(running) = &mut self.workers[slot].running {
+                    running.end_reached = true;
+                }
+                self.end_if_all_is_read(context);
+            }
+            FromWorker::Assigned(starts) => {
+                if let Some(running) = &mut self.workers[slot].running {
+                    running.end_reached = false;
+                }
+                let names = starts.iter().map(|start| start.partition.clone()).collect();
+                if self.is_group() {
+                    self.partitions.dealt(slot, &starts);
+                }
+                self.decide(Event::Assigned(slot, names), context);
+            }
+            FromWorker::Revoked { partitions, lost } => {
+                if lost {
+                    warn!(
+                        self.order.logger,
+                        "worker {slot} has lost {} partition(s): the group took it for dead; what was \
+                        not committed is processed again",
+                        partitions.len()
+                    );
+                }
+                self.partitions.release(slot, &partitions);
+                self.decide(Event::Revoked(slot, partitions), context);
+            }
+            FromWorker::Announce { partition, offset } => {
+                self.decide(Event::Announced(slot, partition, offset), context);
+            }
+            FromWorker::PartitionStopped { partition, offset, reason } => {
+                error!(self.order.logger, "{partition} is read no further: {reason}"; "offset" => offset);
+                self.partitions.stop(&partition, reason);
+                self.decide(Event::Stopped(partition), context);
+                self.end_if_all_stand_still(context);
+            }
+            FromWorker::MessageFailed { partition, offset, reason } => {
+                let text = format!(
+                    "{partition}@{offset} could not be processed: {reason}; it is the next one to be read (consumer.on_failure = \"stop\")"
+                );
+                self.stop(Exit::failed(text), context);
+            }
+            FromWorker::OutputClosed => self.stop(Exit::clean("stdout is closed"), context),
+            FromWorker::Crashed => {
+                if let Some(running) = &mut self.workers[slot].running {
+                    running.crashed = true;
+                }
+            }
+            FromWorker::Broken { reason, lasting } => {
+                if let Some(running) = &mut self.workers[slot].running {
+                    // What comes later follows from it.
+                    running.broken.get_or_insert((reason, lasting));
+                }
+            }
+            FromWorker::Finished => {
+                if let Some(running) = &mut self.workers[slot].running {
+                    running.finished = true;
+                }
+            }
+        }
+    }
+
+    pub(super) fn worker_ready(&mut self, slot: usize, context: &mut Context<Self>) {
+        if let Some(running) = &mut self.workers[slot].running {
+            running.ready = true;
+        }
+        if self.is_group() {
+            // Which of them will be its own is not known yet.
+            let untils: Vec<_> = self.partitions.untils().into_iter().collect();
+            if !untils.is_empty() {
+                self.workers[slot].say(ToWorker::ReadUntil(untils));
+            }
+        }
+        self.moved = Instant::now();
+        self.decide(Event::Ready(slot), context);
+        if !self.announced_ready && self.workers.iter().all(Worker::is_ready) {
+            self.announced_ready = true;
+            self.observe(Observation::Ready);
+        }
+    }
+
+    pub(super) fn progressed(&mut self, slot: usize, progress: Vec<PartitionProgress>, context: &mut Context<Self>) {
+        self.decide(Event::Heard(slot, progress.clone()), context);
+        let (moved, dealt_with) = self.partitions.update(slot, progress);
+        if moved {
+            self.moved = Instant::now();
+        }
+        self.workers[slot].deal_with(dealt_with);
+        if self.order.observer.is_some() {
+            self.observe(Observation::Read(self.partitions.reached()));
+        }
+        let limit = self.order.settings.consumer.max_messages;
+        if limit > 0 && self.partitions.totals().dealt_with() >= limit {
+            self.stop(Exit::clean(format!("{limit} messages are processed (consumer.max_messages)")), context);
+        }
+    }
+
+    /// Ends when everything is read that was to be read.
+    pub(super) fn end_if_all_is_read(&mut self, context: &mut Context<Self>) {
+        let running = |worker: &&Worker| worker.running.is_some();
+        let finite = self.order.finite || self.order.settings.consumer.until_end;
+        if !finite || self.stopping.is_some() || !self.workers.iter().filter(running).all(Worker::is_at_end) {
+            return;
+        }
+        if !self.is_group() {
+            // One that is between two processes has its partitions still to read.
+            if self.workers.iter().enumerate().all(|(slot, worker)| worker.running.is_some() || self.has_nothing(slot))
+            {
+                self.stop(Exit::clean(END_REACHED), context);
+            }
+            return;
+        }
+        self.ask_for_shared_end(context);
+    }
+
+    pub(super) fn has_nothing(&self, slot: usize) -> bool {
+        self.policy.as_ref().is_none_or(|policy| policy.partitions(slot).is_empty())
+    }
+
+    /// With a group, others may read what no worker here has: what they have committed tells.
+    pub(super) fn ask_for_shared_end(&mut self, context: &mut Context<Self>) {
+        let untils = self.partitions.untils();
+        if untils.is_empty() || std::mem::replace(&mut self.asking_shared_end, true) {
+            return;
+        }
+        let answer = self.watcher.send(ReadCommitted(untils.keys().cloned().collect()));
+        context.spawn(answer.into_actor(self).map(move |answer, supervisor, context| {
+            supervisor.asking_shared_end = false;
+            let Ok(Ok(answer)) = answer else { return };
+            let positions = supervisor.partitions.positions();
+            let is_read = |(partition, until): (&TopicPartition, &i64)| {
+                let position = positions.get(partition).copied().unwrap_or(0);
+                position.max(answer.committed.get(partition).copied().unwrap_or(0)) >= *until
+            };
+            if untils.iter().all(is_read) {
+                supervisor.stop(Exit::clean(END_REACHED), context);
+            } else {
+                context.run_later(SHARED_END, |supervisor, context| supervisor.end_if_all_is_read(context));
+            }
+        }));
+    }
+}

@@ -1,0 +1,174 @@
+//! The policy's part that looks whether workers live and partitions move, and helps those that do not.
+
+use std::time::Duration;
+
+use super::slot::{Phase, Why};
+use super::watchdog::Remedy;
+use super::{Action, Policy};
+use crate::consumer::control::{PartitionProgress, ToWorker};
+use crate::record::TopicPartition;
+use crate::settings::LastResort;
+
+/// A worker that was silent for longer than this has probably not run: nothing that stood still meanwhile is its fault.
+const SILENCE_HIDES: Duration = Duration::from_secs(3);
+
+/// How often the partitions are looked at, of which there may be thousands. What stands still is found so much later.
+const LOOKS: Duration = Duration::from_millis(500);
+
+impl Policy {
+    pub(super) fn tick(&mut self) {
+        let looks = self.now.saturating_sub(self.looked) >= LOOKS;
+        if looks {
+            self.looked = self.now;
+        }
+        for number in 0..self.slots.len() {
+            match self.slots[number].phase {
+                Phase::Pausing { until } if until <= self.now && !self.stopping => self.start(number),
+                Phase::Leaving { kill_at, .. } if kill_at <= self.now => {
+                    let text = format!(
+                        "worker {number} has not ended within {:?} (consumer.watchdog.grace): killed",
+                        self.rules.watchdog.grace
+                    );
+                    self.slots[number].kill();
+                    self.act(Action::Warn(text));
+                    self.act(Action::Kill(number));
+                }
+                Phase::Running if !self.stopping => self.look_after(number, looks),
+                _ => {}
+            }
+        }
+        if !self.stopping {
+            self.replace_next();
+        }
+    }
+
+    /// A worker that runs: is it silent, stuck, too old?
+    pub(super) fn look_after(&mut self, number: usize, looks: bool) {
+        let silent = self.now.saturating_sub(self.slots[number].heard);
+        if silent >= self.rules.watchdog.silence_timeout {
+            self.leave(number, Why::Silent(silent));
+            return;
+        }
+        if self.slots[number].is_old(self.now) {
+            self.plan_replacement(number, Why::Age);
+        }
+        // One that has just not been heard of may have moved meanwhile.
+        if !looks || self.quiet || !self.slots[number].ready || silent > SILENCE_HIDES {
+            return;
+        }
+        let own = self.ownership.of(number);
+        let busy = self.watchdog.busy(&own, self.now);
+        for partition in own {
+            if let Some(remedy) = self.watchdog.look(&partition, busy, self.now)
+                && self.apply(number, partition, remedy)
+            {
+                return;
+            }
+        }
+    }
+
+    /// Helps a stuck partition; whether its worker ends for it.
+    pub(super) fn apply(&mut self, number: usize, partition: TopicPartition, remedy: Remedy) -> bool {
+        match remedy {
+            Remedy::Rebuild(text) => {
+                self.act(Action::Warn(format!("{partition}: {text}; worker {number} gets a new Kafka client")));
+                self.act(Action::Say(number, ToWorker::Rebuild));
+                false
+            }
+            Remedy::Restart(text) => {
+                self.leave(number, Why::Stuck(partition, text));
+                true
+            }
+            Remedy::Hung { offset, age } => {
+                self.leave(number, Why::Hung { partition, offset, age });
+                true
+            }
+            Remedy::LastResort(text) => {
+                self.last_resort(number, partition, text);
+                false
+            }
+        }
+    }
+
+    pub(super) fn last_resort(&mut self, number: usize, partition: TopicPartition, text: String) {
+        if self.is_group() {
+            // The group deals the partitions, and its readers do not know of ends: a transaction's mark at the end of a log
+            // looks like this. A new client and a new worker have been tried.
+            self.act(Action::Warn(format!(
+                "{partition}: {text}; a new worker did not help, it is left alone until it moves"
+            )));
+            self.watchdog.leave_alone(&partition);
+            return;
+        }
+        let was_moved = self.watchdog.was_moved(&partition);
+        let other = self
+            .least_loaded(Some(number))
+            .filter(|_| self.rules.watchdog.last_resort == LastResort::Move && !was_moved);
+        match other {
+            Some(to) => {
+                self.act(Action::Warn(format!("{partition}: {text}; worker {to} gets it")));
+                self.watchdog.moving(&partition, self.now);
+                self.move_to(number, vec![partition], to);
+            }
+            None => {
+                self.act(Action::Say(number, ToWorker::Revoke(vec![partition.clone()])));
+                self.ownership.quarantine(&partition);
+                self.watchdog.forget(&partition);
+                self.act(Action::Quarantine(partition, text));
+            }
+        }
+    }
+
+    pub(super) fn ready(&mut self, number: usize) {
+        let slot = &mut self.slots[number];
+        slot.ready = true;
+        slot.heard = self.now;
+        if self.replacing == Some(number) && matches!(slot.phase, Phase::Running) {
+            self.replacing = None;
+            self.replace_next();
+        }
+    }
+
+    pub(super) fn heard(&mut self, number: usize, progress: &[PartitionProgress]) {
+        let slot = &mut self.slots[number];
+        if self.now.saturating_sub(slot.heard) > SILENCE_HIDES {
+            // It did not run meanwhile: that was no time to process anything.
+            self.ownership.of(number).iter().for_each(|partition| self.watchdog.excuse(partition, self.now));
+        }
+        slot.heard = self.now;
+        for progress in progress {
+            slot.note(progress);
+            self.watchdog.progress(progress, self.now);
+            if slot
+                .announced
+                .as_ref()
+                .is_some_and(|(partition, offset)| *partition == progress.partition && progress.next > *offset)
+            {
+                slot.announced = None;
+            }
+            self.suspects.progressed(&progress.partition, progress.next);
+        }
+        if slot.cautious && !self.suspects.is_any(&self.ownership.of(number)) {
+            slot.cautious = false;
+            self.act(Action::Inform(format!("worker {number} has come past what killed it: it goes on at full speed")));
+            self.act(Action::Say(number, ToWorker::Cautious(false)));
+        }
+        let limit = self.rules.limits.messages;
+        if limit > 0 && self.slots[number].dealt_with >= limit {
+            self.plan_replacement(number, Why::Messages(self.slots[number].dealt_with));
+        }
+    }
+
+    pub(super) fn announced(&mut self, number: usize, partition: TopicPartition, offset: i64) {
+        let slot = &mut self.slots[number];
+        slot.announced = Some((partition.clone(), offset));
+        self.act(Action::Say(number, ToWorker::Proceed(partition, offset)));
+    }
+
+    pub(super) fn measured(&mut self, number: usize, rss_mb: u64) {
+        let limit = self.rules.limits.rss_mb;
+        if limit > 0 && rss_mb > limit {
+            self.plan_replacement(number, Why::Memory { rss_mb, limit });
+        }
+    }
+}

@@ -1,0 +1,447 @@
+//! What must hold in single histories; [`super::properties`] has all the others.
+
+use super::*;
+use crate::consumer::control::InFlight;
+use crate::settings::Exceeded;
+
+const A_SECOND: Duration = Duration::from_secs(1);
+
+/// A policy in a world that does what it is told.
+struct World {
+    policy: Policy,
+    now: Duration,
+    log: Vec<Action>,
+}
+
+fn partition(number: i32) -> TopicPartition {
+    TopicPartition::new("t", number)
+}
+
+fn rules(change: impl FnOnce(&mut Consumer)) -> Consumer {
+    let mut rules = crate::settings::defaults().consumer;
+    change(&mut rules);
+    rules
+}
+
+fn world(partitions: i32, rules: &Consumer) -> World {
+    let (policy, log) = Policy::new(rules, (0..partitions).map(partition).collect(), 1);
+    let mut world = World { policy, now: Duration::ZERO, log };
+    (0..rules.processes).for_each(|slot| world.on(Event::Ready(slot)));
+    world.log.clear();
+    world
+}
+
+impl World {
+    fn on(&mut self, event: Event) {
+        self.log.extend(self.policy.on(self.now, event));
+    }
+
+    /// Time passes; the workers tell these positions every tenth of a second.
+    fn pass(&mut self, time: Duration, told: &[(usize, PartitionProgress)]) {
+        let until = self.now + time;
+        while self.now < until {
+            self.now += A_SECOND / 10;
+            for (slot, progress) in told {
+                self.on(Event::Heard(*slot, vec![progress.clone()]));
+            }
+            self.on(Event::Tick);
+        }
+    }
+
+    fn started(&self) -> Vec<usize> {
+        self.log.iter().filter_map(|action| if let Action::Start(slot) = action { Some(*slot) } else { None }).collect()
+    }
+
+    fn retired(&self) -> Vec<usize> {
+        self.log
+            .iter()
+            .filter_map(|action| if let Action::Retire(slot) = action { Some(*slot) } else { None })
+            .collect()
+    }
+
+    fn has(&self, wanted: impl Fn(&Action) -> bool) -> bool {
+        self.log.iter().any(wanted)
+    }
+
+    fn ends(&mut self, end: i64, partitions: i32) {
+        self.on(Event::Ends(Some((0..partitions).map(|number| (partition(number), end)).collect())));
+    }
+}
+
+fn at(number: i32, next: i64) -> PartitionProgress {
+    PartitionProgress {
+        partition: partition(number),
+        next,
+        committed: None,
+        processed: next as u64,
+        failed: 0,
+        dead_lettered: 0,
+        retried: 0,
+        in_flight: None,
+        retrying: false,
+        at_end: false,
+    }
+}
+
+fn crash(committed: i64) -> Death {
+    let seen = Seen { partition: partition(0), next: committed + 5, committed, in_flight: None, has_work: true };
+    Death { cause: "SIGABRT".to_owned(), seen: vec![seen], ..Death::default() }
+}
+
+#[test]
+fn pauses_double_up_to_a_limit_and_start_anew_after_a_healthy_life() {
+    let rules = rules(|rules| (rules.processes, rules.restart.most) = (1, 0));
+    let mut world = world(1, &rules);
+    let mut pauses = Vec::new();
+    for healthy in [false, false, false, false, false, false, false, false, false, false, true, false] {
+        if healthy {
+            world.pass(rules.restart.healthy_after, &[(0, at(0, 7))]);
+        }
+        let died = world.now;
+        world.on(Event::Died(0, crash(0)));
+        world.log.clear();
+        while world.started().is_empty() {
+            world.now += Duration::from_millis(1);
+            world.on(Event::Tick);
+        }
+        pauses.push((world.now - died).as_secs_f64());
+    }
+    let expected = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30.0, 0.1, 0.2];
+    for (pause, expected) in pauses.iter().zip(expected) {
+        assert!((expected..=expected * 1.25 + 0.002).contains(pause), "{pause} is not {expected}: {pauses:?}");
+    }
+}
+
+#[test]
+fn a_worker_that_dies_too_often_is_parked_and_the_others_get_its_partitions() {
+    let mut world = world(4, &rules(|rules| rules.restart.most = 2));
+    for _ in 0..2 {
+        world.on(Event::Died(0, crash(0)));
+        world.pass(A_SECOND, &[]);
+        assert!(world.started().contains(&0));
+        world.log.clear();
+    }
+    world.on(Event::Died(0, crash(0)));
+    assert!(world.has(|action| matches!(action, Action::Assign(1, partitions) if partitions.len() == 2)));
+    assert_eq!(world.policy.partitions(1).len(), 4);
+    world.pass(100 * A_SECOND, &[(1, at(3, 1))]);
+    assert!(!world.started().contains(&0));
+    for _ in 0..3 {
+        world.on(Event::Died(1, crash(0)));
+        world.pass(A_SECOND, &[]);
+    }
+    assert!(world.has(|action| matches!(action, Action::End(exit) if !exit.is_clean())), "nobody is left");
+}
+
+#[test]
+fn too_many_deaths_end_the_program_if_asked() {
+    let mut world = world(1, &rules(|rules| (rules.restart.most, rules.restart.exceeded) = (1, Exceeded::End)));
+    world.on(Event::Died(0, crash(0)));
+    world.pass(A_SECOND, &[]);
+    world.on(Event::Died(0, crash(0)));
+    assert!(world.has(|action| matches!(action, Action::End(_))));
+}
+
+#[test]
+fn a_lasting_cause_ends_the_program_and_a_shutdown_restarts_nobody() {
+    let mut first = world(2, &rules(|_| ()));
+    first.on(Event::Died(0, Death { lasting: Some("no such topic".to_owned()), ..crash(0) }));
+    assert!(first.has(|action| matches!(action, Action::End(exit) if exit.reason.contains("no such topic"))));
+    let mut second = world(2, &rules(|_| ()));
+    second.on(Event::Asked(Wish::Stop));
+    second.on(Event::Died(0, crash(0)));
+    second.pass(100 * A_SECOND, &[]);
+    assert!(second.started().is_empty());
+}
+
+#[test]
+fn a_silent_worker_is_asked_to_end_then_killed_then_replaced() {
+    let mut world = world(2, &rules(|_| ()));
+    world.pass(9 * A_SECOND, &[(1, at(1, 0))]);
+    assert!(world.retired().is_empty());
+    world.pass(2 * A_SECOND, &[(1, at(1, 0))]);
+    assert_eq!(world.retired(), [0]);
+    assert!(!world.has(|action| matches!(action, Action::Kill(_))));
+    world.pass(5 * A_SECOND, &[(1, at(1, 0))]);
+    assert!(world.has(|action| matches!(action, Action::Kill(0))));
+    world.on(Event::Died(0, Death { killed: true, ..crash(0) }));
+    world.pass(A_SECOND, &[(1, at(1, 0))]);
+    assert_eq!(world.started(), [0]);
+}
+
+#[test]
+fn a_stuck_partition_gets_a_new_client_then_a_new_worker_then_another_one_then_nobody() {
+    let minute = 60 * A_SECOND;
+    let mut world = world(2, &rules(|_| ()));
+    world.ends(100, 2);
+    let told = [(0, at(0, 10)), (1, at(1, 100))];
+    world.pass(minute + A_SECOND, &told);
+    assert!(world.has(|action| matches!(action, Action::Say(0, ToWorker::Rebuild))));
+    assert!(world.retired().is_empty(), "the one that is at its end is left alone");
+    world.pass(minute + A_SECOND, &told);
+    assert_eq!(world.retired(), [0]);
+    world.on(Event::Died(0, Death { clean: true, ..crash(10) }));
+    world.pass(A_SECOND, &told);
+    assert_eq!(world.started(), [0]);
+    world.on(Event::Ready(0));
+    world.pass(minute + A_SECOND, &told);
+    assert!(
+        world.has(
+            |action| matches!(action, Action::Say(0, ToWorker::Revoke(partitions)) if *partitions == [partition(0)])
+        )
+    );
+    assert_eq!(world.policy.owner(&partition(0)), Some(0), "until it has given it up");
+    world.on(Event::Revoked(0, vec![partition(0)]));
+    assert_eq!(world.policy.owner(&partition(0)), Some(1));
+    assert!(world.has(|action| matches!(action, Action::Assign(1, partitions) if *partitions == [partition(0)])));
+    world.pass(3 * minute, &[(0, at(2, 0)), (1, at(0, 10)), (1, at(1, 100))]);
+    // A rung each minute for the new owner would rebuild and restart it; it was moved, so nobody gets it.
+    assert!(
+        world.has(|action| matches!(action, Action::Quarantine(quarantined, _) if *quarantined == partition(0))),
+        "{:?}",
+        world.log
+    );
+    assert_eq!(world.policy.owner(&partition(0)), None);
+}
+
+#[test]
+fn what_a_group_deals_is_helped_twice_and_then_left_alone() {
+    let mut world = world(0, &rules(|rules| (rules.processes, rules.assignment) = (1, Assignment::Group)));
+    world.on(Event::Assigned(0, vec![partition(0)]));
+    world.ends(101, 1);
+    let told = [(0, at(0, 100))];
+    for _ in 0..10 {
+        world.pass(61 * A_SECOND, &told);
+        if let Some(Action::Retire(0)) = world.log.last() {
+            world.on(Event::Revoked(0, vec![partition(0)]));
+            world.on(Event::Died(0, Death { clean: true, ..crash(100) }));
+            world.pass(A_SECOND, &[]);
+            world.on(Event::Ready(0));
+            world.on(Event::Assigned(0, vec![partition(0)]));
+        }
+    }
+    let rebuilds = world.log.iter().filter(|action| matches!(action, Action::Say(0, ToWorker::Rebuild))).count();
+    assert_eq!((rebuilds, world.retired().len()), (1, 1), "{:?}", world.log);
+}
+
+#[test]
+fn a_slow_handler_is_left_alone_and_one_that_hangs_is_found() {
+    let mut world = world(2, &rules(|_| ()));
+    world.ends(1_000, 2);
+    let in_hand = |next, age: Duration| PartitionProgress {
+        in_flight: Some(InFlight { offset: next, age_ms: age.as_millis() as u64 }),
+        ..at(0, next)
+    };
+    for message in 0..10 {
+        for second in 0..59 {
+            world.pass(A_SECOND, &[(0, in_hand(message, second * A_SECOND)), (1, at(1, 1_000))]);
+        }
+    }
+    assert!(world.log.is_empty(), "{:?}", world.log);
+    for second in 0..61 {
+        world.pass(A_SECOND, &[(0, in_hand(10, second * A_SECOND)), (1, at(1, 1_000))]);
+    }
+    assert_eq!(world.retired(), [0]);
+    assert!(world.policy.why(0).is_some_and(|why| why.to_string().contains("t/0@10")));
+}
+
+#[test]
+fn partitions_that_a_hanging_handler_holds_up_are_not_blamed() {
+    let mut world = world(2, &rules(|rules| rules.processes = 1));
+    world.ends(1_000, 2);
+    for second in 0..62 {
+        let in_flight = Some(InFlight { offset: 5, age_ms: second * 1_000 });
+        world.pass(A_SECOND, &[(0, PartitionProgress { in_flight, ..at(1, 5) }), (0, at(0, 10))]);
+    }
+    assert_eq!(world.retired(), [0]);
+    assert!(!world.has(|action| matches!(action, Action::Say(_, ToWorker::Rebuild))));
+}
+
+#[test]
+fn brokers_that_are_away_are_nobodys_fault() {
+    let mut world = world(1, &rules(|rules| rules.processes = 1));
+    world.ends(100, 1);
+    for _ in 0..300 {
+        world.pass(A_SECOND, &[(0, at(0, 10))]);
+        world.on(Event::Ends(None));
+    }
+    assert!(world.log.is_empty(), "{:?}", world.log);
+}
+
+#[test]
+fn the_mark_of_a_transaction_at_the_end_is_nothing_to_read() {
+    let mut world = world(1, &rules(|rules| rules.processes = 1));
+    world.ends(101, 1);
+    let told = [(0, PartitionProgress { at_end: true, ..at(0, 100) })];
+    world.pass(A_SECOND, &told);
+    world.ends(101, 1);
+    world.pass(200 * A_SECOND, &told);
+    assert!(world.log.is_empty(), "{:?}", world.log);
+    world.ends(110, 1);
+    world.pass(61 * A_SECOND, &told);
+    assert!(world.has(|action| matches!(action, Action::Say(0, ToWorker::Rebuild))), "these should have come");
+}
+
+#[test]
+fn a_message_that_kills_its_worker_is_named_at_the_third_death() {
+    let mut world = world(2, &rules(|_| ()));
+    world.on(Event::Died(0, crash(5)));
+    world.pass(A_SECOND, &[]);
+    assert!(!world.policy.is_cautious(0));
+    world.on(Event::Died(0, crash(5)));
+    assert!(world.policy.is_cautious(0));
+    world.pass(A_SECOND, &[]);
+    for offset in 5..8 {
+        world.on(Event::Announced(0, partition(0), offset));
+        assert!(
+            world.has(|action| matches!(action, Action::Say(0, ToWorker::Proceed(_, proceed)) if *proceed == offset))
+        );
+        world.on(Event::Heard(0, vec![at(0, if offset == 7 { 7 } else { offset + 1 })]));
+    }
+    world.on(Event::Died(0, crash(6)));
+    let condemned = world.policy.condemned();
+    assert_eq!(condemned.len(), 1);
+    assert_eq!((&condemned[0].partition, condemned[0].offset), (&partition(0), 7));
+    assert!(!world.policy.is_cautious(0), "what did it is known");
+    assert!(world.has(|action| matches!(action, Action::Say(1, ToWorker::Condemned(_)))));
+}
+
+#[test]
+fn a_message_that_hangs_twice_is_named() {
+    let mut world = world(2, &rules(|_| ()));
+    for turn in 0..2 {
+        world.on(Event::Ready(0));
+        let hung = PartitionProgress { in_flight: Some(InFlight { offset: 9, age_ms: 60_000 }), ..at(0, 9) };
+        world.on(Event::Heard(0, vec![hung]));
+        world.pass(A_SECOND, &[(1, at(1, 0))]);
+        assert_eq!(world.retired().len(), turn + 1);
+        let mut death = Death { killed: true, ..crash(5) };
+        death.seen[0].in_flight = Some(9);
+        world.on(Event::Died(0, death));
+        world.pass(A_SECOND, &[(1, at(1, 0))]);
+    }
+    assert_eq!(world.policy.condemned()[0].offset, 9);
+}
+
+#[test]
+fn of_several_messages_in_hand_none_is_named_before_they_come_one_by_one() {
+    let mut world = world(2, &rules(|_| ()));
+    for turn in 0..2 {
+        world.on(Event::Ready(0));
+        let hung = PartitionProgress { in_flight: Some(InFlight { offset: 9, age_ms: 60_000 }), ..at(0, 9) };
+        world.on(Event::Heard(0, vec![hung]));
+        world.pass(A_SECOND, &[(1, at(1, 0))]);
+        let mut death = Death { killed: true, ..crash(5) };
+        death.seen[0].in_flight = Some(9);
+        death.seen.push(Seen { partition: partition(7), committed: 5 + turn, ..death.seen[0].clone() });
+        world.on(Event::Died(0, death));
+        world.pass(A_SECOND, &[(1, at(1, 0))]);
+    }
+    assert!(world.policy.condemned().is_empty());
+    assert!(world.policy.is_cautious(0));
+}
+
+#[test]
+fn a_kill_from_outside_is_no_messages_fault_and_out_of_memory_is() {
+    let mut world = world(2, &rules(|rules| rules.restart.most = 0));
+    for _ in 0..5 {
+        world.on(Event::Died(0, Death { killed: true, ..crash(5) }));
+        world.pass(60 * A_SECOND, &[(1, at(1, 0))]);
+    }
+    assert!(!world.policy.is_cautious(0));
+    for _ in 0..2 {
+        world.on(Event::Died(0, Death { killed: true, out_of_memory: true, ..crash(5) }));
+        world.pass(60 * A_SECOND, &[(1, at(1, 0))]);
+    }
+    assert!(world.policy.is_cautious(0));
+}
+
+#[test]
+fn caution_ends_when_it_has_come_past_the_place() {
+    let mut world = world(2, &rules(|_| ()));
+    for _ in 0..2 {
+        world.on(Event::Died(0, crash(5)));
+        world.pass(A_SECOND, &[(1, at(1, 0))]);
+    }
+    world.on(Event::Heard(0, vec![at(0, 500)]));
+    assert!(world.policy.is_cautious(0));
+    world.on(Event::Heard(0, vec![at(0, 5_000)]));
+    assert!(!world.policy.is_cautious(0));
+    assert!(world.has(|action| matches!(action, Action::Say(0, ToWorker::Cautious(false)))));
+}
+
+#[test]
+fn all_are_replaced_one_after_the_other() {
+    let mut world = world(3, &rules(|rules| rules.processes = 3));
+    world.on(Event::Asked(Wish::Roll));
+    world.on(Event::Tick);
+    for slot in 0..3 {
+        assert_eq!(world.retired(), (0..=slot).collect::<Vec<_>>());
+        world.on(Event::Died(slot, Death { clean: true, ..Death::default() }));
+        world.on(Event::Tick);
+        assert_eq!(world.started().len(), slot + 1, "at once, without a pause");
+        assert_eq!(world.retired().len(), slot + 1, "not before its successor is ready");
+        world.on(Event::Ready(slot));
+    }
+    assert_eq!(world.retired().len(), 3);
+}
+
+#[test]
+fn a_worker_beyond_a_limit_is_replaced() {
+    let limits = |rules: &mut Consumer| (rules.limits.rss_mb, rules.limits.messages) = (100, 50);
+    let mut world = world(2, &rules(limits));
+    world.on(Event::Measured(0, 99));
+    world.on(Event::Heard(1, vec![at(1, 49)]));
+    world.on(Event::Tick);
+    assert!(world.retired().is_empty());
+    world.on(Event::Measured(0, 101));
+    world.on(Event::Heard(1, vec![at(1, 50)]));
+    world.on(Event::Tick);
+    assert_eq!(world.retired(), [0], "the other one waits");
+    world.on(Event::Died(0, Death { clean: true, ..Death::default() }));
+    world.on(Event::Ready(0));
+    assert_eq!(world.retired(), [0, 1]);
+}
+
+#[test]
+fn one_worker_more_gets_its_share_and_one_less_gives_it_back() {
+    let mut world = world(6, &rules(|_| ()));
+    world.on(Event::Asked(Wish::More));
+    assert_eq!(world.started(), [2]);
+    world.on(Event::Ready(2));
+    for slot in 0..2 {
+        let given = world.policy.partitions(slot).pop().unwrap();
+        assert!(world.has(|action| matches!(action, Action::Say(to, ToWorker::Revoke(partitions)) if *to == slot && *partitions == [given.clone()])));
+        world.on(Event::Revoked(slot, vec![given]));
+    }
+    assert_eq!((0..3).map(|slot| world.policy.partitions(slot).len()).collect::<Vec<_>>(), [2, 2, 2]);
+    world.on(Event::Asked(Wish::Fewer));
+    assert_eq!(world.retired(), [2]);
+    assert_eq!(world.policy.partitions(2).len(), 2, "until it is dead");
+    world.on(Event::Died(2, Death { clean: true, ..Death::default() }));
+    assert_eq!((0..2).map(|slot| world.policy.partitions(slot).len()).collect::<Vec<_>>(), [3, 3]);
+    world.on(Event::Asked(Wish::Fewer));
+    world.on(Event::Died(1, Death { clean: true, ..Death::default() }));
+    world.on(Event::Asked(Wish::Fewer));
+    assert_eq!(world.policy.partitions(0).len(), 6, "the last one stays");
+}
+
+#[test]
+fn new_partitions_go_to_those_with_the_fewest() {
+    let mut world = world(2, &rules(|_| ()));
+    world.on(Event::Found((0..6).map(partition).collect()));
+    assert_eq!((0..2).map(|slot| world.policy.partitions(slot).len()).collect::<Vec<_>>(), [3, 3]);
+}
+
+#[test]
+fn a_quiet_program_has_no_stuck_partitions() {
+    let mut world = world(1, &rules(|_| ()));
+    world.ends(100, 1);
+    world.on(Event::Asked(Wish::Quiet));
+    world.log.clear();
+    world.pass(500 * A_SECOND, &[(0, at(0, 10)), (1, at(9, 0))]);
+    assert!(world.log.is_empty(), "{:?}", world.log);
+    world.on(Event::Asked(Wish::Resume));
+    world.pass(61 * A_SECOND, &[(0, at(0, 10)), (1, at(9, 0))]);
+    assert!(world.has(|action| matches!(action, Action::Say(0, ToWorker::Rebuild))));
+}

@@ -1,0 +1,214 @@
+//! What a worker reads changes while it runs: told by a test as a supervisor would.
+
+use std::collections::BTreeSet;
+
+use kafka_actors::consumer::control::{FromWorker, Member, StartPartition, ToWorker};
+use kafka_actors::record::TopicPartition;
+
+use crate::harness::kafka::Topic;
+use crate::harness::program::distinct;
+use crate::harness::wait_for;
+use crate::harness::worker::Worker;
+
+fn named(topic: &Topic, partition: i32) -> TopicPartition {
+    TopicPartition::new(&topic.name, partition)
+}
+
+fn at(topic: &Topic, partition: i32, start: i64) -> StartPartition {
+    StartPartition { partition: named(topic, partition), start, until: None }
+}
+
+fn from_the_beginning(topic: &Topic, partitions: std::ops::Range<i32>) -> Vec<StartPartition> {
+    partitions.map(|partition| at(topic, partition, 0)).collect()
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn partitions_that_change_hands_while_messages_flow_are_read_once() {
+    let topic = Topic::new(6);
+    let producing = topic.produce("--key round_robin --rate 4000 --duration 8").start();
+    // One reads everything, the other stands by.
+    let mut workers = [
+        Worker::start(&topic, &[], from_the_beginning(&topic, 0..6), None),
+        Worker::start(&topic, &[], Vec::new(), None),
+    ];
+    for worker in &mut workers {
+        worker.hear("Ready", |frame| matches!(frame, FromWorker::Ready { .. }).then_some(()));
+    }
+    let mut owner = [0; 6];
+    for turn in 0..60 {
+        let moving = [turn % 6, (turn * 5 + 1) % 6];
+        for partition in moving {
+            let from = owner[partition];
+            let name = named(&topic, partition as i32);
+            workers[from].say(&ToWorker::Revoke(vec![name.clone()]));
+            assert_eq!(workers[from].hear_revoked(), (vec![name.clone()], false));
+            let last = workers[from].last.iter().find(|last| last.partition == name).cloned();
+            let next = last.as_ref().map_or(0, |last| last.next);
+            if next > 0 && last.as_ref().is_some_and(|last| last.processed > 0) {
+                assert_eq!(last.unwrap().committed, Some(next), "it is committed when it is given back");
+            }
+            owner[partition] = 1 - from;
+            workers[1 - from].say(&ToWorker::Assign(vec![at(&topic, partition as i32, next)]));
+            assert_eq!(workers[1 - from].hear_assigned(), [at(&topic, partition as i32, next)]);
+        }
+    }
+    let written = producing.end().expect(0).acknowledged() as usize;
+    assert!(written > 30_000, "{written}");
+    wait_for("everything to be read", || workers.iter().map(|worker| worker.printed().len()).sum::<usize>() >= written);
+    let (both, counts) =
+        workers.map(Worker::end).into_iter().fold((Vec::new(), Vec::new()), |(mut all, mut n), read| {
+            n.push(read.len());
+            all.extend(read);
+            (all, n)
+        });
+    assert_eq!(distinct(&both), written, "nothing twice, nothing missed");
+    assert!(counts.iter().all(|count| *count > 5_000), "{counts:?}");
+    assert_eq!(topic.committed_and_lag(), (written as i64, 0));
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_new_client_goes_on_where_the_old_one_was() {
+    let topic = Topic::new(4);
+    let producing = topic.produce("--key round_robin --rate 4000 --duration 6").start();
+    let mut worker = Worker::start(&topic, &[], from_the_beginning(&topic, 0..4), None);
+    for round in 1..=5 {
+        let before = worker.printed().len();
+        wait_for("messages", || worker.printed().len() > before + 500);
+        worker.say(&ToWorker::Rebuild);
+        wait_for("the new client", || worker.log().matches("the Kafka client is replaced").count() == round);
+    }
+    let written = producing.end().expect(0).acknowledged() as usize;
+    wait_for("everything to be read", || worker.printed().len() >= written);
+    let read = worker.end();
+    assert_eq!(distinct(&read), written, "nothing twice, nothing missed");
+    assert_eq!(topic.committed_and_lag(), (written as i64, 0));
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn what_is_asked_at_the_wrong_time_is_answered() {
+    let topic = Topic::new(3);
+    topic.fill(1_200);
+    let mut worker = Worker::start(&topic, &[], from_the_beginning(&topic, 0..1), None);
+    // Before it is ready: the answers come in order, and what it never had is given back at once.
+    worker.say(&ToWorker::Revoke(vec![named(&topic, 2), named(&topic, 0)]));
+    worker.say(&ToWorker::Assign(from_the_beginning(&topic, 1..2)));
+    assert_eq!(worker.hear_revoked(), (vec![named(&topic, 2)], false));
+    assert_eq!(worker.hear_revoked(), (vec![named(&topic, 0)], false));
+    assert_eq!(worker.hear_assigned(), from_the_beginning(&topic, 1..2));
+    // What it has already is not taken twice; an end that was told before its partition came holds.
+    let end = |partition| (named(&topic, partition), 50);
+    worker.say(&ToWorker::ReadUntil(vec![end(1), end(2)]));
+    worker.hear("the end of what it has", |frame| matches!(frame, FromWorker::EndReached).then_some(()));
+    worker.say(&ToWorker::Assign(from_the_beginning(&topic, 1..3)));
+    assert_eq!(worker.hear_assigned(), from_the_beginning(&topic, 2..3).map_until(50));
+    worker.hear("the end, told again", |frame| matches!(frame, FromWorker::EndReached).then_some(()));
+    // A stop right behind an assignment.
+    worker.say(&ToWorker::Assign(from_the_beginning(&topic, 0..1)));
+    let read = worker.end();
+    let of = |partition| read.iter().filter(|(of, _)| *of == partition).map(|(_, at)| *at).collect::<BTreeSet<_>>();
+    assert_eq!((of(1), of(2)), ((0..50).collect(), (0..50).collect()));
+}
+
+/// Starts with an end.
+trait Until {
+    fn map_until(self, until: i64) -> Self;
+}
+
+impl Until for Vec<StartPartition> {
+    fn map_until(mut self, until: i64) -> Self {
+        self.iter_mut().for_each(|start| start.until = Some(until));
+        self
+    }
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_handler_that_hangs_gives_its_partition_back_to_nobody() {
+    let topic = Topic::new(2);
+    topic.fill(400);
+    let (hangs, settings) = ("import time\ntime.sleep(1000)\n", ["consumer.membership.revoke_deadline=1s"]);
+    let mut worker = Worker::start_with(hangs, &topic, &settings, from_the_beginning(&topic, 0..2), None);
+    worker.hear("a message in hand", |frame| match frame {
+        FromWorker::Progress(progress) => progress.iter().any(|progress| progress.in_flight.is_some()).then_some(()),
+        _ => None,
+    });
+    worker.say(&ToWorker::Revoke(vec![named(&topic, 0), named(&topic, 1)]));
+    let (reason, lasting) = worker.hear_broken();
+    assert!(reason.contains("could not be given back") && reason.contains("revoke_deadline"), "{reason}");
+    assert!(!lasting, "a new process may do better");
+}
+
+/// A worker in the middle of a partition whose messages are deleted before they are fetched: it fetches little ahead
+/// and processes slowly.
+fn behind(policy: &str, group: Option<&str>) -> (Topic, Worker, i64) {
+    let topic = Topic::new(1);
+    topic
+        .produce("--threads 1 --messages-per-thread 3000 --set producer.size=20000 --set producer.compression=none")
+        .run()
+        .expect(0);
+    let work = "import sys, json, time\nfor line in sys.stdin:\n    m = json.loads(line)\n    time.sleep(0.002)\n    \
+                print(json.dumps({'id': m['id']}), flush=True)\n    print(m['offset'], file=sys.stderr, flush=True)\n";
+    let policy = format!("consumer.offset_out_of_range={policy}");
+    let protocol = format!("consumer.membership.protocol={}", group.unwrap_or("classic"));
+    let settings = ["consumer.memory_budget_mb=1", policy.as_str(), protocol.as_str()];
+    let member = group.map(|_| Member { id: None, partitions: 1 });
+    let starts = from_the_beginning(&topic, 0..i32::from(member.is_none()));
+    let mut worker = Worker::start_with(work, &topic, &settings, starts, member);
+    worker.hear("progress", |frame| match frame {
+        FromWorker::Progress(progress) => progress.iter().any(|progress| progress.next > 50).then_some(()),
+        _ => None,
+    });
+    topic.delete_below(0, 2_500);
+    (topic, worker, 2_500)
+}
+
+fn offsets(log: &str) -> Vec<i64> {
+    log.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn messages_that_are_gone_from_the_log_end_a_worker_with_what_would_go_on() {
+    let (_topic, mut worker, beginning) = behind("stop", None);
+    let (reason, lasting) = worker.hear_broken();
+    assert!(lasting, "{reason}");
+    for part in ["are gone from the log", &format!("{beginning} to 3000"), "consumer.offset_out_of_range"] {
+        assert!(reason.contains(part), "{part:?} is not in {reason:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn messages_that_are_gone_from_the_log_are_left_out_if_that_is_wanted() {
+    left_out(None);
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn messages_that_are_gone_from_the_log_are_left_out_by_members_too() {
+    left_out(Some("classic"));
+    left_out(Some("consumer"));
+}
+
+fn left_out(group: Option<&str>) {
+    let (topic, mut worker, beginning) = behind("earliest", group);
+    let name = named(&topic, 0);
+    worker.hear("the end", |frame| match frame {
+        FromWorker::Progress(progress) => progress.iter().any(|progress| progress.next == 3_000).then_some(()),
+        _ => None,
+    });
+    let log = worker.log();
+    let read = offsets(&log);
+    let last_before = *read.iter().filter(|offset| **offset < beginning).max().unwrap();
+    let told = format!("{} message(s) from offset {} on are gone", beginning - last_before - 1, last_before + 1);
+    assert!(log.contains(&told), "{told:?} is not in:\n{log}");
+    let expected: Vec<_> = (0..=last_before).chain(beginning..3_000).collect();
+    assert_eq!(read, expected, "each of the others once");
+    let processed = worker.last_of(&name).processed;
+    assert_eq!(processed as usize, expected.len(), "the count goes on over the gap");
+    worker.end();
+    assert_eq!(topic.committed_and_lag(), (3_000, 0));
+}

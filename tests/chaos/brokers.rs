@@ -1,0 +1,89 @@
+//! Brokers that are killed under load: one of three, and all that there are.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use super::{PATIENCE, leaders};
+use crate::harness::broker::Broker;
+use crate::harness::kafka::Topic;
+use crate::harness::program::Running;
+use crate::harness::wait_for;
+
+/// What is acknowledged and processed so far.
+fn moved(running: &Running) -> (u64, u64) {
+    (running.in_status("produce", "acknowledged"), running.in_status("consume", "processed"))
+}
+
+/// More time for a message than the longest silence, or what was given up may be written yet (docs/VERIFY.md).
+const LASTING: &str = "--set producer.message_timeout=120s --set producer.flush_timeout=125s --deadline 120";
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_leader_that_is_killed_and_comes_back_costs_no_message_and_no_worker() {
+    let broker = Broker::cluster();
+    let topic = Topic::replicated(broker.brokers.clone(), 6, 3);
+    let load = "--threads 2 --messages-per-thread 40000 --rate 1500 --processes 3";
+    // The default stall_timeout of a minute would hide it; this is the least that the settings advise.
+    let running = topic.verify(&format!("{load} {LASTING} --set consumer.watchdog.stall_timeout=15s")).start();
+    wait_for("messages", || running.stderr().contains("INFO producing") && moved(&running).1 > 3_000);
+    for number in [2, 3] {
+        wait_for("it to lead", || leaders(&topic).contains(&number));
+        broker.call_on("kill-broker", number);
+        wait_for("another leader", || !leaders(&topic).contains(&number));
+        let then = moved(&running);
+        wait_for("messages", || moved(&running).1 > then.1 + 3_000);
+        broker.call_on("restart-broker", number);
+    }
+    let ended = running.end_within(PATIENCE).expect_found(&[]);
+    assert_eq!((ended.count("acknowledged"), ended.count("processed")), (80_000, 80_000));
+    assert_eq!((ended.restarts(), ended.count("redelivered")), (Vec::new(), 0));
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn brokers_that_are_gone_for_half_a_minute_cost_no_message_and_no_worker() {
+    let broker = Broker::start();
+    let topic = Topic::on(broker.brokers.clone(), 4);
+    let load = "--threads 2 --messages-per-thread 30000 --rate 1000 --processes 2";
+    let running = topic.verify(&format!("{load} {LASTING} --set consumer.watchdog.stall_timeout=15s")).start();
+    wait_for("messages", || running.stderr().contains("INFO producing") && moved(&running).1 > 2_000);
+    broker.call("kill-broker");
+    std::thread::sleep(Duration::from_secs(30));
+    assert_eq!(running.workers().len(), 2);
+    broker.call("restart-broker");
+    let then = moved(&running);
+    wait_for("messages", || moved(&running).1 > then.1 + 2_000);
+    let ended = running.end_within(PATIENCE).expect_found(&[]);
+    assert_eq!((ended.count("acknowledged"), ended.count("processed")), (60_000, 60_000));
+    // Nobody can help a partition whose brokers are all gone, least of all a new process.
+    assert_eq!((ended.restarts(), ended.count("redelivered")), (Vec::new(), 0));
+    let lines = ended.stderr.lines().filter(|line| !line.contains("INFO status"));
+    assert!(lines.count() < 120, "not librdkafka's noise:\n{}", ended.stderr);
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn both_sides_end_by_the_deadline_when_the_brokers_are_gone_for_ever() {
+    for assignment in ["manual", "group"] {
+        let broker = Broker::start();
+        let topic = Topic::on(broker.brokers.clone(), 4);
+        let arguments = format!("--processor print --assignment {assignment} --set shutdown.deadline=4s");
+        let consumer = topic.consume(&arguments).start();
+        let verifying = topic.verify("--rate 1000 --messages-per-thread 0 --set shutdown.deadline=4s").start();
+        consumer.wait_for_lines(500);
+        wait_for("messages", || moved(&verifying).1 > 500);
+        let family = [consumer.workers(), verifying.workers()].concat();
+        broker.call("kill-broker");
+        wait_for("them to notice", || verifying.stderr().contains("down"));
+        let asked = Instant::now();
+        consumer.signal(Signal::SIGTERM);
+        verifying.signal(Signal::SIGTERM);
+        for ended in [consumer.end(), verifying.end()] {
+            assert!(matches!(ended.status.code(), Some(1 | 3)), "{assignment}: {}: {}", ended.status, ended.stderr);
+            assert!(!ended.reason().is_empty(), "{assignment}: it says how it ended");
+        }
+        assert!(asked.elapsed().as_secs() < 9, "{assignment}: {:?}", asked.elapsed());
+        assert!(!family.into_iter().any(crate::harness::program::is_alive), "{assignment}");
+    }
+}

@@ -1,0 +1,248 @@
+//! A network that fails: a TCP proxy between the program and its broker.
+//!
+//! Kafka's clients follow the addresses that brokers tell, so the broker has to tell the proxy's: `Broker::behind`.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Connections at once; beyond it they are closed at once. The program has one a client and broker, and a few more.
+const MOST: usize = 256;
+/// Bytes that are forwarded in one piece.
+const PIECE: usize = 64 << 10;
+/// How often it is looked whether a fault is over.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// What the network does to everything that passes, from now on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fault {
+    /// Nothing.
+    None,
+    /// Each piece of up to 64 KiB is late by this, in both directions.
+    Latency(Duration),
+    /// So many bytes a second in each direction of each connection.
+    Throttle(u32),
+    /// Connections are accepted and kept, and nothing is forwarded. What was sent meanwhile comes when it is over.
+    HalfOpen,
+    /// Connections are closed as soon as they are accepted; those that are open stay.
+    Refuse,
+}
+
+/// The proxy; everything of it ends with it.
+pub struct Proxy {
+    /// Where clients connect to.
+    pub address: SocketAddr,
+    shared: Arc<Shared>,
+    accepting: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    target: Mutex<Option<SocketAddr>>,
+    fault: Mutex<Fault>,
+    connections: Mutex<Vec<Arc<Connection>>>,
+    stop: AtomicBool,
+    accepted: AtomicU64,
+    truncated: AtomicU64,
+}
+
+/// Both ends of a connection.
+struct Connection {
+    client: TcpStream,
+    broker: TcpStream,
+    /// The next piece of an answer ends in its middle, and the connection with it.
+    truncate: AtomicBool,
+}
+
+impl Proxy {
+    /// One that knows no broker yet, and closes what connects.
+    pub fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            target: Mutex::new(None),
+            fault: Mutex::new(Fault::None),
+            connections: Mutex::default(),
+            stop: AtomicBool::new(false),
+            accepted: AtomicU64::new(0),
+            truncated: AtomicU64::new(0),
+        });
+        let accepting = std::thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || shared.accept(&listener)
+        });
+        Self { address, shared, accepting: Some(accepting) }
+    }
+
+    /// The broker that it stands before.
+    pub fn stand_before(&self, target: SocketAddr) {
+        *lock(&self.shared.target) = Some(target);
+    }
+
+    /// From now on.
+    pub fn set(&self, fault: Fault) {
+        *lock(&self.shared.fault) = fault;
+    }
+
+    /// Cuts all connections; how many there were.
+    pub fn cut(&self) -> usize {
+        let connections = lock(&self.shared.connections);
+        connections.iter().for_each(|connection| connection.close());
+        connections.len()
+    }
+
+    /// The next answer on each connection ends in its middle.
+    pub fn truncate(&self) {
+        lock(&self.shared.connections).iter().for_each(|connection| connection.truncate.store(true, Ordering::Relaxed));
+    }
+
+    /// How many answers were cut in their middle.
+    pub fn truncated(&self) -> u64 {
+        self.shared.truncated.load(Ordering::Relaxed)
+    }
+
+    /// How many connections there have been.
+    pub fn accepted(&self) -> u64 {
+        self.shared.accepted.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        self.cut();
+        // It waits for a connection; this one wakes it.
+        let _woken = TcpStream::connect(self.address);
+        let _joined = self.accepting.take().map(JoinHandle::join);
+    }
+}
+
+impl Shared {
+    fn accept(self: &Arc<Self>, listener: &TcpListener) {
+        let mut pumps: Vec<JoinHandle<()>> = Vec::new();
+        for client in listener.incoming() {
+            if self.is_over() {
+                break;
+            }
+            pumps.retain(|pump| !pump.is_finished());
+            let (Ok(client), Some(target)) = (client, *lock(&self.target)) else { continue };
+            let refused = pumps.len() >= 2 * MOST || self.fault() == Fault::Refuse;
+            let Some(broker) = (!refused).then(|| TcpStream::connect(target).ok()).flatten() else { continue };
+            self.accepted.fetch_add(1, Ordering::Relaxed);
+            let connection = Arc::new(Connection { client, broker, truncate: AtomicBool::new(false) });
+            lock(&self.connections).push(Arc::clone(&connection));
+            for is_answer in [false, true] {
+                let (shared, connection) = (Arc::clone(self), Arc::clone(&connection));
+                pumps.push(std::thread::spawn(move || shared.forward(&connection, is_answer)));
+            }
+        }
+        // One may have been accepted after the owner had cut all.
+        lock(&self.connections).iter().for_each(|connection| connection.close());
+        pumps.into_iter().for_each(|pump| {
+            let _panicked = pump.join();
+        });
+    }
+
+    /// Forwards one direction of a connection to its end, and ends the other with it.
+    fn forward(&self, connection: &Arc<Connection>, is_answer: bool) {
+        let (mut from, mut to) = match is_answer {
+            true => (&connection.broker, &connection.client),
+            false => (&connection.client, &connection.broker),
+        };
+        let mut piece = vec![0; PIECE];
+        while let Ok(length @ 1..) = from.read(&mut piece) {
+            match self.fault() {
+                Fault::Latency(time) => std::thread::sleep(time),
+                Fault::Throttle(rate) => std::thread::sleep(Duration::from_secs_f64(length as f64 / f64::from(rate))),
+                Fault::HalfOpen => self.wait(),
+                Fault::None | Fault::Refuse => {}
+            }
+            if is_answer && connection.truncate.load(Ordering::Relaxed) {
+                self.truncated.fetch_add(1, Ordering::Relaxed);
+                // Whoever reads gets half of it or an error; both are what is wanted.
+                let _half = to.write_all(&piece[..length / 2]);
+                break;
+            }
+            if to.write_all(&piece[..length]).is_err() {
+                break;
+            }
+        }
+        connection.close();
+        lock(&self.connections).retain(|open| !Arc::ptr_eq(open, connection));
+    }
+
+    /// Until the connections are not half-open any more.
+    fn wait(&self) {
+        while self.fault() == Fault::HalfOpen && !self.is_over() {
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        *lock(&self.fault)
+    }
+
+    fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+impl Connection {
+    fn close(&self) {
+        // They fail if the other side was faster.
+        let _closed = self.client.shutdown(Shutdown::Both);
+        let _closed = self.broker.shutdown(Shutdown::Both);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap()
+}
+
+#[test]
+fn the_proxy_forwards_cuts_holds_and_truncates() {
+    let echo = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = echo.local_addr().unwrap();
+    let echoing = std::thread::spawn(move || {
+        for mut connection in echo.incoming().take(2).map(Result::unwrap) {
+            let mut piece = [0; 8];
+            while let Ok(length @ 1..) = connection.read(&mut piece) {
+                connection.write_all(&piece[..length]).unwrap();
+            }
+        }
+    });
+    let proxy = Proxy::start();
+    proxy.stand_before(target);
+    let connect = || {
+        let connection = TcpStream::connect(proxy.address).unwrap();
+        connection.set_read_timeout(Some(super::DEADLINE)).unwrap();
+        connection
+    };
+    let (mut one, mut answer) = (connect(), [0; 8]);
+    one.write_all(b"12345678").unwrap();
+    one.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"12345678");
+    proxy.set(Fault::HalfOpen);
+    one.write_all(b"abcdefgh").unwrap();
+    one.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    assert!(one.read(&mut answer).is_err(), "nothing comes");
+    one.set_read_timeout(Some(super::DEADLINE)).unwrap();
+    proxy.set(Fault::None);
+    one.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"abcdefgh", "and then it does");
+    proxy.truncate();
+    one.write_all(b"12345678").unwrap();
+    let mut rest = Vec::new();
+    one.read_to_end(&mut rest).unwrap();
+    assert_eq!((&rest[..], proxy.truncated()), (&b"1234"[..], 1));
+    let mut other = connect();
+    other.write_all(b"1").unwrap();
+    other.read_exact(&mut answer[..1]).unwrap();
+    super::wait_for("the first one's end", || lock(&proxy.shared.connections).len() == 1);
+    assert_eq!(proxy.cut(), 1);
+    assert_eq!(other.read(&mut answer).unwrap_or(0), 0, "closed");
+    drop(proxy);
+    echoing.join().unwrap();
+}

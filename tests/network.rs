@@ -1,0 +1,100 @@
+//! A network between the program and its broker that is slow, breaks, garbles. What lasts longer is in `chaos`.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::harness::broker::Broker;
+use crate::harness::kafka::Topic;
+use crate::harness::program::{Running, is_alive};
+use crate::harness::proxy::{Fault, Proxy};
+use crate::harness::wait_for;
+
+/// A broker behind a proxy, and `verify` on it under a load that lasts until it is stopped.
+fn under_load() -> (Proxy, Broker, Running) {
+    let proxy = Proxy::start();
+    let broker = Broker::behind(&proxy);
+    let topic = Topic::on(proxy.address.to_string(), 4);
+    let load = "--threads 2 --messages-per-thread 0 --rate 1000 --processes 2";
+    let running = topic.verify(load).start();
+    wait_for("reading", || running.stderr().contains("INFO producing"));
+    flows(&running, 500);
+    (proxy, broker, running)
+}
+
+/// Waits for so many more messages to be processed.
+fn flows(running: &Running, messages: u64) {
+    let processed = || running.in_status("consume", "processed");
+    let before = processed();
+    wait_for("messages", || processed() >= before + messages);
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_network_that_is_slow_breaks_and_garbles_costs_no_message_and_no_worker() {
+    let (proxy, _broker, running) = under_load();
+    proxy.set(Fault::Latency(Duration::from_millis(150)));
+    flows(&running, 500);
+    proxy.set(Fault::Throttle(100_000));
+    flows(&running, 500);
+    proxy.set(Fault::None);
+    for _ in 0..5 {
+        let connections = proxy.accepted();
+        assert!(proxy.cut() > 2, "two producers, two workers, one supervisor");
+        wait_for("new connections", || proxy.accepted() > connections + 2);
+        flows(&running, 100);
+    }
+    for _ in 0..5 {
+        let truncated = proxy.truncated();
+        proxy.truncate();
+        wait_for("answers that end in their middle", || proxy.truncated() > truncated + 2);
+        flows(&running, 100);
+    }
+    proxy.set(Fault::Refuse);
+    proxy.cut();
+    std::thread::sleep(Duration::from_secs(2));
+    proxy.set(Fault::None);
+    flows(&running, 500);
+    running.signal(Signal::SIGTERM);
+    let ended = running.end().expect_found(&[]);
+    assert!(ended.count("processed") > 3_000, "{}", ended.report);
+    assert_eq!(ended.count("processed"), ended.count("acknowledged"));
+    assert_eq!((ended.restarts(), ended.count("redelivered")), (Vec::new(), 0));
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_stop_over_a_dead_network_ends_by_its_deadline() {
+    let proxy = Proxy::start();
+    let _broker = Broker::behind(&proxy);
+    let topic = Topic::on(proxy.address.to_string(), 2);
+    topic.fill(40);
+    let deadline = "--processor print --set shutdown.deadline=3s --set consumer.commit_interval=1h";
+    let running = topic.consume(deadline).start();
+    running.wait_for_lines(40);
+    let workers = running.workers();
+    proxy.set(Fault::HalfOpen);
+    let asked = Instant::now();
+    running.signal(Signal::SIGTERM);
+    let ended = running.end();
+    assert!(asked.elapsed().as_secs() < 7, "{:?}", asked.elapsed());
+    assert!(matches!(ended.status.code(), Some(1 | 3)), "{}: {}", ended.status, ended.stderr);
+    assert!(!ended.reason().is_empty() && !workers.into_iter().any(is_alive), "{}", ended.report);
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_network_that_is_dead_from_the_start_is_said_in_time() {
+    let proxy = Proxy::start();
+    let broker = Broker::behind(&proxy);
+    let topic = Topic::on(broker.brokers.clone(), 2);
+    proxy.set(Fault::HalfOpen);
+    for command in ["consume", "produce", "verify"] {
+        let address = proxy.address;
+        let arguments = format!("{command} --brokers {address} --topic {} --set kafka.connect_timeout=2s", topic.name);
+        let ended = crate::harness::program::kafka_actors(&arguments).run().expect(1);
+        assert!(ended.took.as_secs() < 8, "{command}: {:?}", ended.took);
+        assert!(ended.reason().contains(&address.to_string()), "{command}: {}", ended.reason());
+        assert!(ended.reason().contains("kafka.connect_timeout"), "{command}: {}", ended.reason());
+    }
+}
