@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
+use super::tests::at;
 use super::*;
 
 /// What happens next, in a world in which workers do as they are told, late, or die.
@@ -121,21 +122,6 @@ impl World {
     }
 }
 
-fn in_flight(slot: usize, next: i64) -> PartitionProgress {
-    PartitionProgress {
-        partition: TopicPartition::new("t", slot as i32),
-        next,
-        committed: None,
-        processed: next as u64,
-        failed: 0,
-        dead_lettered: 0,
-        retried: 0,
-        in_flight: None,
-        retrying: false,
-        at_end: false,
-    }
-}
-
 fn event(world: &mut World, policy: &Policy, step: &Step) -> Option<Event> {
     match *step {
         Step::Pass(milliseconds) => {
@@ -143,7 +129,7 @@ fn event(world: &mut World, policy: &Policy, step: &Step) -> Option<Event> {
             Some(Event::Tick)
         }
         Step::Ready(slot) => world.alive.contains(&slot).then_some(Event::Ready(slot)),
-        Step::Heard(slot, next) => world.alive.contains(&slot).then(|| Event::Heard(slot, vec![in_flight(slot, next)])),
+        Step::Heard(slot, next) => world.alive.contains(&slot).then(|| Event::Heard(slot, vec![at(slot as i32, next)])),
         Step::GiveUp(slot) => world.give_up(slot),
         Step::Announce(slot, offset) => {
             let partition = TopicPartition::new("t", slot as i32);

@@ -68,7 +68,8 @@ impl World {
     }
 }
 
-fn at(number: i32, next: i64) -> PartitionProgress {
+/// What a worker tells of a partition that it has read up to there.
+pub(super) fn at(number: i32, next: i64) -> PartitionProgress {
     PartitionProgress {
         partition: partition(number),
         next,
