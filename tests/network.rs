@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 
 use crate::harness::broker::Broker;
 use crate::harness::kafka::Topic;
-use crate::harness::program::{Running, is_alive};
+use crate::harness::program::{Running, distinct, is_alive, printed};
 use crate::harness::proxy::{Fault, Proxy};
 use crate::harness::wait_for;
 
@@ -60,6 +60,51 @@ fn a_network_that_is_slow_breaks_and_garbles_costs_no_message_and_no_worker() {
     assert!(ended.count("processed") > 3_000, "{}", ended.report);
     assert_eq!(ended.count("processed"), ended.count("acknowledged"));
     assert_eq!((ended.restarts(), ended.count("redelivered")), (Vec::new(), 0));
+}
+
+/// A topic behind a proxy, read by workers to whom no messages come any more, and messages that wait for them.
+fn starving(partitions: u32, processes: u32, more: &str) -> (Proxy, Broker, Topic, Running) {
+    let proxy = Proxy::start();
+    let broker = Broker::behind(&proxy);
+    let topic = Topic::on(proxy.address.to_string(), partitions);
+    let settings = "--processor print --set consumer.watchdog.stall_timeout=2s --set consumer.watchdog.grace=500ms";
+    let running = topic.consume(&format!("{settings} --processes {processes} {more}")).start();
+    topic.fill(40);
+    running.wait_for_lines(40);
+    proxy.starve();
+    topic.fill(40);
+    (proxy, broker, topic, running)
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_partition_to_which_no_messages_come_any_more_gets_a_new_client_and_goes_on() {
+    let (_proxy, _broker, _topic, running) = starving(1, 1, "");
+    running.wait_for_lines(80);
+    assert!(running.stderr().contains("gets a new Kafka client"), "{}", running.stderr());
+    running.signal(Signal::SIGTERM);
+    let ended = running.end().expect(0).expect_committed();
+    assert_eq!((ended.processed(), distinct(&printed(&ended.stdout)), ended.restarts()), (80, 80, Vec::new()));
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_partition_that_no_new_client_and_no_other_worker_helps_is_quarantined_and_nothing_of_it_lost() {
+    let (proxy, _broker, topic, running) = starving(1, 2, "");
+    proxy.set(Fault::Starve);
+    let ended = running.end().expect(1);
+    let log = &ended.stderr;
+    for (at, step) in
+        ["gets a new Kafka client", "did not help", "worker 1 gets it", "is quarantined"].iter().enumerate()
+    {
+        assert!(log.contains(step), "step {at}: {log}");
+    }
+    assert!(ended.reason().contains("quarantined") && ended.reason().contains("stood still"), "{}", ended.reason());
+    assert_eq!(ended.restarts().len(), 1, "{log}");
+    assert_eq!(topic.committed_and_lag(), (40, 40));
+    proxy.set(Fault::None);
+    let ended = topic.consume("--until-end --processor print").run().expect(0).expect_committed();
+    assert_eq!((ended.processed(), distinct(&printed(&ended.stdout))), (40, 40), "from where it was");
 }
 
 #[test]

@@ -218,8 +218,9 @@ pub struct PartitionProgress {
     pub in_flight: Option<InFlight>,
     /// The message in hand has failed, and waits to be tried again.
     pub retrying: bool,
-    /// Everything up to the partition's end has been read, as the client says.
-    pub at_end: bool,
+    /// Up to here everything has been read, as the client has said at a partition's end: what is missing below is not going
+    /// to come (marks of transactions, gaps). Members of a group are not told.
+    pub read_up_to: Option<i64>,
 }
 
 /// A message in processing.

@@ -94,7 +94,7 @@ impl SpanReader {
                         }
                     }
                     // The last offsets may have no message: a transaction's mark is none, and a compacted topic has gaps.
-                    Next::End => reading.done = true,
+                    Next::End(_) => reading.done = true,
                     Next::Empty => break,
                     Next::OutOfRange => {
                         let reason = "its next offset is not in the log any more".to_owned();

@@ -35,8 +35,8 @@ pub struct PartitionStream {
 pub enum Next<'a> {
     /// A message.
     Message(ReceivedMessage<'a>),
-    /// Everything up to the partition's end has been read; more may come.
-    End,
+    /// Everything up to the partition's end has been read, which is here; more may come.
+    End(i64),
     /// Nothing now.
     Empty,
     /// What is to be read next is not in the log. Nothing more comes out of this queue.
@@ -81,10 +81,13 @@ impl PartitionStream {
                 (self.messages, self.bytes) = (0, 0);
                 continue;
             }
-            let error = self.batch.current().and_then(NativeMessage::error);
-            match error {
+            let current = self.batch.current();
+            match current.and_then(NativeMessage::error) {
                 None => break,
-                Some(RDKafkaErrorCode::PartitionEOF) => return Next::End,
+                // The next offset to fetch: behind marks of transactions and gaps, too.
+                Some(RDKafkaErrorCode::PartitionEOF) => {
+                    return Next::End(current.map_or(0, NativeMessage::offset));
+                }
                 Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
                     return Next::OutOfRange;
                 }

@@ -29,6 +29,8 @@ pub enum Fault {
     HalfOpen,
     /// Connections are closed as soon as they are accepted; those that are open stay.
     Refuse,
+    /// On connections that are accepted while it lasts, no broker is ever asked for messages; see [`Proxy::starve`].
+    Starve,
 }
 
 /// The proxy; everything of it ends with it.
@@ -54,6 +56,8 @@ struct Connection {
     broker: TcpStream,
     /// The next piece of an answer ends in its middle, and the connection with it.
     truncate: AtomicBool,
+    /// Requests for messages are swallowed, from now on.
+    starve: AtomicBool,
 }
 
 impl Proxy {
@@ -98,6 +102,11 @@ impl Proxy {
         lock(&self.shared.connections).iter().for_each(|connection| connection.truncate.store(true, Ordering::Relaxed));
     }
 
+    /// Nobody who is connected now gets messages any more: requests for them are swallowed, everything else is forwarded.
+    pub fn starve(&self) {
+        lock(&self.shared.connections).iter().for_each(|connection| connection.starve.store(true, Ordering::Relaxed));
+    }
+
     /// How many answers were cut in their middle.
     pub fn truncated(&self) -> u64 {
         self.shared.truncated.load(Ordering::Relaxed)
@@ -128,10 +137,12 @@ impl Shared {
             }
             pumps.retain(|pump| !pump.is_finished());
             let (Ok(client), Some(target)) = (client, *lock(&self.target)) else { continue };
-            let refused = pumps.len() >= 2 * MOST || self.fault() == Fault::Refuse;
+            let fault = self.fault();
+            let refused = pumps.len() >= 2 * MOST || fault == Fault::Refuse;
             let Some(broker) = (!refused).then(|| TcpStream::connect(target).ok()).flatten() else { continue };
             self.accepted.fetch_add(1, Ordering::Relaxed);
-            let connection = Arc::new(Connection { client, broker, truncate: AtomicBool::new(false) });
+            let starve = AtomicBool::new(fault == Fault::Starve);
+            let connection = Arc::new(Connection { client, broker, truncate: AtomicBool::new(false), starve });
             lock(&self.connections).push(Arc::clone(&connection));
             for is_answer in [false, true] {
                 let (shared, connection) = (Arc::clone(self), Arc::clone(&connection));
@@ -157,7 +168,13 @@ impl Shared {
                 Fault::Latency(time) => std::thread::sleep(time),
                 Fault::Throttle(rate) => std::thread::sleep(Duration::from_secs_f64(length as f64 / f64::from(rate))),
                 Fault::HalfOpen => self.wait(),
-                Fault::None | Fault::Refuse => {}
+                Fault::None | Fault::Refuse | Fault::Starve => {}
+            }
+            if !is_answer && connection.starve.load(Ordering::Relaxed) {
+                if to.write_all(&without_fetches(&piece[..length])).is_err() {
+                    break;
+                }
+                continue;
             }
             if is_answer && connection.truncate.load(Ordering::Relaxed) {
                 self.truncated.fetch_add(1, Ordering::Relaxed);
@@ -197,8 +214,32 @@ impl Connection {
     }
 }
 
+/// Kafka's requests begin with their length (4 bytes) and their kind (2): 1 is Fetch. librdkafka writes a consumer's requests
+/// whole; a piece that is not made of whole ones stays as it is.
+fn without_fetches(piece: &[u8]) -> Vec<u8> {
+    let (mut kept, mut rest) = (Vec::new(), piece);
+    while let Some((head, _)) = rest.split_first_chunk::<6>() {
+        let length = 4 + u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        let Some((request, next)) = rest.split_at_checked(length) else { return piece.to_vec() };
+        if head[4..] != [0, 1] {
+            kept.extend_from_slice(request);
+        }
+        rest = next;
+    }
+    if rest.is_empty() { kept } else { piece.to_vec() }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap()
+}
+
+#[test]
+fn a_starving_proxy_drops_whole_requests_for_messages() {
+    let (metadata, fetch) = ([0, 0, 0, 3, 0, 3, 7], [0, 0, 0, 4, 0, 1, 8, 9]);
+    assert_eq!(without_fetches(&[&metadata[..], &fetch, &metadata].concat()), [metadata, metadata].concat());
+    assert!(without_fetches(&fetch).is_empty());
+    let half = &fetch[..7];
+    assert_eq!(without_fetches(half), half);
 }
 
 #[test]

@@ -374,7 +374,7 @@ mod tests {
             retried: 0,
             in_flight: None,
             retrying: false,
-            at_end: false,
+            read_up_to: None,
         };
         partitions.update(0, vec![progress(15)]);
         let read_back = |offset| ReadBack { committed: [(name.clone(), offset)].into(), ends: Offsets::new() };

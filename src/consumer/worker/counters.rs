@@ -23,7 +23,7 @@ pub(super) struct Counters {
     retried: AtomicU64,
     in_flight: AtomicI64,
     retrying: AtomicBool,
-    at_end: AtomicBool,
+    read_up_to: AtomicI64,
 }
 
 /// What became of a message.
@@ -47,17 +47,21 @@ impl Counters {
             retried: AtomicU64::new(0),
             in_flight: AtomicI64::new(NONE),
             retrying: AtomicBool::new(false),
-            at_end: AtomicBool::new(false),
+            read_up_to: AtomicI64::new(NONE),
         })
     }
 
-    /// The client has met the partition's end.
-    pub(super) fn reach_end(&self) {
-        self.at_end.store(true, Ordering::Relaxed);
+    /// The client has met the partition's end, which is here.
+    pub(super) fn reach_end(&self, offset: i64) {
+        self.read_up_to.store(offset, Ordering::Relaxed);
+    }
+
+    /// Where the client has met the partition's end last.
+    pub(super) fn read_up_to(&self) -> Option<i64> {
+        offset(&self.read_up_to)
     }
 
     pub(super) fn begin(&self, offset: i64) {
-        self.at_end.store(false, Ordering::Relaxed);
         self.in_flight.store(offset, Ordering::Relaxed);
     }
 
@@ -116,8 +120,7 @@ impl Counters {
     }
 
     fn in_flight(&self) -> Option<i64> {
-        let offset = self.in_flight.load(Ordering::Relaxed);
-        (offset != NONE).then_some(offset)
+        offset(&self.in_flight)
     }
 
     /// What is in processing right now: the message, and a number that every attempt at it changes.
@@ -128,20 +131,23 @@ impl Counters {
 
     /// Where it is now; a message in hand has age 0.
     pub(super) fn snapshot(&self) -> PartitionProgress {
-        let committed = self.committed.load(Ordering::Relaxed);
         PartitionProgress {
             partition: self.partition.clone(),
             next: self.next.load(Ordering::Relaxed),
-            committed: (committed != NONE).then_some(committed),
+            committed: offset(&self.committed),
             processed: self.processed.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
             dead_lettered: self.dead_lettered.load(Ordering::Relaxed),
             retried: self.retried.load(Ordering::Relaxed),
             in_flight: self.in_flight().map(|offset| InFlight { offset, age_ms: 0 }),
             retrying: self.retrying.load(Ordering::Relaxed),
-            at_end: self.at_end.load(Ordering::Relaxed),
+            read_up_to: self.read_up_to(),
         }
     }
+}
+
+fn offset(stored: &AtomicI64) -> Option<i64> {
+    Some(stored.load(Ordering::Relaxed)).filter(|offset| *offset != NONE)
 }
 
 /// How many messages may be processed (`consumer.max_messages`): the supervisor grants them.

@@ -45,9 +45,6 @@ pub(super) struct PartitionConsumer {
     /// Dealt with and not yet in the journal.
     entries: Vec<Entry>,
     until: Option<i64>,
-    /// The end was known before anything was read: a partition's end that is met is the one that was meant. (One that
-    /// is set later may be further away than an end that was met meanwhile.)
-    until_from_start: bool,
     state: State,
     breaker: Breaker,
     /// The message in hand, if it had to be taken out of the queue's memory.
@@ -96,7 +93,6 @@ impl PartitionConsumer {
             anchor: Anchor::now(),
             entries: Vec::new(),
             until: opening.until,
-            until_from_start: opening.until.is_some(),
             state: State::Reading,
             breaker,
             kept: None,
@@ -122,9 +118,9 @@ impl PartitionConsumer {
                 match stream.read_next() {
                     Next::Message(message) => self.take(&message.record(), SoFar::default(), context),
                     // Messages may be missing at the very end: a transaction's mark is none, and a compacted topic has gaps.
-                    Next::End => {
-                        self.counters.reach_end();
-                        if self.until_from_start {
+                    Next::End(offset) => {
+                        self.counters.reach_end(offset);
+                        if self.is_read() {
                             self.reach_end();
                         }
                     }
@@ -168,6 +164,12 @@ impl PartitionConsumer {
 
     fn is_cautious(&self) -> bool {
         self.shared.orders.cautious.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing is left of what was to be read.
+    fn is_read(&self) -> bool {
+        let here = self.counters.read_up_to().map_or(self.next, |end| end.max(self.next));
+        self.until.is_some_and(|until| here >= until)
     }
 
     fn reach_end(&mut self) {
@@ -266,7 +268,7 @@ impl Actor for PartitionConsumer {
                 }
             });
         }
-        if self.until.is_some_and(|until| self.next >= until) {
+        if self.is_read() {
             self.reach_end();
         }
         // What came before `on_ready` has called nobody.
@@ -298,7 +300,7 @@ impl Handler<ReadUntil> for PartitionConsumer {
 
     fn handle(&mut self, ReadUntil(until): ReadUntil, _: &mut Self::Context) {
         self.until = Some(until);
-        if self.state == State::Reading && self.next >= until {
+        if self.state == State::Reading && self.is_read() {
             // It waits for a grant, or for its turn, and does not belong to what is to be read.
             if let Some(kept) = self.kept.take() {
                 self.leave_unfinished(&kept.so_far);

@@ -80,7 +80,7 @@ pub(super) fn at(number: i32, next: i64) -> PartitionProgress {
         retried: 0,
         in_flight: None,
         retrying: false,
-        at_end: false,
+        read_up_to: None,
     }
 }
 
@@ -273,7 +273,7 @@ fn brokers_that_are_away_are_nobodys_fault() {
 fn the_mark_of_a_transaction_at_the_end_is_nothing_to_read() {
     let mut world = world(1, &rules(|rules| rules.processes = 1));
     world.ends(101, 1);
-    let told = [(0, PartitionProgress { at_end: true, ..at(0, 100) })];
+    let told = [(0, PartitionProgress { read_up_to: Some(101), ..at(0, 100) })];
     world.pass(A_SECOND, &told);
     world.ends(101, 1);
     world.pass(200 * A_SECOND, &told);
@@ -281,6 +281,17 @@ fn the_mark_of_a_transaction_at_the_end_is_nothing_to_read() {
     world.ends(110, 1);
     world.pass(61 * A_SECOND, &told);
     assert!(world.has(|action| matches!(action, Action::Say(0, ToWorker::Rebuild))), "these should have come");
+}
+
+#[test]
+fn what_was_written_right_after_the_end_was_met_is_missed() {
+    let mut world = world(1, &rules(|rules| rules.processes = 1));
+    let told = [(0, PartitionProgress { read_up_to: Some(100), ..at(0, 100) })];
+    world.pass(A_SECOND, &told);
+    // The brokers are asked for the first time after that.
+    world.ends(140, 1);
+    world.pass(61 * A_SECOND, &told);
+    assert!(world.has(|action| matches!(action, Action::Say(0, ToWorker::Rebuild))));
 }
 
 #[test]

@@ -26,9 +26,8 @@ struct Watched {
     next: i64,
     end: i64,
     until: Option<i64>,
-    /// The client has read up to what was the end then: nothing below is going to come (marks of transactions, gaps).
+    /// As [`PartitionProgress::read_up_to`]; 0 if that is not known.
     read_up_to: i64,
-    at_end: bool,
     in_flight: Option<(InFlight, Duration)>,
     /// When it last moved, or had an excuse.
     moved: Duration,
@@ -81,7 +80,6 @@ impl Watchdog {
             end: 0,
             until: None,
             read_up_to: 0,
-            at_end: false,
             in_flight: None,
             moved: now,
             rung: Rung::Nothing,
@@ -129,7 +127,7 @@ impl Watchdog {
         if progress.retrying {
             watched.moved = now;
         }
-        watched.at_end = progress.at_end;
+        watched.read_up_to = progress.read_up_to.unwrap_or(0);
         watched.in_flight = progress.in_flight.filter(|_| !progress.retrying).map(|in_flight| (in_flight, now));
     }
 
@@ -143,9 +141,6 @@ impl Watchdog {
                         watched.moved = now;
                     }
                     watched.end = *end;
-                    if watched.at_end && watched.read_up_to < watched.next {
-                        watched.read_up_to = *end;
-                    }
                 }
                 None => watched.moved = now,
             }
