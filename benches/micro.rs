@@ -94,7 +94,7 @@ fn control_frames(criterion: &mut Criterion) {
         retried: 0,
         in_flight: None,
         retrying: false,
-        at_end: false,
+        read_up_to: None,
     });
     let frame = serde_json::to_vec(&FromWorker::Progress(progress.collect())).unwrap();
     criterion.bench_function("control frame of 100 partitions, parsed", |bencher| {
