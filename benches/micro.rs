@@ -87,6 +87,7 @@ fn control_frames(criterion: &mut Criterion) {
     let progress = (0..100).map(|number| PartitionProgress {
         partition: TopicPartition::new("test-topic", number),
         next: 1_000_000,
+        end: None,
         committed: Some(999_000),
         processed: 1_000_000,
         failed: 0,

@@ -204,6 +204,8 @@ pub struct PartitionProgress {
     pub partition: TopicPartition,
     /// The next offset to process.
     pub next: i64,
+    /// The partition's end, as its client has heard last.
+    pub end: Option<i64>,
     /// What is committed, if this process has committed.
     pub committed: Option<i64>,
     /// Messages that this process has processed.

@@ -103,6 +103,11 @@ impl PartitionStream {
         Next::Message(ReceivedMessage { message, partition: &self.partition })
     }
 
+    /// The offset behind the partition's last message, as the brokers have said with messages last; `None` before that.
+    pub fn end(&self) -> Option<i64> {
+        self.batch.high_watermark()
+    }
+
     /// The message that [`PartitionStream::read_next`] gave last, until it is called again.
     pub fn current(&self) -> Option<ReceivedMessage<'_>> {
         let message = self.batch.current().filter(|message| message.error().is_none())?;

@@ -126,7 +126,7 @@ impl Partitions {
             let Some(partition) = own else { continue };
             moved |= partition.next != progress.next || progress.in_flight.is_some();
             partition.next = progress.next;
-            partition.end = partition.end.max(progress.next);
+            partition.end = partition.end.max(progress.next).max(progress.end.unwrap_or(0));
             partition.committed = progress.committed.or(partition.committed);
             let counts = Counts {
                 processed: progress.processed,
@@ -367,6 +367,7 @@ mod tests {
         let progress = |next| PartitionProgress {
             partition: name.clone(),
             next,
+            end: None,
             committed: None,
             processed: 5,
             failed: 0,

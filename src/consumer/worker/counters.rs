@@ -17,6 +17,7 @@ pub(super) struct Counters {
     /// As [`Counters::next`], when it was handed to the client to be committed.
     stored: AtomicI64,
     committed: AtomicI64,
+    high_watermark: AtomicI64,
     processed: AtomicU64,
     failed: AtomicU64,
     dead_lettered: AtomicU64,
@@ -41,6 +42,7 @@ impl Counters {
             next: AtomicI64::new(start),
             stored: AtomicI64::new(NONE),
             committed: AtomicI64::new(NONE),
+            high_watermark: AtomicI64::new(NONE),
             processed: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             dead_lettered: AtomicU64::new(0),
@@ -49,6 +51,11 @@ impl Counters {
             retrying: AtomicBool::new(false),
             read_up_to: AtomicI64::new(NONE),
         })
+    }
+
+    /// What the client has heard of the partition's end.
+    pub(super) fn see_end(&self, end: Option<i64>) {
+        self.high_watermark.store(end.unwrap_or(NONE), Ordering::Relaxed);
     }
 
     /// The client has met the partition's end, which is here.
@@ -134,6 +141,7 @@ impl Counters {
         PartitionProgress {
             partition: self.partition.clone(),
             next: self.next.load(Ordering::Relaxed),
+            end: offset(&self.high_watermark),
             committed: offset(&self.committed),
             processed: self.processed.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),

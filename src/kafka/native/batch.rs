@@ -33,8 +33,10 @@ pub(in crate::kafka) struct BatchQueue<C: ConsumerContext> {
     lent: bool,
     queue: NonNull<sys::rd_kafka_queue_t>,
     turn: Turn,
+    topic: CString,
+    partition: i32,
     /// Fields are dropped after `drop` below: the client goes last.
-    _client: Arc<BaseConsumer<C>>,
+    client: Arc<BaseConsumer<C>>,
 }
 
 // SAFETY: the pointers are to objects of librdkafka's that any thread may use, one at a time, which `&mut self` holds;
@@ -60,8 +62,23 @@ impl<C: ConsumerContext> BatchQueue<C> {
             lent: false,
             queue: NonNull::new(queue)?,
             turn: Arc::clone(turn),
-            _client: Arc::clone(client),
+            topic,
+            partition,
+            client: Arc::clone(client),
         })
+    }
+
+    /// The partition's high watermark, as the brokers have said with messages last; `None` before that.
+    pub(in crate::kafka) fn high_watermark(&self) -> Option<i64> {
+        let (mut low, mut high) = (0, 0);
+        let client = self.client.client().native_ptr();
+        // SAFETY: the client lives, the name is a C string for the time of the call, and both numbers are written before it
+        // returns, which it does without asking anybody.
+        let found = unsafe {
+            let (low, high) = (&raw mut low, &raw mut high);
+            sys::rd_kafka_get_watermark_offsets(client, self.topic.as_ptr(), self.partition, low, high)
+        };
+        (found == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some(high)
     }
 
     /// Takes up to `most` messages that wait, without waiting; how many. Those of the last batch have to be spent.
@@ -209,6 +226,8 @@ mod tests {
     fn every_message_comes_once_and_in_order() {
         let (_cluster, client, mut queues) = reading(100);
         queues.iter_mut().for_each(|queue| queue.read(&client, 100));
+        let ends: Vec<_> = queues.iter().map(|queue| queue.batch.high_watermark()).collect();
+        assert_eq!(ends, [Some(100), Some(100)]);
         queues.iter_mut().for_each(|queue| assert_eq!(queue.batch.fill(10), 0, "nothing is left"));
     }
 

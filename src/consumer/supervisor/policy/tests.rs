@@ -73,6 +73,7 @@ pub(super) fn at(number: i32, next: i64) -> PartitionProgress {
     PartitionProgress {
         partition: partition(number),
         next,
+        end: None,
         committed: None,
         processed: next as u64,
         failed: 0,
