@@ -334,3 +334,21 @@ fn a_stop_in_the_middle_of_a_rebalance_ends() {
         distinct(&read);
     }
 }
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_verdict_holds_for_a_group_too_one_of_whose_workers_is_killed() {
+    for protocol in [CLASSIC, KIP_848] {
+        let topic = Topic::new(4);
+        let group =
+            format!("--set consumer.assignment=group --set consumer.membership.protocol={protocol} --processes 2");
+        let load = "--threads 2 --messages-per-thread 4000 --rate 2000 --deadline 110";
+        let running = topic.verify(&format!("{load} {group}")).start();
+        wait_for("signals to be heard", || running.stderr().contains("INFO producing"));
+        wait_for("messages", || running.in_status("consume", "processed") > 1_000);
+        kill(Pid::from_raw(running.workers()[0]), Signal::SIGKILL).unwrap();
+        let ended = running.end().expect_found(&[]);
+        assert_eq!((ended.count("acknowledged"), ended.count("processed")), (8_000, 8_000));
+        assert_eq!(ended.restarts(), ["SIGKILL"]);
+    }
+}
