@@ -93,6 +93,7 @@ pub mod kafka;
 pub mod latency;
 pub mod logging;
 pub mod message;
+pub mod monitoring;
 pub mod os;
 pub mod panics;
 pub mod partitioner;

@@ -45,6 +45,10 @@ fn each_library_has_one_room() {
     nowhere("nix::", |file| !file.starts_with("os/"));
     nowhere("clap::", |file| !file.starts_with("cli/") && !file.starts_with("program/"));
     nowhere("config::", |file| !file.starts_with("settings/") && !file.starts_with("kafka/"));
+    for library in ["axum::", "hyper::", "prometheus::", "sd_notify::"] {
+        nowhere(library, |file| !file.starts_with("monitoring/"));
+    }
+    nowhere("ratatui::", |file| !file.starts_with("top/"));
     nowhere("indicatif::", |file| !matches!(file, "progress.rs" | "screen.rs"));
 }
 
@@ -60,7 +64,9 @@ fn dependencies_point_one_way() {
     nowhere("consumer::worker", |file| file.starts_with("consumer/supervisor/"));
     nowhere("consumer::supervisor", |file| file.starts_with("consumer/worker/"));
     for above in ["crate::consumer", "crate::producer", "crate::demo", "crate::program", "crate::cli"] {
-        nowhere(above, |file| file.starts_with("kafka/") || file.starts_with("os/") || file.starts_with("processing/"));
+        nowhere(above, |file| {
+            ["kafka/", "os/", "processing/", "monitoring/", "top/"].iter().any(|room| file.starts_with(room))
+        });
     }
     nowhere("crate::settings", |file| file.starts_with("payload/"));
     for above in ["crate::consumer", "crate::producer", "crate::kafka", "crate::demo", "crate::program"] {

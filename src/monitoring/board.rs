@@ -1,0 +1,190 @@
+//! Where the two sides of a run put up what they know, and everybody else reads it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::health;
+use super::status::{ConsumeStatus, Event, EventLevel, Phase, ProduceStatus, Sample, Status, VERSION};
+use crate::os::host;
+
+/// How many events are remembered.
+const EVENTS: usize = 200;
+/// How many samples are remembered: five minutes.
+const SAMPLES: usize = 300;
+/// Between two of them.
+const SAMPLED: Duration = Duration::from_secs(1);
+/// The longest text of an event, in characters: some have what a message or a program said.
+const LONGEST: usize = 1_000;
+
+/// A run's status; its clones are the same one.
+#[derive(Clone)]
+pub struct Board(Arc<Inner>);
+
+struct Inner {
+    command: String,
+    unready_after: Duration,
+    begun: Instant,
+    begun_at: SystemTime,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    phase: Phase,
+    produce: Option<ProduceStatus>,
+    consume: Option<ConsumeStatus>,
+    history: VecDeque<Sample>,
+    sampled: Option<Instant>,
+    events: VecDeque<Event>,
+    next_event: u64,
+    /// When either side put something up last.
+    heard: Option<Instant>,
+}
+
+impl Board {
+    /// Of a run that is starting. A partition that stands still for longer than `unready_after` is not ready.
+    pub fn new(command: &str, unready_after: Duration) -> Self {
+        Self(Arc::new(Inner {
+            command: command.to_owned(),
+            unready_after,
+            begun: Instant::now(),
+            begun_at: SystemTime::now(),
+            known: Mutex::default(),
+        }))
+    }
+
+    /// Where the run stands; it never goes back, but for a run that is quiet no more.
+    pub fn phase(&self, phase: Phase) {
+        let mut known = self.known();
+        let resumed = known.phase == Phase::Quiet && phase == Phase::Running;
+        if phase > known.phase || resumed {
+            known.phase = phase;
+        }
+    }
+
+    /// What the producing side knows.
+    pub fn produce(&self, status: ProduceStatus) {
+        let mut known = self.known();
+        known.produce = Some(status);
+        known.sample();
+    }
+
+    /// What the consuming side knows.
+    pub fn consume(&self, status: ConsumeStatus) {
+        let mut known = self.known();
+        known.consume = Some(status);
+        known.sample();
+    }
+
+    /// Something has happened.
+    pub fn event(&self, level: EventLevel, kind: &str, worker: Option<usize>, text: impl Into<String>) {
+        let mut text: String = text.into();
+        if let Some((end, _)) = text.char_indices().nth(LONGEST) {
+            text.truncate(end);
+            text.push('…');
+        }
+        let mut known = self.known();
+        let id = known.next_event;
+        known.next_event += 1;
+        if known.events.len() == EVENTS {
+            known.events.pop_front();
+        }
+        known.events.push_back(Event {
+            id,
+            at: rfc3339(SystemTime::now()),
+            level,
+            kind: kind.to_owned(),
+            worker,
+            text,
+        });
+    }
+
+    /// For how long nothing was put up; `None`: nothing ever was.
+    pub fn silence(&self) -> Option<Duration> {
+        self.known().heard.map(|heard| heard.elapsed())
+    }
+
+    /// Everything, as it is now.
+    pub fn status(&self) -> Status {
+        let inner = &self.0;
+        let known = self.known();
+        let mut status = Status {
+            version: VERSION,
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            command: inner.command.clone(),
+            host: host::name(),
+            pid: std::process::id(),
+            started_at: rfc3339(inner.begun_at),
+            at: rfc3339(SystemTime::now()),
+            uptime_seconds: inner.begun.elapsed().as_secs_f64(),
+            phase: known.phase,
+            unready: Vec::new(),
+            produce: known.produce.clone(),
+            consume: known.consume.clone(),
+            history: known.history.iter().copied().collect(),
+            events: known.events.iter().cloned().collect(),
+        };
+        drop(known);
+        status.unready = health::unready(&status, inner.unready_after);
+        status
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn sample(&mut self) {
+        let now = Instant::now();
+        self.heard = Some(now);
+        if self.sampled.is_some_and(|at| now.duration_since(at) < SAMPLED) {
+            return;
+        }
+        self.sampled = Some(now);
+        if self.history.len() == SAMPLES {
+            self.history.pop_front();
+        }
+        let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let consume = self.consume.as_ref();
+        self.history.push_back(Sample {
+            at,
+            acknowledged: self.produce.as_ref().map_or(0, |produce| produce.acknowledged),
+            processed: consume.map_or(0, |consume| consume.processed),
+            lag: consume.map_or(0, |consume| consume.lag),
+        });
+    }
+}
+
+fn rfc3339(time: SystemTime) -> String {
+    humantime::format_rfc3339_millis(time).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_events_are_forgotten_and_long_ones_cut() {
+        let board = Board::new("consume", Duration::from_secs(1));
+        (0..1_000).for_each(|_| board.event(EventLevel::Info, "notice", None, "é".repeat(5_000)));
+        let events = board.status().events;
+        assert_eq!((events.len(), events[0].id, events[199].id), (200, 800, 999));
+        assert_eq!(events[0].text.chars().count(), LONGEST + 1);
+    }
+
+    #[test]
+    fn a_run_that_ends_is_never_running_again() {
+        let board = Board::new("consume", Duration::from_secs(1));
+        let at = |phase| {
+            board.phase(phase);
+            board.status().phase
+        };
+        assert_eq!(at(Phase::Running), Phase::Running);
+        assert_eq!(at(Phase::Quiet), Phase::Quiet);
+        assert_eq!(at(Phase::Running), Phase::Running);
+        assert_eq!(at(Phase::Draining), Phase::Draining);
+        assert_eq!(at(Phase::Running), Phase::Draining);
+    }
+}
