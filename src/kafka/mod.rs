@@ -7,7 +7,8 @@
 //! - [`dead_letters`]: a producer client for copies of single messages.
 //! - [`embedded`]: a broker in this process, for the demonstration.
 //! - `native`: librdkafka's own calls where rdkafka has none or a slow one: the only unsafe code.
-//! - [`error`]: what can go wrong, in words; `config`: the clients' properties; `events`: what clients say unasked.
+//! - [`error`]: what can go wrong, in words; `config`: the clients' properties; `events`: what clients say unasked;
+//!   [`statistics`]: what they count.
 
 mod birth;
 pub mod cluster;
@@ -21,6 +22,7 @@ mod events;
 mod native;
 pub mod reader;
 pub mod sender;
+pub mod statistics;
 pub mod stream;
 pub mod topics;
 

@@ -26,6 +26,7 @@ pub use super::config::Role;
 use super::error::{Failure, code_text, creation, reason};
 use super::events::ClientEvents;
 use super::native::batch::Turn;
+use super::statistics::ClientStatus;
 pub use super::stream::{Next, PartitionStream, ReceivedMessage};
 use crate::record::TopicPartition;
 use crate::settings::Settings;
@@ -186,7 +187,7 @@ impl Reader {
         on_commit: impl Fn(Commit) + Send + Sync + 'static,
     ) -> Result<Self, Failure> {
         let events = ReaderEvents {
-            client: ClientEvents::new(logger),
+            client: ClientEvents::watched(logger, settings),
             on_commit: Box::new(on_commit),
             rebalances: Mutex::default(),
             closing: AtomicBool::new(false),
@@ -278,6 +279,11 @@ impl Reader {
             Some((code, text)) => Err(of_fatal(code, text)),
             None => Ok(None),
         }
+    }
+
+    /// What the client has counted, if it has since this was asked last; only with `monitoring.listen`.
+    pub fn take_counted(&self) -> Option<ClientStatus> {
+        self.consumer.context().client.take_counted()
     }
 
     /// Commits these offsets, and waits for the brokers as long as it takes: whoever calls it is ended at the
