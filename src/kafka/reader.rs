@@ -12,19 +12,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use rdkafka::{Offset, TopicPartitionList};
 use slog::Logger;
 
 use super::cluster::{Offsets, list_of, offsets_of};
 use super::config;
 pub use super::config::Role;
 use super::error::{Failure, code_text, creation, reason};
-use super::events::ClientEvents;
+use super::events::{ClientEvents, tell_client_events};
 use super::native::batch::Turn;
 pub use super::stream::{Next, PartitionStream, ReceivedMessage};
 use crate::record::TopicPartition;
@@ -90,19 +89,7 @@ impl ReaderEvents {
     }
 }
 
-impl ClientContext for ReaderEvents {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.client.log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.client.error(error, reason);
-    }
-
-    fn stats_raw(&self, statistics: &[u8]) {
-        self.client.stats_raw(statistics);
-    }
-}
+tell_client_events!(ReaderEvents);
 
 impl ConsumerContext for ReaderEvents {
     fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
