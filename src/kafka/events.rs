@@ -129,3 +129,24 @@ impl ClientContext for ClientEvents {
 }
 
 impl ConsumerContext for ClientEvents {}
+
+/// Has a context of a client's own tell all this to its field `client`, a [`ClientEvents`].
+macro_rules! tell_client_events {
+    ($context:ty) => {
+        impl rdkafka::ClientContext for $context {
+            fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
+                self.client.log(level, facility, message);
+            }
+
+            fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
+                self.client.error(error, reason);
+            }
+
+            fn stats_raw(&self, statistics: &[u8]) {
+                self.client.stats_raw(statistics);
+            }
+        }
+    };
+}
+
+pub(super) use tell_client_events;

@@ -3,7 +3,7 @@
 //! - [`cluster`]: questions that block: is it there, which partitions, which offsets.
 //! - [`topics`]: topics made, described, deleted.
 //! - [`sender`]: a producer client, [`deliveries`]: what became of its messages, `birth`: when they were sent;
-//!   [`reader`]: a consumer client, [`stream`]: its partitions' queues.
+//!   [`reader`]: a consumer client, `reader_events`: what it says, [`stream`]: its partitions' queues.
 //! - [`dead_letters`]: a producer client for copies of single messages.
 //! - [`embedded`]: a broker in this process, for the demonstration.
 //! - `native`: librdkafka's own calls where rdkafka has none or a slow one: the only unsafe code.
@@ -21,6 +21,7 @@ mod events;
 #[allow(unsafe_code, reason = "the one place of the crate: see its text")]
 mod native;
 pub mod reader;
+mod reader_events;
 pub mod sender;
 pub mod statistics;
 pub mod stream;

@@ -17,7 +17,7 @@ use super::birth::Birth;
 use super::config;
 use super::deliveries::{Deliveries, Outcome, Outcomes};
 use super::error::{Failure, code_text, creation, reason};
-use super::events::ClientEvents;
+use super::events::{ClientEvents, tell_client_events};
 use super::native::events::{Event, EventQueue, Said};
 use super::native::topic::ProducerTopic;
 use super::statistics::ClientStatus;
@@ -43,19 +43,7 @@ struct SenderEvents {
     outcomes: Option<Arc<dyn Outcomes>>,
 }
 
-impl ClientContext for SenderEvents {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.client.log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.client.error(error, reason);
-    }
-
-    fn stats_raw(&self, statistics: &[u8]) {
-        self.client.stats_raw(statistics);
-    }
-}
+tell_client_events!(SenderEvents);
 
 impl ProducerContext for SenderEvents {
     /// A [`Birth`].

@@ -9,7 +9,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use super::error::{Failure, code_text};
 use super::native::batch::{BatchQueue, Turn};
 use super::native::message::NativeMessage;
-use super::reader::ReaderEvents;
+use super::reader_events::ReaderEvents;
 use crate::record::{Headers, Record, TopicPartition};
 
 /// The most messages of one batch call.

@@ -11,7 +11,6 @@ use tokio::sync::oneshot;
 use super::messages::{Consumed, Ended, Flush, Flushed, GivenUp, Halt, Outcome, Produce, Slice};
 use super::producer::{COMES_BACK, Pace, Producer};
 use super::schedule::Schedule;
-use super::telling::TOLD;
 use crate::background;
 use crate::exit::{Exit, ExitCode};
 use crate::kafka::cluster::Cluster;
@@ -29,6 +28,8 @@ use crate::shutdown::Interrupt;
 
 /// How often idle producers are looked after: those who had to wait for readers.
 const TICK: Duration = Duration::from_millis(5);
+/// How often the board is told where everything is.
+const TOLD: Duration = Duration::from_millis(500);
 /// How often progress is shown.
 const SHOW: Duration = Duration::from_millis(100);
 

@@ -1,14 +1,10 @@
 //! The coordinator tells how it goes.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::coordinator::ProducerCoordinator;
 use crate::kafka::deliveries::Latencies;
 use crate::monitoring::status::{EventLevel, Phase, ProduceStatus, ThreadStatus};
-
-/// How often the board is told.
-pub(super) const TOLD: Duration = Duration::from_millis(500);
 
 impl ProducerCoordinator {
     /// Puts up where everything is, if somebody looks at it.

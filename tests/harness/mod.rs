@@ -4,7 +4,6 @@ pub mod broker;
 pub mod kafka;
 pub mod program;
 pub mod proxy;
-pub mod told_worker;
 pub mod verdict;
 pub mod worker;
 

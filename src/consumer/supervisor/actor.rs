@@ -17,7 +17,6 @@ use super::messages::{Found, FromLink, GiveUp, Observation, Outcome, Prepare, Re
 use super::output_lock::OutputLock;
 use super::partitions::Partitions;
 use super::policy::{Event, Policy, Wish};
-use super::telling::TOLD;
 use super::truncation::Truncation;
 use super::watcher::TopicWatcher;
 use super::worker::Worker;
@@ -36,6 +35,8 @@ use crate::shutdown::Interrupt;
 const TICK: Duration = Duration::from_millis(100);
 /// How often the partitions' ends are asked for.
 pub(super) const ENDS: Duration = Duration::from_secs(2);
+/// How often the board is told where everything is.
+const TOLD: Duration = Duration::from_millis(500);
 /// How often the workers' memory is looked at.
 const MEASURED: Duration = Duration::from_secs(1);
 /// How long a worker may live that has closed its control channel.

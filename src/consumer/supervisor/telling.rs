@@ -1,14 +1,10 @@
 //! The supervisor tells how it goes.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::actor::ConsumerSupervisor;
 use crate::monitoring::status::{ConsumeStatus, EventLevel as Level, Phase};
 use crate::report::RestartReport;
-
-/// How often the board is told.
-pub(super) const TOLD: Duration = Duration::from_millis(500);
 
 impl ConsumerSupervisor {
     /// Puts up where the run stands, and where everything is, if somebody looks at it.

@@ -83,7 +83,7 @@ impl PartitionConsumer {
     /// Waits for its turn at the gate, and behind it for the supervisor.
     fn announce(&mut self, record: &Record<'_>, so_far: SoFar, context: &mut Context<Self>) {
         self.keep(record, so_far);
-        if self.shared.gate.enter_alone(context.address()) {
+        if self.shared.gate.enter_alone(context.address().recipient()) {
             self.state = State::Announced;
             let partition = self.counters.partition.clone();
             self.shared.events.do_send(Event::Announce { partition, offset: record.offset });
