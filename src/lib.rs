@@ -109,6 +109,7 @@ pub mod settings;
 pub mod shutdown;
 pub mod stamp;
 pub mod topics;
+pub mod trace;
 mod varint;
 pub mod verify;
 

@@ -154,7 +154,9 @@ fn dead_letters_have_everything_and_go_back_where_they_came_from() {
     let arguments = ["--bootstrap-server", &topic.brokers, "--topic", &topic.name];
     let properties = ["parse.key=true", "parse.headers=true", "null.marker=NULL"];
     let properties = properties.iter().flat_map(|property| ["--reader-property", property]);
-    let lines = "x:1,y:NULL,x:2\tk\tbad\nNULL\tNULL\tpanic\nz:3\tk\tfine\nx:4\tk\ttwice\n";
+    let (trace, span) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
+    let own = format!("x:1,y:NULL,x:2,traceparent:00-{trace}-{span}-01");
+    let lines = &format!("{own}\tk\tbad\nNULL\tNULL\tpanic\nz:3\tk\tfine\nx:4\tk\ttwice\n");
     let arguments: Vec<_> = arguments.into_iter().chain(properties).collect();
     tool("org.apache.kafka.tools.ConsoleProducer", &arguments, lines);
     let settings =
@@ -162,11 +164,16 @@ fn dead_letters_have_everything_and_go_back_where_they_came_from() {
     let ended = picky(&topic, settings).run().expect(0).expect_committed();
     assert_eq!(topic.committed_and_lag(), (4, 0));
     assert!(ended.stderr.contains("a copy is in the topic"), "{}", ended.stderr);
+    let traced =
+        |line: &&str| line.contains(&format!("span_id: {span}")) && line.contains(&format!("trace_id: {trace}"));
+    let lines: Vec<_> = ended.stderr.lines().filter(traced).collect();
+    assert!(lines.len() == 2 && lines.iter().all(|line| line.contains("offset: 0")), "{lines:?}");
 
     // As Kafka's own consumer tells them: headers, key, value.
     let found = with_headers(&letters, 0, 3);
     assert_eq!(letters.end(), 3);
-    let expected = [("x:1,y:NULL,x:2,", 0, "k\tbad"), ("", 1, "NULL\tpanic"), ("x:4,", 3, "k\ttwice")];
+    let expected =
+        [(format!("{own},"), 0, "k\tbad"), (String::new(), 1, "NULL\tpanic"), ("x:4,".to_owned(), 3, "k\ttwice")];
     for (line, (own, offset, message)) in found.iter().zip(expected) {
         assert!(line.starts_with(&format!("{own}kafka-actors.error:")), "{line}");
         assert!(line.ends_with(&format!(",kafka-actors.worker:0\t{message}")), "{line}");
@@ -197,6 +204,7 @@ fn dead_letters_have_everything_and_go_back_where_they_came_from() {
     let row = &rows(&[false, false, false])[0];
     assert_eq!(row["origin"], json!({"topic": topic.name, "partition": 0, "offset": 0}));
     assert_eq!((&row["error"], &row["attempts"]), (&json!("not to my taste"), &json!(2)));
+    assert_eq!(row["trace_id"], trace);
     assert_eq!((&row["key"], &row["value"], &row["value_bytes"]), (&json!("k"), &json!("bad"), &json!(3)));
     let table = dlq(&format!("list {}", letters.name)).stdout;
     assert!(table.lines().count() == 4 && table.contains("not to my taste"), "{table}");
@@ -213,11 +221,11 @@ fn dead_letters_have_everything_and_go_back_where_they_came_from() {
     assert_eq!((acknowledged(""), acknowledged("")), (2, 0), "no message twice");
     let back = with_headers(&topic, 4, 3);
     let expected = [
-        "x:1,y:NULL,x:2,kafka-actors.replays:1\tk\tbad",
-        "kafka-actors.replays:1\tNULL\tpanic",
-        "x:4,kafka-actors.replays:1\tk\ttwice",
+        format!("{own},kafka-actors.replays:1\tk\tbad"),
+        "kafka-actors.replays:1\tNULL\tpanic".to_owned(),
+        "x:4,kafka-actors.replays:1\tk\ttwice".to_owned(),
     ];
-    assert_eq!((back, topic.end()), (expected.map(str::to_owned).to_vec(), 7));
+    assert_eq!((back, topic.end()), (expected.to_vec(), 7));
 
     let describe = format!("topics describe --brokers {} --set kafka.topic={}", topic.brokers, topic.name);
     let describe = |more: &str| kafka_actors(&format!("{describe} {more}")).run().expect(0).stdout;
