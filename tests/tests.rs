@@ -15,6 +15,7 @@ mod command_line;
 mod embedded_demo;
 mod generating;
 mod library;
+mod metrics;
 mod module_rules;
 
 // What needs a real Kafka.
