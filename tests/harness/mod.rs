@@ -6,7 +6,6 @@ pub mod full_status;
 pub mod kafka;
 pub mod program;
 pub mod proxy;
-pub mod told_worker;
 pub mod verdict;
 pub mod worker;
 

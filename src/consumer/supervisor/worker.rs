@@ -8,6 +8,8 @@ use actix::Addr;
 use super::link::{Say, WorkerLink};
 use super::log_pipe::LastLines;
 use crate::consumer::control::ToWorker;
+use crate::kafka::statistics::ClientStatus;
+use crate::monitoring::status::{WorkerState, WorkerStatus};
 use crate::os::child::{Ended, WorkerProcess};
 use crate::record::TopicPartition;
 use crate::report::{RestartReport, WorkerReport};
@@ -26,6 +28,8 @@ pub(super) struct Worker {
     pub(super) dealt_with: u64,
     pub(super) restarts: Vec<RestartReport>,
     pids: Vec<u32>,
+    /// Of processes that are gone, in seconds.
+    cpu_before: f64,
 }
 
 /// A process and its channel.
@@ -49,6 +53,10 @@ pub(super) struct Running {
     pub(super) dealt_with: u64,
     /// As last seen, in MiB.
     pub(super) resident: Option<u64>,
+    /// As last seen, in seconds.
+    pub(super) cpu: f64,
+    /// What its Kafka client has counted.
+    pub(super) counted: Option<ClientStatus>,
     ended: Option<Ended>,
 }
 
@@ -77,6 +85,8 @@ impl Worker {
             given,
             dealt_with: 0,
             resident: None,
+            cpu: 0.0,
+            counted: None,
             ended: None,
         });
     }
@@ -103,7 +113,10 @@ impl Worker {
             running.ended = running.process.try_reap()?;
         }
         match running.ended {
-            Some(ended) if running.silent => Ok(self.running.take().map(|running| (running, ended))),
+            Some(ended) if running.silent => {
+                self.cpu_before += running.cpu;
+                Ok(self.running.take().map(|running| (running, ended)))
+            }
             _ => Ok(None),
         }
     }
@@ -123,6 +136,24 @@ impl Worker {
         self.dealt_with += messages;
         if let Some(running) = &mut self.running {
             running.dealt_with += messages;
+        }
+    }
+
+    /// For the status; what its state is and how many partitions it has is known elsewhere.
+    pub(super) fn status(&self, slot: usize, state: WorkerState, partitions: usize) -> WorkerStatus {
+        let running = self.running.as_ref();
+        WorkerStatus {
+            slot,
+            state,
+            pid: running.map(|running| running.process.pid()),
+            uptime_seconds: running.map(|running| running.since.elapsed().as_secs_f64()),
+            resident_bytes: running.and_then(|running| running.resident).map(|mib| mib << 20),
+            cpu_seconds: self.cpu_before + running.map_or(0.0, |running| running.cpu),
+            processed: self.dealt_with,
+            partitions,
+            restarts: self.restarts.len() as u64,
+            last_death: self.restarts.last().map(|restart| restart.cause.clone()),
+            client: running.and_then(|running| running.counted.clone()),
         }
     }
 
