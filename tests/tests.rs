@@ -16,6 +16,7 @@ mod docs;
 mod embedded_demo;
 mod generating;
 mod library;
+mod metrics;
 mod module_rules;
 
 // What needs a real Kafka.

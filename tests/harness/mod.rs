@@ -1,6 +1,8 @@
 //! What all tests use.
 
 pub mod broker;
+pub mod exposition;
+pub mod full_status;
 pub mod kafka;
 pub mod program;
 pub mod proxy;
