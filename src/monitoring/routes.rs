@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::board::Board;
+use super::metrics;
 use super::status::{Phase, Status};
 
 /// Who may be told of each change at once; each is a connection that stays.
@@ -34,6 +35,7 @@ const JSON: &str = "application/json";
 struct Source {
     board: Board,
     status: Arc<Cached>,
+    metrics: Arc<Cached>,
     streams: Arc<Semaphore>,
 }
 
@@ -65,10 +67,11 @@ impl Source {
 /// All routes.
 pub(super) fn router(board: Board) -> Router {
     let streams = Arc::new(Semaphore::new(STREAMS));
-    let source = Source { board, status: Arc::default(), streams };
+    let source = Source { board, status: Arc::default(), metrics: Arc::default(), streams };
     Router::new()
         .route("/status", get(status))
         .route("/status/schema", get(schema))
+        .route("/metrics", get(prometheus))
         .route("/livez", get(live))
         .route("/readyz", get(ready))
         .route("/events", get(events))
@@ -88,6 +91,11 @@ async fn status(State(source): State<Source>) -> Response {
 
 async fn schema() -> Response {
     answer(StatusCode::OK, "application/schema+json", schemars::schema_for!(Status).as_value().to_string())
+}
+
+async fn prometheus(State(source): State<Source>) -> Response {
+    let text = source.metrics.get(|| metrics::text(&source.board.status()));
+    answer(StatusCode::OK, metrics::CONTENT_TYPE, text.to_string())
 }
 
 async fn live(State(source): State<Source>) -> Response {
@@ -130,5 +138,5 @@ fn told(source: Source, place: OwnedSemaphorePermit) -> impl Stream<Item = Resul
 }
 
 async fn nothing() -> Response {
-    answer(StatusCode::NOT_FOUND, TEXT, "there are: /status /status/schema /livez /readyz /events\n")
+    answer(StatusCode::NOT_FOUND, TEXT, "there are: /status /status/schema /metrics /livez /readyz /events\n")
 }
