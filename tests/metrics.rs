@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use kafka_actors::monitoring::metrics::{ROWS, text};
-use kafka_actors::monitoring::status::{BrokerStatus, ConsumeStatus, PartitionStatus, Status};
+use kafka_actors::monitoring::status::{BrokerStatus, ClientStatus, ConsumeStatus, PartitionStatus, Status};
 use serde_json::Value;
 
 use crate::harness::exposition::{Exposition, Family};
@@ -107,12 +107,12 @@ fn counts_are_those_of_the_status() {
         ("worker_partitions", vec![("worker", "0")], 2.0),
         ("worker_restarts_total", vec![("worker", "1")], 10.0),
         ("worker_restart_causes_total", vec![("cause", "exit code 7")], 2.0),
-        ("client_queued_messages", vec![("worker", "0")], 200.0),
-        ("client_queued_bytes", vec![("producer", "0")], 100_000.0),
-        ("client_round_trip_mean_seconds", vec![("worker", "0"), ("broker", "2")], 0.002),
-        ("client_round_trip_p99_seconds", vec![("worker", "0"), ("broker", "2")], 0.02),
-        ("client_waiting_requests", vec![("producer", "1"), ("broker", "1")], 1.0),
-        ("client_open_requests", vec![("producer", "1"), ("broker", "1")], 2.0),
+        ("consume_client_queued_messages", vec![("worker", "0")], 200.0),
+        ("produce_client_queued_bytes", vec![("producer", "0")], 100_000.0),
+        ("consume_client_round_trip_mean_seconds", vec![("worker", "0"), ("broker", "2")], 0.002),
+        ("consume_client_round_trip_p99_seconds", vec![("worker", "0"), ("broker", "2")], 0.02),
+        ("produce_client_waiting_requests", vec![("producer", "1"), ("broker", "1")], 1.0),
+        ("produce_client_open_requests", vec![("producer", "1"), ("broker", "1")], 2.0),
     ] {
         assert_eq!(told.value(&format!("kafka_actors_{name}"), &labels), value, "{name} {labels:?}");
     }
@@ -207,13 +207,19 @@ fn beyond_a_number_of_partitions_topics_have_rows_and_say_so() {
 #[test]
 fn beyond_a_number_of_connections_brokers_have_rows() {
     let told = changed(|consume| {
-        let brokers = &mut consume.workers[0].client.as_mut().unwrap().brokers;
-        let row =
-            |broker| BrokerStatus { broker, open_requests: 5, round_trip_mean_seconds: 3.0, ..brokers[0].clone() };
-        *brokers = (0..i32::try_from(ROWS).unwrap()).map(row).collect();
+        let client = consume.workers[0].client.clone().unwrap();
+        let row = |broker| BrokerStatus {
+            broker,
+            open_requests: 5,
+            round_trip_mean_seconds: 3.0,
+            ..client.brokers[0].clone()
+        };
+        let with = |brokers| Some(ClientStatus { brokers, ..client.clone() });
+        consume.workers[0].client = with((0..i32::try_from(ROWS).unwrap()).map(row).collect());
+        consume.workers[1].client = with(vec![row(1)]);
     });
-    let broker = |name: &str| told.value(&format!("kafka_actors_client_{name}"), &[("broker", "1")]);
-    assert_eq!((broker("open_requests"), broker("round_trip_mean_seconds")), (9.0, 3.0));
+    let broker = |name: &str| told.value(&format!("kafka_actors_consume_client_{name}"), &[("broker", "1")]);
+    assert_eq!((broker("open_requests"), broker("round_trip_mean_seconds")), (10.0, 3.0));
 }
 
 /// What the status can say of a phase and a state, by its own schema.

@@ -203,9 +203,6 @@ fn add(sample: Sample, families: &mut [Family]) -> Result<(), String> {
     if sample.labels.contains_key("le") != (suffix == "_bucket") {
         return Err("buckets have a bound, nothing else has".to_owned());
     }
-    if family.samples.iter().any(|other| other.name == sample.name && other.labels == sample.labels) {
-        return Err("a series stands there once".to_owned());
-    }
     family.samples.push(sample);
     Ok(())
 }
@@ -213,6 +210,10 @@ fn add(sample: Sample, families: &mut [Family]) -> Result<(), String> {
 impl Family {
     fn check(&self) -> Result<(), &'static str> {
         let first = self.samples.first().ok_or("a family has samples")?;
+        let series: BTreeSet<_> = self.samples.iter().map(|sample| (&sample.name, &sample.labels)).collect();
+        if series.len() < self.samples.len() {
+            return Err("a series stands there once");
+        }
         if self.name.ends_with("_total") != (self.kind == "counter") {
             return Err("counters and nothing else end in _total");
         }
@@ -236,9 +237,9 @@ impl Family {
             return Err("a histogram's name ends in its unit");
         }
         let series: BTreeSet<_> = self.samples.iter().map(Sample::others).collect();
-        for series in series {
+        for series in &series {
             let of = |suffix: &'static str| {
-                let own = |sample: &&Sample| sample.name.ends_with(suffix) && sample.others() == series;
+                let own = move |sample: &&Sample| sample.name.ends_with(suffix) && sample.others() == *series;
                 self.samples.iter().filter(own)
             };
             let bound = |sample: &Sample| match sample.labels["le"].as_str() {

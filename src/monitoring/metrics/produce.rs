@@ -1,7 +1,7 @@
 //! What the producing side tells.
 
 use super::families::{Families, Labels};
-use super::reasons;
+use super::{clients, reasons};
 use crate::monitoring::status::{ProduceStatus, ThreadStatus};
 
 pub(super) fn add(produce: &ProduceStatus, families: &mut Families) {
@@ -45,4 +45,6 @@ pub(super) fn add(produce: &ProduceStatus, families: &mut Families) {
         topic,
         &produce.acknowledgement,
     );
+    let rows = produce.threads.iter().filter_map(|row| Some((row.producer, row.client.as_ref()?)));
+    clients::add("produce", "producer", &rows.collect::<Vec<_>>(), families);
 }
