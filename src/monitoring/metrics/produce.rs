@@ -25,7 +25,7 @@ pub(super) fn add(produce: &ProduceStatus, families: &mut Families) {
     );
     families.counter(
         "produce_sent_bytes_total",
-        "Bytes of their keys and values.",
+        "Bytes of the keys and values that were sent.",
         [(topic.clone(), produce.sent_bytes as f64)],
     );
     families.counter(
@@ -36,7 +36,7 @@ pub(super) fn add(produce: &ProduceStatus, families: &mut Families) {
     families.counter("produce_failed_messages_total", "Messages that were given up.", threads(|thread| thread.failed));
     families.counter(
         "produce_failures_total",
-        "The same by reason; a reason is there from its first message on.",
+        "Messages that were given up, by reason; a reason is there from its first message on.",
         reasons("reason", &produce.failed, &topic),
     );
     families.histogram(
