@@ -18,6 +18,7 @@ mod generating;
 mod library;
 mod metrics;
 mod module_rules;
+mod serving;
 
 // What needs a real Kafka.
 mod anomalies;
@@ -30,6 +31,7 @@ mod full_disks;
 mod group;
 mod hostile;
 mod messages;
+mod monitoring;
 mod network;
 mod producing;
 mod security;

@@ -10,6 +10,7 @@ pub struct Exposition(pub Vec<Family>);
 #[derive(Debug)]
 pub struct Family {
     pub name: String,
+    #[expect(dead_code, reason = "read for its rules only")]
     pub help: String,
     pub kind: String,
     pub samples: Vec<Sample>,
@@ -236,9 +237,9 @@ impl Family {
             return Err("a histogram's name ends in its unit");
         }
         let series: BTreeSet<_> = self.samples.iter().map(Sample::others).collect();
-        for series in series {
+        for series in &series {
             let of = |suffix: &'static str| {
-                let own = |sample: &&Sample| sample.name.ends_with(suffix) && sample.others() == series;
+                let own = move |sample: &&Sample| sample.name.ends_with(suffix) && sample.others() == *series;
                 self.samples.iter().filter(own)
             };
             let bound = |sample: &Sample| match sample.labels["le"].as_str() {
