@@ -3,13 +3,17 @@
 use std::collections::BTreeSet;
 
 use kafka_actors::monitoring::metrics::{ROWS, text};
-use kafka_actors::monitoring::status::{BrokerStatus, ConsumeStatus, PartitionStatus, Status};
+use kafka_actors::monitoring::status::{BrokerStatus, ClientStatus, ConsumeStatus, PartitionStatus, Status};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::harness::exposition::{Exposition, Family};
+use crate::harness::exposition::{Exposition, Family, scrape};
 use crate::harness::full_status::full_status;
+use crate::harness::program::kafka_actors;
+use crate::harness::wait_for;
 
-fn told(status: &Status) -> Exposition {
+fn told_of(status: &Status) -> Exposition {
     let text = text(status);
     Exposition::read(&text).unwrap_or_else(|rule| panic!("{rule}\nin\n{text}"))
 }
@@ -17,7 +21,7 @@ fn told(status: &Status) -> Exposition {
 fn changed(change: impl FnOnce(&mut ConsumeStatus)) -> Exposition {
     let mut status = full_status();
     change(status.consume.as_mut().unwrap());
-    told(&status)
+    told_of(&status)
 }
 
 #[test]
@@ -65,7 +69,7 @@ fn the_same_status_is_the_same_text() {
 
 #[test]
 fn counts_are_those_of_the_status() {
-    let told = told(&full_status());
+    let told = told_of(&full_status());
     for (name, labels, value) in [
         ("ready", vec![], 0.0),
         ("phase", vec![("phase", "running")], 1.0),
@@ -107,12 +111,12 @@ fn counts_are_those_of_the_status() {
         ("worker_partitions", vec![("worker", "0")], 2.0),
         ("worker_restarts_total", vec![("worker", "1")], 10.0),
         ("worker_restart_causes_total", vec![("cause", "exit code 7")], 2.0),
-        ("client_queued_messages", vec![("worker", "0")], 200.0),
-        ("client_queued_bytes", vec![("producer", "0")], 100_000.0),
-        ("client_round_trip_mean_seconds", vec![("worker", "0"), ("broker", "2")], 0.002),
-        ("client_round_trip_p99_seconds", vec![("worker", "0"), ("broker", "2")], 0.02),
-        ("client_waiting_requests", vec![("producer", "1"), ("broker", "1")], 1.0),
-        ("client_open_requests", vec![("producer", "1"), ("broker", "1")], 2.0),
+        ("consume_client_queued_messages", vec![("worker", "0")], 200.0),
+        ("produce_client_queued_bytes", vec![("producer", "0")], 100_000.0),
+        ("consume_client_round_trip_mean_seconds", vec![("worker", "0"), ("broker", "2")], 0.002),
+        ("consume_client_round_trip_p99_seconds", vec![("worker", "0"), ("broker", "2")], 0.02),
+        ("produce_client_waiting_requests", vec![("producer", "1"), ("broker", "1")], 1.0),
+        ("produce_client_open_requests", vec![("producer", "1"), ("broker", "1")], 2.0),
     ] {
         assert_eq!(told.value(&format!("kafka_actors_{name}"), &labels), value, "{name} {labels:?}");
     }
@@ -123,7 +127,7 @@ fn a_side_that_a_run_does_not_have_has_no_families() {
     let without = |change: fn(&mut Status)| {
         let mut status = full_status();
         change(&mut status);
-        told(&status).0.into_iter().map(|family| family.name).collect::<BTreeSet<_>>()
+        told_of(&status).0.into_iter().map(|family| family.name).collect::<BTreeSet<_>>()
     };
     let producing = without(|status| status.consume = None);
     let consuming = without(|status| status.produce = None);
@@ -131,7 +135,7 @@ fn a_side_that_a_run_does_not_have_has_no_families() {
     assert!(begins(&producing, "kafka_actors_produce_") && begins(&consuming, "kafka_actors_consume_"));
     assert!(!begins(&producing, "kafka_actors_consume_") && !begins(&producing, "kafka_actors_worker_"));
     assert!(!begins(&consuming, "kafka_actors_produce_"));
-    let empty = told(&Status::default());
+    let empty = told_of(&Status::default());
     assert_eq!(empty.names(), ["kafka_actors_info", "kafka_actors_phase", "kafka_actors_ready"].into());
 }
 
@@ -207,20 +211,26 @@ fn beyond_a_number_of_partitions_topics_have_rows_and_say_so() {
 #[test]
 fn beyond_a_number_of_connections_brokers_have_rows() {
     let told = changed(|consume| {
-        let brokers = &mut consume.workers[0].client.as_mut().unwrap().brokers;
-        let row =
-            |broker| BrokerStatus { broker, open_requests: 5, round_trip_mean_seconds: 3.0, ..brokers[0].clone() };
-        *brokers = (0..i32::try_from(ROWS).unwrap()).map(row).collect();
+        let client = consume.workers[0].client.clone().unwrap();
+        let row = |broker| BrokerStatus {
+            broker,
+            open_requests: 5,
+            round_trip_mean_seconds: 3.0,
+            ..client.brokers[0].clone()
+        };
+        let with = |brokers| Some(ClientStatus { brokers, ..client.clone() });
+        consume.workers[0].client = with((0..i32::try_from(ROWS).unwrap()).map(row).collect());
+        consume.workers[1].client = with(vec![row(1)]);
     });
-    let broker = |name: &str| told.value(&format!("kafka_actors_client_{name}"), &[("broker", "1")]);
-    assert_eq!((broker("open_requests"), broker("round_trip_mean_seconds")), (9.0, 3.0));
+    let broker = |name: &str| told.value(&format!("kafka_actors_consume_client_{name}"), &[("broker", "1")]);
+    assert_eq!((broker("open_requests"), broker("round_trip_mean_seconds")), (10.0, 3.0));
 }
 
 /// What the status can say of a phase and a state, by its own schema.
 #[test]
 fn each_phase_and_each_state_has_a_row() {
     let schema = serde_json::to_value(schemars::schema_for!(Status)).unwrap();
-    let told = told(&full_status());
+    let told = told_of(&full_status());
     for (kind, family, label) in [("Phase", "phase", "phase"), ("WorkerState", "worker_state", "state")] {
         let known = schema["$defs"][kind]["oneOf"].as_array().unwrap();
         let known: BTreeSet<_> = known.iter().map(|value: &Value| value["const"].as_str().unwrap()).collect();
@@ -229,6 +239,48 @@ fn each_phase_and_each_state_has_a_row() {
         assert!(known.len() > 4);
         assert_eq!(rows, known);
     }
+}
+
+#[test]
+fn what_a_run_serves_is_told_in_full_and_grows_over_a_workers_death() {
+    let run = "demo --rate 500 --messages-per-thread 1000000 --set monitoring.listen=0";
+    let running = kafka_actors(run).start();
+    let mut last: Option<Exposition> = None;
+    let mut told = |what: &str, holds: &dyn Fn(&Exposition) -> bool| {
+        wait_for(what, || {
+            let Some(now) = scrape(&running) else { return false };
+            if let Some(before) = &last {
+                let counts = now.counts();
+                let fallen = |(series, value): &(_, f64)| counts.get(series).is_none_or(|now| now < value);
+                let fallen: Vec<_> = before.counts().into_iter().filter(fallen).collect();
+                assert!(fallen.is_empty(), "less than before: {fallen:?}");
+            }
+            let holds = holds(&now);
+            last = Some(now);
+            holds
+        });
+    };
+    let processed = |told: &Exposition| told.sum("kafka_actors_consume_processed_messages_total");
+    told("messages, commits and round trips", &|told| {
+        processed(told) > 200.0
+            && told.value("kafka_actors_ready", &[]) == 1.0
+            && told.value("kafka_actors_consume_commit_seconds_count", &[]) > 0.0
+            && told.names().contains("kafka_actors_consume_client_open_requests")
+            && told.names().contains("kafka_actors_produce_client_open_requests")
+    });
+    kill(Pid::from_raw(running.workers()[0]), Signal::SIGKILL).unwrap();
+    told("a worker that was started again", &|told| told.sum("kafka_actors_worker_restarts_total") == 1.0);
+    told("its next life", &|told| told.value("kafka_actors_ready", &[]) == 1.0);
+    let before = last.take().unwrap();
+    assert_eq!(before.value("kafka_actors_worker_restart_causes_total", &[("cause", "killed")]), 1.0);
+    assert_eq!(before.sum("kafka_actors_consume_partition_owner_info"), 6.0);
+    // What there can be is what the document has, and all but what never happened here is there.
+    let full = told_of(&full_status());
+    let missing: Vec<_> = full.names().difference(&before.names()).map(|name| (*name).to_owned()).collect();
+    assert_eq!(missing, ["kafka_actors_produce_failures_total"]);
+    assert!(before.names().is_subset(&full.names()));
+    running.signal(Signal::SIGTERM);
+    running.end();
 }
 
 /// The reader that the tests above rely on refuses what breaks a rule: each of these texts breaks one.

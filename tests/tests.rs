@@ -12,6 +12,7 @@ mod harness;
 
 // What needs no broker, or the embedded one.
 mod command_line;
+mod deploy;
 mod docs;
 mod embedded_demo;
 mod generating;

@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::program::Running;
+
 /// What a text says, family by family.
 #[derive(Debug)]
 pub struct Exposition(pub Vec<Family>);
@@ -69,6 +71,17 @@ impl Exposition {
 
     pub fn family(&self, name: &str) -> &Family {
         self.0.iter().find(|family| family.name == name).unwrap_or_else(|| panic!("no {name}"))
+    }
+
+    /// All that only grows.
+    pub fn counts(&self) -> BTreeMap<(&str, &BTreeMap<String, String>), f64> {
+        let growing = self.0.iter().filter(|family| family.kind != "gauge");
+        growing.flat_map(|family| &family.samples).map(|row| ((row.name.as_str(), &row.labels), row.value)).collect()
+    }
+
+    /// Of all series with this name.
+    pub fn sum(&self, name: &str) -> f64 {
+        self.0.iter().flat_map(|family| &family.samples).filter(|row| row.name == name).map(|row| row.value).sum()
     }
 
     /// The value of the one series with this name and, among its labels, these.
@@ -204,9 +217,6 @@ fn add(sample: Sample, families: &mut [Family]) -> Result<(), String> {
     if sample.labels.contains_key("le") != (suffix == "_bucket") {
         return Err("buckets have a bound, nothing else has".to_owned());
     }
-    if family.samples.iter().any(|other| other.name == sample.name && other.labels == sample.labels) {
-        return Err("a series stands there once".to_owned());
-    }
     family.samples.push(sample);
     Ok(())
 }
@@ -214,6 +224,10 @@ fn add(sample: Sample, families: &mut [Family]) -> Result<(), String> {
 impl Family {
     fn check(&self) -> Result<(), &'static str> {
         let first = self.samples.first().ok_or("a family has samples")?;
+        let series: BTreeSet<_> = self.samples.iter().map(|sample| (&sample.name, &sample.labels)).collect();
+        if series.len() < self.samples.len() {
+            return Err("a series stands there once");
+        }
         if self.name.ends_with("_total") != (self.kind == "counter") {
             return Err("counters and nothing else end in _total");
         }
@@ -271,4 +285,14 @@ impl Sample {
         let others = self.labels.iter().filter(|(name, _)| *name != "le");
         Others(others.map(|(name, value)| (name.as_str(), value.as_str())).collect())
     }
+}
+
+/// What a run serves, if it serves yet.
+pub fn scrape(running: &Running) -> Option<Exposition> {
+    let log = running.stderr();
+    let url = log.split("monitoring, url: ").nth(1)?.split_whitespace().next()?;
+    let mut answer = ureq::get(format!("{url}metrics")).call().unwrap();
+    assert_eq!(answer.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    let text = answer.body_mut().read_to_string().unwrap();
+    Some(Exposition::read(&text).unwrap_or_else(|rule| panic!("{rule}\nin\n{text}")))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::families::{Families, Labels};
-use super::{ROWS, flag, reasons};
+use super::{ROWS, clients, flag, reasons};
 use crate::monitoring::status::{ConsumeStatus, PartitionStatus, WorkerState, WorkerStatus};
 
 pub(super) fn add(consume: &ConsumeStatus, families: &mut Families) {
@@ -36,6 +36,8 @@ pub(super) fn add(consume: &ConsumeStatus, families: &mut Families) {
         "How often a worker was started again, by cause; a cause is there from its first time on.",
         reasons("cause", &consume.restarts, &Vec::new()),
     );
+    let rows = consume.workers.iter().filter_map(|row| Some((row.slot, row.client.as_ref()?)));
+    clients::add("consume", "worker", &rows.collect::<Vec<_>>(), families);
 }
 
 fn partitions(partitions: &[PartitionStatus], families: &mut Families) {

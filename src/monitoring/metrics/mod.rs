@@ -3,7 +3,7 @@
 //! The number of series is bounded by the settings (threads, workers, topics), but for partitions and brokers, of which the
 //! cluster may have any number: see [`ROWS`].
 //!
-//! - [`families`]: how a family is made of rows. [`produce`], [`consume`], [`clients`]: what each side tells.
+//! - [`families`]: how a family is made of rows. [`produce`], [`consume`]: what each side tells, with its [`clients`].
 
 mod clients;
 mod consume;
@@ -36,7 +36,6 @@ pub fn text(status: &Status) -> String {
     if let Some(consume) = &status.consume {
         consume::add(consume, &mut families);
     }
-    clients::add(status, &mut families);
     families.text()
 }
 

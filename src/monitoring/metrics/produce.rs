@@ -1,7 +1,7 @@
 //! What the producing side tells.
 
 use super::families::{Families, Labels};
-use super::reasons;
+use super::{clients, reasons};
 use crate::monitoring::status::{ProduceStatus, ThreadStatus};
 
 pub(super) fn add(produce: &ProduceStatus, families: &mut Families) {
@@ -25,7 +25,7 @@ pub(super) fn add(produce: &ProduceStatus, families: &mut Families) {
     );
     families.counter(
         "produce_sent_bytes_total",
-        "Bytes of their keys and values.",
+        "Bytes of the keys and values that were sent.",
         [(topic.clone(), produce.sent_bytes as f64)],
     );
     families.counter(
@@ -36,7 +36,7 @@ pub(super) fn add(produce: &ProduceStatus, families: &mut Families) {
     families.counter("produce_failed_messages_total", "Messages that were given up.", threads(|thread| thread.failed));
     families.counter(
         "produce_failures_total",
-        "The same by reason; a reason is there from its first message on.",
+        "Messages that were given up, by reason; a reason is there from its first message on.",
         reasons("reason", &produce.failed, &topic),
     );
     families.histogram(
@@ -45,4 +45,6 @@ pub(super) fn add(produce: &ProduceStatus, families: &mut Families) {
         topic,
         &produce.acknowledgement,
     );
+    let rows = produce.threads.iter().filter_map(|row| Some((row.producer, row.client.as_ref()?)));
+    clients::add("produce", "producer", &rows.collect::<Vec<_>>(), families);
 }
