@@ -16,6 +16,7 @@ mod embedded_demo;
 mod generating;
 mod library;
 mod module_rules;
+mod top;
 
 // What needs a real Kafka.
 mod anomalies;
