@@ -57,6 +57,7 @@
 //!
 //! For whoever changes it, from the top down; each uses those below it only:
 //! - [`program`]: command line → settings → log → one command → report → exit code. [`cli`], [`topics`].
+//!   [`top`]: watches another run by its status.
 //! - [`demo`] and [`verify`]: runs that are proven; [`director`]: producers and workers at once.
 //! - [`producer`] and [`consumer`], which do not know each other; [`consumer::supervisor`] and [`consumer::worker`],
 //!   which share [`consumer::control`] and nothing else.
@@ -66,7 +67,9 @@
 //! - [`dead_letter`]: the copy of a message that could not be processed; [`dlq`]: shows such copies and sends them back.
 //! - [`judge`]: acknowledgements and workers' [`journal`]s in, a verdict out; pure. [`partitioner`]: where a key belongs.
 //! - [`shutdown`]: signals become messages. [`logging`], [`progress`], [`screen`]: what one sees. [`panics`]: what a panic does.
-//!   [`background`]: work that blocks. [`clock`]: the two clocks. [`trace`]: the trace that a message belongs to. [`latency`]: how long things took. [`exit`]: how it ends.
+//!   [`background`]: work that blocks. [`clock`]: the two clocks. [`trace`]: the trace that a message belongs to. [`latency`]: how
+//!   long things took. [`exit`]: how it ends. [`pace`]: how fast a count grows. [`figures`]: numbers as people read them.
+//!   [`printable`]: strangers' text without teeth.
 //!
 //! # What holds
 //!
@@ -89,6 +92,7 @@ pub mod demo;
 pub mod director;
 pub mod dlq;
 pub mod exit;
+pub mod figures;
 pub mod journal;
 pub mod judge;
 pub mod kafka;
@@ -97,9 +101,11 @@ pub mod logging;
 pub mod message;
 pub mod monitoring;
 pub mod os;
+pub mod pace;
 pub mod panics;
 pub mod partitioner;
 pub mod payload;
+pub mod printable;
 pub mod processing;
 pub mod producer;
 pub mod program;
@@ -110,6 +116,7 @@ pub mod screen;
 pub mod settings;
 pub mod shutdown;
 pub mod stamp;
+pub mod top;
 pub mod topics;
 pub mod trace;
 mod varint;

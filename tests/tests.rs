@@ -20,6 +20,7 @@ mod library;
 mod metrics;
 mod module_rules;
 mod serving;
+mod top;
 
 // What needs a real Kafka.
 mod anomalies;

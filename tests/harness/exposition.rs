@@ -12,7 +12,6 @@ pub struct Exposition(pub Vec<Family>);
 #[derive(Debug)]
 pub struct Family {
     pub name: String,
-    #[expect(dead_code, reason = "read for its rules only")]
     pub help: String,
     pub kind: String,
     pub samples: Vec<Sample>,
