@@ -32,6 +32,7 @@
 //! ├─ main arbiter     ConsumerSupervisor       starts, watches, ends workers; asks pure functions what to do
 //! │                   WorkerLink × processes   one per worker process: its control channel
 //! ├─ SyncArbiter      TopicWatcher             partitions, offsets: it blocks
+//! ├─ plain thread     StatusServer             HTTP: page, metrics, health (any command that runs for long has it, if asked)
 //! └─ kafka-actors worker × processes           the same binary, executed anew, in a process group of its own
 //!    ├─ main arbiter        SupervisorLink     control channel to actor messages; heartbeats
 //!    │                      PartitionRouter    opens and stops partitions as they come and go, ends them in order
@@ -56,15 +57,19 @@
 //!
 //! For whoever changes it, from the top down; each uses those below it only:
 //! - [`program`]: command line → settings → log → one command → report → exit code. [`cli`], [`topics`].
+//!   [`top`]: watches another run by its status.
 //! - [`demo`] and [`verify`]: runs that are proven; [`director`]: producers and workers at once.
 //! - [`producer`] and [`consumer`], which do not know each other; [`consumer::supervisor`] and [`consumer::worker`],
 //!   which share [`consumer::control`] and nothing else.
 //! - [`kafka`]: the only room that knows rdkafka, and the only one with unsafe code; no actor in it. [`os`]: the only one that
 //!   knows nix.
+//! - [`monitoring`]: what is seen of a run from outside: one status, its page, metrics, health; [`top`]: the same in a terminal.
 //! - [`dead_letter`]: the copy of a message that could not be processed; [`dlq`]: shows such copies and sends them back.
 //! - [`judge`]: acknowledgements and workers' [`journal`]s in, a verdict out; pure. [`partitioner`]: where a key belongs.
 //! - [`shutdown`]: signals become messages. [`logging`], [`progress`], [`screen`]: what one sees. [`panics`]: what a panic does.
-//!   [`background`]: work that blocks. [`clock`]: the two clocks. [`latency`]: how long things took. [`exit`]: how it ends.
+//!   [`background`]: work that blocks. [`clock`]: the two clocks. [`trace`]: the trace that a message belongs to. [`latency`]: how
+//!   long things took. [`exit`]: how it ends. [`pace`]: how fast a count grows. [`figures`]: numbers as people read them.
+//!   [`printable`]: strangers' text without teeth.
 //!
 //! # What holds
 //!
@@ -87,6 +92,7 @@ pub mod demo;
 pub mod director;
 pub mod dlq;
 pub mod exit;
+pub mod figures;
 pub mod journal;
 pub mod judge;
 pub mod kafka;
@@ -95,9 +101,11 @@ pub mod logging;
 pub mod message;
 pub mod monitoring;
 pub mod os;
+pub mod pace;
 pub mod panics;
 pub mod partitioner;
 pub mod payload;
+pub mod printable;
 pub mod processing;
 pub mod producer;
 pub mod program;
@@ -108,6 +116,7 @@ pub mod screen;
 pub mod settings;
 pub mod shutdown;
 pub mod stamp;
+pub mod top;
 pub mod topics;
 pub mod trace;
 mod varint;

@@ -56,6 +56,19 @@ pub fn forward_signals(target: Recipient<Interrupt>, second: Second) -> std::io:
     Ok(())
 }
 
+/// Waits for a signal that ends a process, its terminal's end included: for a command that has nothing to finish, and a
+/// terminal to give back. The handlers are installed when this returns; the future is one of tokio's.
+///
+/// # Errors
+/// As [`Signals::install`].
+pub fn asked_to_end() -> std::io::Result<impl Future<Output = ()>> {
+    let mut signals = Signals::install(Second::AtOnce)?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    Ok(async move {
+        let _whichever = signals.unless(hang_up.recv(), Interrupt::is_end).await;
+    })
+}
+
 /// The signals of this process, from the moment that its handlers are installed: what comes before anybody asks is kept.
 #[derive(Debug)]
 pub struct Signals {

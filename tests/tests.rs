@@ -19,6 +19,8 @@ mod generating;
 mod library;
 mod metrics;
 mod module_rules;
+mod serving;
+mod top;
 
 // What needs a real Kafka.
 mod anomalies;
@@ -31,6 +33,7 @@ mod full_disks;
 mod group;
 mod hostile;
 mod messages;
+mod monitoring;
 mod network;
 mod producing;
 mod security;

@@ -123,7 +123,9 @@ fn killed_workers_lose_nothing_and_explain_what_is_processed_again() {
     }
     let ended = running.end().expect_found(&[]);
     assert_eq!(ended.restarts(), ["SIGKILL"; 5]);
-    assert_eq!((ended.count("acknowledged"), ended.count("processed"), ended.count("readers")), (4_000, 4_000, 7));
+    assert_eq!((ended.count("acknowledged"), ended.count("processed")), (4_000, 4_000));
+    // The one that had hardly begun may not have said so yet.
+    assert!((6..=7).contains(&ended.count("readers")), "{}", ended.report);
     let mut places = noted(&notes);
     let all = places.len() as u64;
     places.sort_unstable();

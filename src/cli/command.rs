@@ -5,6 +5,7 @@ use clap::{Args, Subcommand};
 use super::dlq::Dlq;
 use super::general::General;
 use super::new_topic::NewTopic;
+use super::top::Top;
 
 /// The commands.
 #[derive(Clone, Debug, Subcommand)]
@@ -21,6 +22,8 @@ pub enum Command {
     Topics(Topics),
     /// Show dead letters, and send them back to where they came from
     Dlq(Dlq),
+    /// Watch a run that has monitoring.listen set, live in the terminal
+    Top(Top),
     /// Show or check the settings
     Config(Config),
     /// What the supervisor starts; of no use by hand
@@ -354,6 +357,7 @@ impl Command {
             Self::Verify(_) => "verify",
             Self::Topics(_) => "topics",
             Self::Dlq(_) => "dlq",
+            Self::Top(_) => "top",
             Self::Config(_) => "config",
             Self::Worker(_) => "worker",
         }
@@ -382,6 +386,7 @@ impl Command {
                 TopicsCommand::Delete(of) => vec![general, &of.general],
             },
             Self::Dlq(of) => of.all_general(),
+            Self::Top(of) => vec![of.general()],
             Self::Config(Config { command, general }) => match command {
                 ConfigCommand::Show(of) => vec![general, &of.general],
                 ConfigCommand::Check(of) => vec![general, &of.general],
@@ -464,7 +469,7 @@ impl Command {
                 vec![("--brokers", "kafka.brokers", brokers.clone())]
             }
             Self::Dlq(of) => of.flags(),
-            Self::Config(_) | Self::Worker(_) => Vec::new(),
+            Self::Top(_) | Self::Config(_) | Self::Worker(_) => Vec::new(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The command line. Its flags are short forms of settings: they are handed on as texts, so that one place, the
 //! settings, says what is wrong with a value, wherever it comes from.
 //!
-//! - [`command`]: the commands and their flags; `dlq`: those of `dlq`. `general`: the options that all have. `new_topic`: a topic as it is given.
+//! - [`command`]: the commands and their flags; `dlq`, `top`: those of these. `general`: the options that all have. `new_topic`: a topic as it is given.
 
 use std::path::PathBuf;
 
@@ -12,6 +12,7 @@ mod command;
 mod dlq;
 mod general;
 mod new_topic;
+mod top;
 
 pub use command::{
     CheckConfig, Command, Config, ConfigCommand, Consume, CreateTopics, DeleteTopics, Demo, DescribeTopics, Produce,
@@ -20,6 +21,7 @@ pub use command::{
 pub use dlq::{Dlq, DlqCommand, ListDeadLetters, ReplayDeadLetters, WhichDeadLetters};
 use general::General;
 pub use new_topic::NewTopic;
+pub use top::Top;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -33,6 +35,7 @@ Examples:
   kafka-actors consume --command 'python3 work.py'      feed a program of your own
   kafka-actors verify --rate 20000 --duration 1m        prove that nothing is lost, and measure how long it takes
   kafka-actors dlq list                                 what could not be processed, and why
+  kafka-actors top                                      watch a run that was started with --set monitoring.listen=9464
   kafka-actors config show --origin                     what holds, and where it comes from
 
 Every setting can also be given as --set SECTION.KEY=VALUE, in the environment as KAFKA_ACTORS__SECTION__KEY, or in
@@ -226,6 +229,19 @@ mod tests {
     #[test]
     fn from_beginning_contradicts_another_start() {
         assert_eq!(parse("consume --from-beginning --start end").unwrap_err().kind(), ErrorKind::ArgumentConflict);
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_a_usage_error() {
+        let url = |line: &str| match parse(line).unwrap().command {
+            Command::Top(top) => top.url.to_string(),
+            _ => panic!(),
+        };
+        assert_eq!(url("top"), "http://127.0.0.1:9464");
+        assert_eq!(url("--set a=1 top 9500 --config x.toml"), "http://127.0.0.1:9500");
+        let error = parse("top run:99999").unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("expected a URL such as http://127.0.0.1:9464"), "{error}");
     }
 
     #[test]

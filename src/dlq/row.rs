@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::dead_letter::DeadLetter;
+use crate::printable::{cut, printable};
 use crate::record::OwnedRecord;
 use crate::trace::Trace;
 
@@ -82,28 +83,6 @@ fn text_or_bytes(bytes: Option<&[u8]>) -> Value {
             json!(String::from_utf8_lossy(&bytes[..error.valid_up_to()]))
         }
         Err(_) => json!({"bytes": printable(bytes)}),
-    }
-}
-
-/// Letters as they are; what is none, or would do something to a terminal, as an escape.
-fn printable(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for chunk in bytes.utf8_chunks() {
-        for letter in chunk.valid().chars() {
-            match letter {
-                '"' | '\'' => text.push(letter),
-                _ => text.extend(letter.escape_debug()),
-            }
-        }
-        chunk.invalid().iter().for_each(|byte| text.push_str(&format!("\\x{byte:02x}")));
-    }
-    text
-}
-
-fn cut(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        None => text.to_owned(),
-        Some(_) => text.chars().take(most - 1).chain(['…']).collect(),
     }
 }
 

@@ -8,7 +8,7 @@ use actix::System;
 use clap::Parser;
 use slog::{Logger, error, info};
 
-use crate::cli::{Cli, Command, Config, ConfigCommand, Produce, ShowConfig};
+use crate::cli::{Cli, Command, Config, ConfigCommand, Produce, ShowConfig, Top};
 use crate::consumer::supervisor::actor as supervisor;
 use crate::consumer::worker;
 use crate::dlq;
@@ -28,7 +28,7 @@ use crate::report::{Draft, Target};
 use crate::screen::Screen;
 use crate::settings::{self, Inputs, Loaded, LogFormat, LogLevel, Settings};
 use crate::shutdown::{self, Second, Signals};
-use crate::topics;
+use crate::{top, topics};
 
 mod latencies;
 mod proven;
@@ -113,12 +113,10 @@ impl Program {
             Err(exit) => return say(screen, &exit),
         };
         let mut draft = Draft::new(cli.command.name());
-        let exit = match self.load(cli) {
-            Ok(loaded) => self.command(cli, loaded, screen, &target, &mut draft),
-            Err(exit) => {
-                say(screen, &exit);
-                exit
-            }
+        let exit = match &cli.command {
+            // Somebody else's run is watched: no settings of this one, and nothing is logged.
+            Command::Top(command) => watch(command, cli, screen, &target),
+            _ => self.with_settings(cli, screen, &target, &mut draft),
         };
         let code = exit.code;
         match target.write(&draft.finish(exit)) {
@@ -126,6 +124,16 @@ impl Program {
             Err(error) => {
                 say(screen, &Exit::failed(format!("--report: the report could not be written: {error}")));
                 if code == ExitCode::Clean { ExitCode::Failed } else { code }
+            }
+        }
+    }
+
+    fn with_settings(self, cli: &Cli, screen: &Screen, target: &Target, draft: &mut Draft) -> Exit {
+        match self.load(cli) {
+            Ok(loaded) => self.command(cli, loaded, screen, target, draft),
+            Err(exit) => {
+                say(screen, &exit);
+                exit
             }
         }
     }
@@ -199,6 +207,7 @@ impl Program {
                 Exit::clean("the settings are in order")
             }
             // Dealt with before there was a log.
+            Command::Top(_) => Exit::new(ExitCode::Usage, "`top` has no settings"),
             Command::Worker(_) => Exit::new(ExitCode::Usage, "workers are started by `consume`, not by hand"),
         };
         (exit, String::new())
@@ -293,6 +302,20 @@ impl Stage {
             (LogFormat::Terminal, _) => self.screen.say(text.as_bytes()),
         }
     }
+}
+
+fn watch(command: &Top, cli: &Cli, screen: &Screen, target: &Target) -> Exit {
+    if cli.config.is_some() || !cli.set.is_empty() {
+        screen.say(b"kafka-actors: `top` reads no settings: --config and --set change nothing\n");
+        // Before the terminal is another one.
+        screen.finish();
+    }
+    let mut stderr = std::io::stderr();
+    let exit = top::run(&command.url, matches!(target, Target::Stdout).then_some(&mut stderr));
+    if !exit.is_clean() {
+        say(screen, &exit);
+    }
+    exit
 }
 
 fn consume(settings: Settings, stage: &Stage, draft: &mut Draft) -> Exit {

@@ -6,6 +6,7 @@ pub mod full_status;
 pub mod kafka;
 pub mod program;
 pub mod proxy;
+pub mod site;
 pub mod verdict;
 pub mod worker;
 

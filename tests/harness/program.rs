@@ -161,6 +161,11 @@ impl Running {
         File::create(self.folder.path().join(name)).unwrap();
     }
 
+    /// Writes to a file where it runs, a fifo perhaps.
+    pub fn write_file(&self, name: &str, content: &str) {
+        std::fs::write(self.folder.path().join(name), content).unwrap();
+    }
+
     /// Asks for its status with SIGUSR1, and waits for it.
     pub fn status(&self) -> String {
         let lines =

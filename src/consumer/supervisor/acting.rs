@@ -97,6 +97,7 @@ impl ConsumerSupervisor {
             return;
         }
         let names = self.policy.as_ref().map(|policy| policy.partitions(slot)).unwrap_or_default();
+        self.workers[slot].resuming = true;
         let answer = self.watcher.send(ReadCommitted(names.clone())).timeout(COMMITTED);
         context.spawn(answer.into_actor(self).map(move |answer, supervisor, context| match answer {
             _ if !is_meant(supervisor) => {}
@@ -229,6 +230,7 @@ impl ConsumerSupervisor {
     /// It was about to be started: there is nothing to end.
     fn call_off(&mut self, slot: usize, context: &mut Context<Self>) {
         self.workers[slot].attempt += 1;
+        self.workers[slot].resuming = false;
         self.decide(Event::Died(slot, Death { clean: true, ..Death::default() }), context);
     }
 

@@ -226,6 +226,10 @@ impl ConsumerSupervisor {
     fn tick(&mut self, context: &mut Context<Self>) {
         self.order.board.alive();
         self.reap(context);
+        for slot in (0..self.workers.len()).filter(|slot| self.workers[*slot].resuming).collect::<Vec<_>>() {
+            // It has no process that could be silent.
+            self.decide(Event::Heard(slot, Vec::new()), context);
+        }
         self.decide(Event::Tick, context);
         self.show();
         let idle = self.order.settings.consumer.idle_exit;

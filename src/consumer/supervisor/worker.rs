@@ -22,6 +22,8 @@ pub(super) struct Worker {
     /// Grows with each start that is under way, and with each that is called off: an answer that belongs to an earlier one
     /// starts nothing.
     pub(super) attempt: u32,
+    /// Its next process is started when the brokers have said where.
+    pub(super) resuming: bool,
     /// Granted to the current process.
     pub(super) granted: u64,
     /// Messages that all its processes have dealt with.
@@ -70,6 +72,7 @@ impl Worker {
         given: BTreeSet<TopicPartition>,
     ) {
         self.pids.push(process.pid());
+        self.resuming = false;
         self.granted = 0;
         self.running = Some(Running {
             process,

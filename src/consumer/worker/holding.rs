@@ -311,8 +311,14 @@ impl Holding {
 
     /// All partitions have stopped: what is processed is stored.
     pub(super) fn commit(&self) {
+        let held = self.held().clone();
+        let stored: Vec<_> =
+            held.iter().filter_map(|(name, counters)| Some((name.clone(), counters.uncommitted()?))).collect();
         match self.reader.as_ref().map(Reader::commit_all) {
-            None | Some(Commit::Done(_)) => {}
+            None => {}
+            // The client tells of it with its next poll, and there may be none: the supervisor has to know where this worker's
+            // successor starts.
+            Some(Commit::Done(_)) => drop(note_committed(&stored, &held, self.work.journal.as_deref())),
             Some(Commit::Failed(reason)) => error!(self.work.logger, "the last commit failed: {reason}"),
             Some(Commit::Refused(reason)) => error!(self.work.logger, "the last commit was refused: {reason}"),
         }

@@ -1,0 +1,158 @@
+//! What stands where on a screen of any size. Pure.
+
+use ratatui::layout::Rect;
+
+use super::state::{Pane, State};
+use super::summary::{self, Said};
+
+/// Lines of the head.
+const HEAD: u16 = 3;
+/// Lines of the totals at most.
+const TOTALS: usize = 6;
+/// Lines of the charts, their titles included.
+const CHARTS: u16 = 4;
+/// Lines that a pane has at least: its title, its head, and some rows.
+const PANE: u16 = 5;
+
+/// The parts of a screen, from top to bottom; those that there is no room for are empty.
+pub(super) struct Parts {
+    pub(super) head: Rect,
+    pub(super) totals: Rect,
+    /// What stands in them.
+    pub(super) said: Vec<Vec<Said>>,
+    pub(super) charts: Rect,
+    /// All panes, or the focused one alone.
+    pub(super) panes: Vec<(Pane, Rect)>,
+    pub(super) foot: Rect,
+}
+
+impl Parts {
+    /// How many rows of the focused pane are shown.
+    pub(super) fn page(&self, state: &State) -> usize {
+        let focus = state.focus();
+        let pane = self.panes.iter().find(|(pane, _)| Some(*pane) == focus);
+        pane.map_or(0, |(_, area)| rows(*area))
+    }
+}
+
+/// How many rows a pane of this size shows.
+pub(super) fn rows(area: Rect) -> usize {
+    area.height.saturating_sub(2).into()
+}
+
+/// Divides the screen.
+pub(super) fn divide(area: Rect, state: &State) -> Parts {
+    let mut rest = area;
+    let head = take(&mut rest, HEAD.min(area.height));
+    let foot_height = u16::from(rest.height > PANE);
+    rest.height -= foot_height;
+    let foot = Rect { y: rest.bottom(), height: foot_height, ..rest };
+    let said = totals(state, area.width, usize::from(rest.height.saturating_sub(PANE)).min(TOTALS));
+    let totals = take(&mut rest, said.len() as u16);
+    let has_charts = state.status.as_ref().is_some_and(|status| status.history.len() > 1);
+    let charts_height = if has_charts && rest.height >= CHARTS + 2 * PANE { CHARTS } else { 0 };
+    let charts = take(&mut rest, charts_height);
+    Parts { head, totals, said, charts, panes: panes(rest, state), foot }
+}
+
+fn take(rest: &mut Rect, height: u16) -> Rect {
+    let height = height.min(rest.height);
+    let taken = Rect { height, ..*rest };
+    (rest.y, rest.height) = (rest.y + height, rest.height - height);
+    taken
+}
+
+fn totals(state: &State, width: u16, most: usize) -> Vec<Vec<Said>> {
+    let Some(status) = &state.status else { return Vec::new() };
+    let produced = status.produce.as_ref().map(|produce| summary::produced(produce, &state.rates));
+    let consumed = status.consume.as_ref().map(|consume| summary::consumed(consume, &state.rates));
+    let sides = produced.into_iter().chain(consumed).map(|said| summary::flow(said, width.into()));
+    let sides: Vec<_> = sides.collect();
+    // Neither side takes the other's room.
+    let each = most / sides.len().max(1);
+    sides.into_iter().flat_map(|lines| lines.into_iter().take(each)).collect()
+}
+
+/// Each gets what it has to have, then the focused one and after it the others what they can use; the rest is the last one's.
+fn panes(mut rest: Rect, state: &State) -> Vec<(Pane, Rect)> {
+    let panes = state.panes();
+    let Some(focus) = state.focus().filter(|_| rest.height > 0) else { return Vec::new() };
+    let least = |pane: Pane| wanted(pane, state).min(PANE);
+    let mut left = rest.height.saturating_sub(panes.iter().map(|pane| least(*pane)).sum());
+    if left == 0 {
+        return vec![(focus, rest)];
+    }
+    let mut heights: Vec<_> = panes.iter().map(|pane| (*pane, least(*pane))).collect();
+    heights.sort_by_key(|(pane, _)| *pane != focus);
+    for (pane, height) in &mut heights {
+        let more = (wanted(*pane, state) - *height).min(left);
+        (*height, left) = (*height + more, left - more);
+    }
+    heights.sort_by_key(|(pane, _)| *pane as usize);
+    if let Some((_, height)) = heights.last_mut() {
+        *height += left;
+    }
+    heights.into_iter().map(|(pane, height)| (pane, take(&mut rest, height))).collect()
+}
+
+fn wanted(pane: Pane, state: &State) -> u16 {
+    u16::try_from(state.lines(pane)).unwrap_or(u16::MAX).saturating_add(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::monitoring::status::{ConsumeStatus, Event, PartitionStatus, Sample, Status, WorkerStatus};
+
+    fn state(partitions: usize) -> State {
+        let mut state = State::new(String::new(), Instant::now());
+        let consume = ConsumeStatus {
+            workers: vec![WorkerStatus::default(); 2],
+            partitions: vec![PartitionStatus::default(); partitions],
+            ..ConsumeStatus::default()
+        };
+        state.status = Some(Status {
+            consume: Some(consume),
+            history: vec![Sample::default(); 9],
+            events: vec![Event::default(); 50],
+            ..Status::default()
+        });
+        state
+    }
+
+    #[test]
+    fn parts_never_overlap_nor_leave_the_screen() {
+        for partitions in [0, 1, 100, 100_000] {
+            let state = state(partitions);
+            for (width, height) in (0..120).flat_map(|height| [(1, height), (80, height), (300, height)]) {
+                let parts = divide(Rect::new(0, 0, width, height), &state);
+                let mut next = 0;
+                let panes = parts.panes.iter().map(|(_, area)| *area);
+                for area in [parts.head, parts.totals, parts.charts].into_iter().chain(panes).chain([parts.foot]) {
+                    assert!(area.y == next || area.height == 0, "{area:?} at {next} of {width}x{height}");
+                    next += area.height;
+                    assert!(next <= height);
+                }
+                assert_eq!(next, height, "nothing is left over");
+            }
+        }
+    }
+
+    #[test]
+    fn a_small_screen_shows_the_focused_pane_alone_and_a_large_one_all() {
+        let shown = |height| {
+            let parts = divide(Rect::new(0, 0, 120, height), &state(100));
+            parts.panes.iter().map(|(pane, area)| (*pane, area.height)).collect::<Vec<_>>()
+        };
+        assert_eq!(shown(15).iter().map(|(pane, _)| *pane).collect::<Vec<_>>(), [Pane::Partitions]);
+        let large = shown(60);
+        assert_eq!(
+            large.iter().map(|(pane, _)| *pane).collect::<Vec<_>>(),
+            [Pane::Workers, Pane::Partitions, Pane::Events]
+        );
+        assert!(large[1].1 > 30, "the focused one gets what is left: {large:?}");
+        assert!(shown(3).is_empty() && shown(4).len() == 1);
+    }
+}

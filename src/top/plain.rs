@@ -1,0 +1,58 @@
+//! A status as plain text, for pipes. Pure.
+
+use super::rows::{self, DIFFERENCES};
+use super::state::{Pane, State};
+use super::summary::{self, Said};
+
+/// How many of the last events are told.
+const EVENTS: usize = 20;
+
+/// What is known at this moment; each line a whole one, however wide.
+pub(super) fn text(state: &State) -> String {
+    let Some(status) = &state.status else { return String::new() };
+    let mut lines =
+        vec![format!("{}, {}", summary::title(status), summary::phase(status)), summary::readiness(status).1];
+    lines.extend(state.newer.map(|_| summary::source(state).1));
+    lines.extend(status.produce.as_ref().map(|produce| joined(summary::produced(produce, &state.rates))));
+    lines.extend(status.consume.as_ref().map(|consume| joined(summary::consumed(consume, &state.rates))));
+    for pane in state.panes() {
+        let most = if pane == Pane::Events { EVENTS } else { usize::MAX };
+        let table = rows::table(state, pane, 0..most);
+        if !table.rows.is_empty() {
+            lines.push(String::new());
+            lines.extend(table.lines_without(DIFFERENCES, usize::MAX).into_iter().map(|(_, line)| line));
+        }
+    }
+    lines.iter().flat_map(|line| [line, "\n"]).collect()
+}
+
+fn joined(said: Vec<Said>) -> String {
+    said.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join("  ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::monitoring::status::{ConsumeStatus, PartitionStatus, Status, WorkerStatus};
+
+    #[test]
+    fn everything_is_told_in_whole_lines() {
+        let topic = "t".repeat(200);
+        let consume = ConsumeStatus {
+            workers: vec![WorkerStatus { pid: Some(7), ..WorkerStatus::default() }],
+            partitions: (0..500)
+                .map(|partition| PartitionStatus { topic: topic.clone(), partition, ..Default::default() })
+                .collect(),
+            ..ConsumeStatus::default()
+        };
+        let mut state = State::new(String::new(), Instant::now());
+        state.status = Some(Status { consume: Some(consume), ..Status::default() });
+        let text = text(&state);
+        assert_eq!(text.lines().filter(|line| line.starts_with("tttt")).count(), 500);
+        assert!(text.contains("SLOT  STATE") && text.contains("LAST DEATH"), "{text}");
+        assert!(!text.contains("RATE") && !text.contains("CPU"), "one status has no differences");
+        assert!(text.lines().all(|line| line == line.trim_end()) && text.ends_with('\n'));
+    }
+}
