@@ -1,6 +1,7 @@
 //! What all tests use.
 
 pub mod broker;
+pub mod browser;
 pub mod kafka;
 pub mod program;
 pub mod proxy;
