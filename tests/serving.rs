@@ -40,6 +40,7 @@ fn every_route_answers_and_nothing_else_does() {
         ("/metrics", "# HELP kafka_actors_"),
         ("/livez", "alive"),
         ("/readyz", "ready"),
+        ("/", "<!doctype html>"),
     ];
     for (path, text) in routes {
         let (code, body) = site.get(path).unwrap();

@@ -3,6 +3,7 @@
 //!
 //! `scripts/test` runs all of them. Those marked `needs a real Kafka` are ignored by a plain `cargo test`; they find
 //! their brokers in the environment (see `harness::kafka`), and share them: each makes topics and groups of its own.
+//! Those marked `needs chromium` are ignored, too: `cargo test --test tests -- --ignored page::`.
 //! By hand, without what takes long: `cargo test -- --include-ignored --skip chaos::`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
@@ -21,6 +22,9 @@ mod metrics;
 mod module_rules;
 mod serving;
 mod top;
+
+// What needs chromium.
+mod page;
 
 // What needs a real Kafka.
 mod anomalies;

@@ -2,7 +2,7 @@
 //!
 //! - [`status`]: the one model that everything shown reads. [`board`]: where both sides of a run put up what they know.
 //! - `histogram`: times with fixed bounds. [`health`]: whether it is well. [`metrics`]: Prometheus's text format. Both pure.
-//! - [`server`]: HTTP, with its limits; `routes`: what can be asked for.
+//! - [`server`]: HTTP, with its limits; `routes`: what can be asked for; `page.html`: the page.
 //! - [`service`]: what a service manager is told.
 
 pub mod board;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -18,6 +18,8 @@ use super::board::Board;
 use super::metrics;
 use super::status::{Phase, Status};
 
+/// The page, with a place for the nonce of its script and style.
+const PAGE: &str = include_str!("page.html");
 /// Who may be told of each change at once; each is a connection that stays.
 const STREAMS: usize = 16;
 /// How often they are told.
@@ -69,6 +71,7 @@ pub(super) fn router(board: Board) -> Router {
     let streams = Arc::new(Semaphore::new(STREAMS));
     let source = Source { board, status: Arc::default(), metrics: Arc::default(), streams };
     Router::new()
+        .route("/", get(page))
         .route("/status", get(status))
         .route("/status/schema", get(schema))
         .route("/metrics", get(prometheus))
@@ -83,6 +86,19 @@ fn answer(code: StatusCode, kind: &'static str, body: impl Into<axum::body::Body
     let headers: [(HeaderName, &str); 3] =
         [(CONTENT_TYPE, kind), (CACHE_CONTROL, "no-store"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
     (code, headers, body.into()).into_response()
+}
+
+async fn page() -> Response {
+    let nonce = format!("{:032x}", rand::random::<u128>());
+    let policy = format!(
+        "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; img-src data:; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    );
+    let mut response = answer(StatusCode::OK, "text/html; charset=utf-8", PAGE.replace("__NONCE__", &nonce));
+    if let Ok(policy) = HeaderValue::from_str(&policy) {
+        response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    response
 }
 
 async fn status(State(source): State<Source>) -> Response {
@@ -138,5 +154,5 @@ fn told(source: Source, place: OwnedSemaphorePermit) -> impl Stream<Item = Resul
 }
 
 async fn nothing() -> Response {
-    answer(StatusCode::NOT_FOUND, TEXT, "there are: /status /status/schema /metrics /livez /readyz /events\n")
+    answer(StatusCode::NOT_FOUND, TEXT, "there are: / /status /status/schema /metrics /livez /readyz /events\n")
 }

@@ -1,6 +1,7 @@
 //! What all tests use.
 
 pub mod broker;
+pub mod browser;
 pub mod exposition;
 pub mod full_status;
 pub mod kafka;
