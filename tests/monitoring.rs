@@ -6,6 +6,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use crate::harness::browser::Browser;
 use crate::harness::kafka::Topic;
 use crate::harness::site::{LISTEN, Site};
 use crate::harness::wait_for;
@@ -156,6 +157,31 @@ fn a_run_that_drains_is_ready_and_says_that_it_drains() {
     wait_for("its phase", || site.status()["phase"] == "draining");
     running.make_file("go on");
     running.end().expect(0).expect_committed();
+}
+
+#[test]
+#[ignore = "needs a real Kafka and chromium"]
+fn the_page_shows_in_a_browser_what_happens_and_a_worker_that_was_just_killed() {
+    let topic = Topic::new(4);
+    let running = topic.consume(&format!("--processor count --processes 2 {LISTEN}")).start();
+    let site = Site::of(&running);
+    let browser = Browser::start();
+    browser.open(&format!("http://{}/", site.0));
+    let text = || browser.text("main");
+    wait_for("both workers", || text().matches("reading").count() >= 2);
+    topic.fill(400);
+    wait_for("what was processed", || browser.text("#numbers").contains("400"));
+    let killed = running.workers()[0];
+    kill(Pid::from_raw(killed), Signal::SIGKILL).unwrap();
+    wait_for("the death", || browser.text("#events").contains(&format!("pid {killed}")) && text().contains("SIGKILL"));
+    wait_for("its successor", || {
+        let workers = running.workers();
+        workers.len() == 2 && workers.iter().all(|pid| text().contains(&pid.to_string()))
+    });
+    assert_eq!(browser.console(), Vec::<String>::new(), "no error, no violation of its policy");
+    running.signal(Signal::SIGTERM);
+    running.end().expect(0);
+    wait_for("its end", || browser.text("body").contains("not connected"));
 }
 
 /// Every member of `value` is described by `schema`.
