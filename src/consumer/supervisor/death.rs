@@ -77,10 +77,10 @@ pub(super) fn record(
         ""
     };
     if planned {
-        info!(logger, "worker {slot} (pid {pid}) has ended to be replaced: {}", death.cause; "uptime" => uptime, "rss_mib" => memory);
+        info!(logger, "worker {slot} (pid {pid}) has ended to be replaced: {}", death.cause; "uptime" => format!("{uptime:.1}"), "rss_mib" => memory);
     } else {
         error!(logger, "worker {slot} (pid {pid}) died: {}{hint}", death.cause;
-            "uptime" => uptime, "rss_mib" => memory, "partitions" => partitions.len(), "in_processing" => in_hand);
+            "uptime" => format!("{uptime:.1}"), "rss_mib" => memory, "partitions" => partitions.len(), "in_processing" => in_hand);
     }
     RestartReport {
         kind: kind(running, death, why, panicked).to_owned(),

@@ -93,7 +93,7 @@ impl Policy {
         let pause = slot.pause(restart.backoff, restart.backoff_max, random(&mut self.random));
         slot.phase = Phase::Pausing { until: self.now + pause };
         let caution = if slot.cautious { ", one message at a time: it has died twice at the same place" } else { "" };
-        self.act(Action::Inform(format!("worker {number} is started again in {pause:?}{caution}")));
+        self.act(Action::Inform(format!("worker {number} is started again in {pause:.0?}{caution}")));
     }
 
     pub(super) fn park(&mut self, number: usize, text: &str) {
