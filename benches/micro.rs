@@ -93,6 +93,7 @@ fn control_frames(criterion: &mut Criterion) {
         failed: 0,
         dead_lettered: 0,
         retried: 0,
+        read_bytes: 0,
         in_flight: None,
         retrying: false,
         read_up_to: None,

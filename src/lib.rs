@@ -115,6 +115,7 @@ pub mod shutdown;
 pub mod stamp;
 pub mod top;
 pub mod topics;
+pub mod trace;
 mod varint;
 pub mod verify;
 

@@ -15,7 +15,7 @@
 //!              "partitions": [{"topic": "t", "partition": 0, "worker": 0, "first": 0, "next": 70, "committed": 70,
 //!                              "end": 70, "lag": 0, "processed": 70, "failed": 0, "dead_lettered": 0, "retried": 0,
 //!                              "abandoned": 0}],
-//!              "workers": [{"slot": 0, "pids": [123], "restarts": [{"cause": "SIGKILL", "at": "…", "uptime": 1.5, "pid": 123,
+//!              "workers": [{"slot": 0, "pids": [123], "restarts": [{"kind": "killed", "cause": "SIGKILL", "at": "…", "uptime": 1.5, "pid": 123,
 //!                           "rss_mb": 40, "out_of_memory": false, "panicked": false, "log": ["the last lines", …], "partitions":
 //!                           [{"topic": "t", "partition": 0, "next": 7, "committed": 5, "in_flight": 7}]}]}]},
 //!  "verify": {"holds": true, "lost": 0, "unread": 0, "duplicated": 0, "redelivered": 0, …, "examples": []}}
@@ -34,6 +34,8 @@
 //!   deadline: 0 or 1. `worker` is null for a partition that no worker had.
 //! - `stopped`, if a partition was read no further: why. `retried` counts how often a message was tried again.
 //! - `panicked`: the program's own code did, which is a mistake in it; a processor's panic is its message's failure.
+//! - A restart's `kind`: `killed`, `out_of_memory`, `crash`, `exit`, `panic`, `broken`, `asked`; by its supervisor for being `silent`,
+//!   `hung`, `stuck`, of too much `memory`, too old (`age`), for its count of `messages`, to `roll` all, to be one `fewer`.
 //! - A restart's `rss_mb` is what was last seen of that process, `partitions` what it had said last: all but the last
 //!   tenth of a second.
 //! - `verify`, of `verify` and `demo`: see [`crate::judge::Verdict`].
@@ -201,6 +203,7 @@ pub struct WorkerReport {
 #[derive(Clone, Debug, Serialize)]
 #[allow(missing_docs, reason = "the module's text documents the fields together")]
 pub struct RestartReport {
+    pub kind: String,
     pub cause: String,
     pub at: String,
     pub uptime: f64,

@@ -8,7 +8,7 @@ use kafka_actors::record::TopicPartition;
 use crate::harness::kafka::Topic;
 use crate::harness::program::distinct;
 use crate::harness::wait_for;
-use crate::harness::worker::Worker;
+use crate::harness::worker::{Worker, from_the_beginning};
 
 fn named(topic: &Topic, partition: i32) -> TopicPartition {
     TopicPartition::new(&topic.name, partition)
@@ -16,10 +16,6 @@ fn named(topic: &Topic, partition: i32) -> TopicPartition {
 
 fn at(topic: &Topic, partition: i32, start: i64) -> StartPartition {
     StartPartition { partition: named(topic, partition), start, until: None }
-}
-
-fn from_the_beginning(topic: &Topic, partitions: std::ops::Range<i32>) -> Vec<StartPartition> {
-    partitions.map(|partition| at(topic, partition, 0)).collect()
 }
 
 #[test]
@@ -131,10 +127,7 @@ fn a_handler_that_hangs_gives_its_partition_back_to_nobody() {
     topic.fill(400);
     let (hangs, settings) = ("import time\ntime.sleep(1000)\n", ["consumer.membership.revoke_deadline=1s"]);
     let mut worker = Worker::start_with(hangs, &topic, &settings, from_the_beginning(&topic, 0..2), None);
-    worker.hear("a message in hand", |frame| match frame {
-        FromWorker::Progress(progress) => progress.iter().any(|progress| progress.in_flight.is_some()).then_some(()),
-        _ => None,
-    });
+    worker.hear_progress("a message in hand", |progress| progress.in_flight.is_some());
     worker.say(&ToWorker::Revoke(vec![named(&topic, 0), named(&topic, 1)]));
     let (reason, lasting) = worker.hear_broken();
     assert!(reason.contains("could not be given back") && reason.contains("revoke_deadline"), "{reason}");
@@ -157,10 +150,7 @@ fn behind(policy: &str, group: Option<&str>) -> (Topic, Worker, i64) {
     let member = group.map(|_| Member { id: None, partitions: 1 });
     let starts = from_the_beginning(&topic, 0..i32::from(member.is_none()));
     let mut worker = Worker::start_with(work, &topic, &settings, starts, member);
-    worker.hear("progress", |frame| match frame {
-        FromWorker::Progress(progress) => progress.iter().any(|progress| progress.next > 50).then_some(()),
-        _ => None,
-    });
+    worker.hear_progress("progress", |progress| progress.next > 50);
     topic.delete_below(0, 2_500);
     (topic, worker, 2_500)
 }
@@ -196,10 +186,7 @@ fn messages_that_are_gone_from_the_log_are_left_out_by_members_too() {
 fn left_out(group: Option<&str>) {
     let (topic, mut worker, beginning) = behind("earliest", group);
     let name = named(&topic, 0);
-    worker.hear("the end", |frame| match frame {
-        FromWorker::Progress(progress) => progress.iter().any(|progress| progress.next == 3_000).then_some(()),
-        _ => None,
-    });
+    worker.hear_progress("the end", |progress| progress.next == 3_000);
     let log = worker.log();
     let read = offsets(&log);
     let last_before = *read.iter().filter(|offset| **offset < beginning).max().unwrap();

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use kafka_actors::consumer::control::{Condemned, FromWorker, ToWorker};
+use kafka_actors::consumer::control::{Condemned, FromWorker, Start, ToWorker};
 use kafka_actors::partitioner::partition_of_key;
 use kafka_actors::record::TopicPartition;
 use nix::sys::signal::Signal;
@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use crate::harness::kafka::{Topic, brokers, tool};
 use crate::harness::program::{Program, Running, example, kafka_actors};
-use crate::harness::told_worker::{Worker, start_of};
 use crate::harness::wait_for;
+use crate::harness::worker::{Worker, from_the_beginning, start_of};
 
 /// `consume` with the picky processor, by one worker.
 fn picky(topic: &Topic, arguments: &str) -> Program {
@@ -154,7 +154,9 @@ fn dead_letters_have_everything_and_go_back_where_they_came_from() {
     let arguments = ["--bootstrap-server", &topic.brokers, "--topic", &topic.name];
     let properties = ["parse.key=true", "parse.headers=true", "null.marker=NULL"];
     let properties = properties.iter().flat_map(|property| ["--reader-property", property]);
-    let lines = "x:1,y:NULL,x:2\tk\tbad\nNULL\tNULL\tpanic\nz:3\tk\tfine\nx:4\tk\ttwice\n";
+    let (trace, span) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
+    let own = format!("x:1,y:NULL,x:2,traceparent:00-{trace}-{span}-01");
+    let lines = &format!("{own}\tk\tbad\nNULL\tNULL\tpanic\nz:3\tk\tfine\nx:4\tk\ttwice\n");
     let arguments: Vec<_> = arguments.into_iter().chain(properties).collect();
     tool("org.apache.kafka.tools.ConsoleProducer", &arguments, lines);
     let settings =
@@ -162,11 +164,16 @@ fn dead_letters_have_everything_and_go_back_where_they_came_from() {
     let ended = picky(&topic, settings).run().expect(0).expect_committed();
     assert_eq!(topic.committed_and_lag(), (4, 0));
     assert!(ended.stderr.contains("a copy is in the topic"), "{}", ended.stderr);
+    let traced =
+        |line: &&str| line.contains(&format!("span_id: {span}")) && line.contains(&format!("trace_id: {trace}"));
+    let lines: Vec<_> = ended.stderr.lines().filter(traced).collect();
+    assert!(lines.len() == 2 && lines.iter().all(|line| line.contains("offset: 0")), "{lines:?}");
 
     // As Kafka's own consumer tells them: headers, key, value.
     let found = with_headers(&letters, 0, 3);
     assert_eq!(letters.end(), 3);
-    let expected = [("x:1,y:NULL,x:2,", 0, "k\tbad"), ("", 1, "NULL\tpanic"), ("x:4,", 3, "k\ttwice")];
+    let expected =
+        [(format!("{own},"), 0, "k\tbad"), (String::new(), 1, "NULL\tpanic"), ("x:4,".to_owned(), 3, "k\ttwice")];
     for (line, (own, offset, message)) in found.iter().zip(expected) {
         assert!(line.starts_with(&format!("{own}kafka-actors.error:")), "{line}");
         assert!(line.ends_with(&format!(",kafka-actors.worker:0\t{message}")), "{line}");
@@ -197,6 +204,7 @@ fn dead_letters_have_everything_and_go_back_where_they_came_from() {
     let row = &rows(&[false, false, false])[0];
     assert_eq!(row["origin"], json!({"topic": topic.name, "partition": 0, "offset": 0}));
     assert_eq!((&row["error"], &row["attempts"]), (&json!("not to my taste"), &json!(2)));
+    assert_eq!(row["trace_id"], trace);
     assert_eq!((&row["key"], &row["value"], &row["value_bytes"]), (&json!("k"), &json!("bad"), &json!(3)));
     let table = dlq(&format!("list {}", letters.name)).stdout;
     assert!(table.lines().count() == 4 && table.contains("not to my taste"), "{table}");
@@ -213,11 +221,11 @@ fn dead_letters_have_everything_and_go_back_where_they_came_from() {
     assert_eq!((acknowledged(""), acknowledged("")), (2, 0), "no message twice");
     let back = with_headers(&topic, 4, 3);
     let expected = [
-        "x:1,y:NULL,x:2,kafka-actors.replays:1\tk\tbad",
-        "kafka-actors.replays:1\tNULL\tpanic",
-        "x:4,kafka-actors.replays:1\tk\ttwice",
+        format!("{own},kafka-actors.replays:1\tk\tbad"),
+        "kafka-actors.replays:1\tNULL\tpanic".to_owned(),
+        "x:4,kafka-actors.replays:1\tk\ttwice".to_owned(),
     ];
-    assert_eq!((back, topic.end()), (expected.map(str::to_owned).to_vec(), 7));
+    assert_eq!((back, topic.end()), (expected.to_vec(), 7));
 
     let describe = format!("topics describe --brokers {} --set kafka.topic={}", topic.brokers, topic.name);
     let describe = |more: &str| kafka_actors(&format!("{describe} {more}")).run().expect(0).stdout;
@@ -354,26 +362,23 @@ fn the_verdict_holds_when_messages_are_tried_again_and_dead_lettered() {
     assert_eq!((ended.count("processed"), letters.end() as u64), (1_000, failed));
 }
 
-/// What a worker announces.
-fn announced(worker: &Worker) -> (TopicPartition, i64) {
-    worker.hear("an announcement", |frame| match frame {
-        FromWorker::Announce { partition, offset } => Some((partition, offset)),
-        _ => None,
-    })
+/// What a worker of a topic with so many partitions is started with.
+fn start(topic: &Topic, partitions: i32, settings: &[&str]) -> Start {
+    start_of(topic, settings, from_the_beginning(topic, 0..partitions), None)
 }
 
 fn one_at_a_time(fault: &str) {
     let topic = Topic::new(2);
     write(&topic, 0, &["a", "twice", "b"]);
     write(&topic, 1, &["c", "d", "e"]);
-    let mut start = start_of(&topic, 2, &["consumer.retry.backoff=1ms"]);
+    let mut start = start(&topic, 2, &["consumer.retry.backoff=1ms"]);
     start.cautious = true;
-    let worker = Worker::start(fault, start);
+    let mut worker = Worker::faulty(fault, start);
     let mut places = Vec::new();
     // Six messages, of which one is tried three times; each attempt is announced.
     for done in 0..8 {
-        let (partition, offset) = announced(&worker);
-        assert_eq!(worker.output("stdout").lines().filter(|line| line.ends_with(char::is_alphabetic)).count(), done);
+        let (partition, offset) = worker.hear_announced();
+        assert_eq!(worker.stdout().lines().filter(|line| line.ends_with(char::is_alphabetic)).count(), done);
         let further = worker.unheard().into_iter().find(|frame| matches!(frame, FromWorker::Announce { .. }));
         assert!(further.is_none(), "nobody else is announced meanwhile: {further:?}");
         if done == 0 {
@@ -382,14 +387,12 @@ fn one_at_a_time(fault: &str) {
             for _ in 0..2 {
                 worker.hear("a heartbeat", |frame| matches!(frame, FromWorker::Progress(_)).then_some(()));
             }
-            assert_eq!(worker.output("stdout"), "");
+            assert_eq!(worker.stdout(), "");
         }
         worker.say(&ToWorker::Proceed(partition.clone(), offset));
         places.push((partition.partition, offset));
     }
-    wait_for("the last attempt", || {
-        attempts(&worker.output("stdout"), 0).len() + attempts(&worker.output("stdout"), 1).len() == 8
-    });
+    wait_for("the last attempt", || attempts(&worker.stdout(), 0).len() + attempts(&worker.stdout(), 1).len() == 8);
     let in_order = |partition| {
         places.iter().filter(|(found, _)| *found == partition).map(|(_, offset)| *offset).collect::<Vec<_>>()
     };
@@ -399,10 +402,10 @@ fn one_at_a_time(fault: &str) {
     // The mode ends while somebody is waiting.
     write(&topic, 0, &["f", "g"]);
     write(&topic, 1, &["h", "i"]);
-    announced(&worker);
+    worker.hear_announced();
     worker.say(&ToWorker::Cautious(false));
-    wait_for("everything", || worker.output("stdout").contains(" 1 g") && worker.output("stdout").contains(" 1 i"));
-    let stdout = worker.stop();
+    wait_for("everything", || worker.stdout().contains(" 1 g") && worker.stdout().contains(" 1 i"));
+    let stdout = worker.finish(&ToWorker::Stop);
     assert_eq!(attempts(&stdout, 0).len() + attempts(&stdout, 1).len(), 12);
     assert_eq!(topic.committed_and_lag(), (10, 0));
 }
@@ -424,12 +427,12 @@ fn a_cautious_worker_whose_processor_answers_later_has_one_message_at_a_time() {
 fn an_announced_message_does_not_hold_up_a_stop() {
     let topic = Topic::new(1);
     topic.write_lines("k\ta\n");
-    let mut start = start_of(&topic, 1, &[]);
+    let mut start = start(&topic, 1, &[]);
     start.cautious = true;
-    let worker = Worker::start("picky", start);
-    announced(&worker);
+    let mut worker = Worker::faulty("picky", start);
+    worker.hear_announced();
     let asked = Instant::now();
-    assert_eq!(worker.stop(), "");
+    assert_eq!(worker.finish(&ToWorker::Stop), "");
     assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
 }
 
@@ -439,16 +442,13 @@ fn condemned_messages_are_not_processed_and_have_failed() {
     let topic = Topic::new(1);
     let letters = with_dead_letters(&topic);
     topic.write_lines("k\ta\nk\tb\nk\tc\n");
-    let mut start = start_of(&topic, 1, &["consumer.on_failure=dead_letter"]);
+    let mut start = start(&topic, 1, &["consumer.on_failure=dead_letter"]);
     let partition = TopicPartition::new(topic.name.clone(), 0);
     start.condemned = vec![Condemned { partition, offset: 1, reason: "it has killed its worker".to_owned() }];
-    let worker = Worker::start("picky", start);
-    let progress = worker.hear("the end", |frame| match frame {
-        FromWorker::Progress(list) => list.into_iter().find(|progress| progress.next == 3),
-        _ => None,
-    });
+    let mut worker = Worker::faulty("picky", start);
+    let progress = worker.hear_progress("the end", |progress| progress.next == 3);
     assert_eq!((progress.processed, progress.failed, progress.dead_lettered), (2, 0, 1));
-    assert_eq!(attempts(&worker.stop(), 0), listed([("a", 1), ("c", 1)]));
+    assert_eq!(attempts(&worker.finish(&ToWorker::Stop), 0), listed([("a", 1), ("c", 1)]));
     let found = with_headers(&letters, 0, 1);
     assert!(found[0].starts_with("kafka-actors.error:it has killed its worker,kafka-actors.attempts:0,"), "{found:?}");
     assert_eq!(topic.committed_and_lag(), (3, 0));
@@ -459,11 +459,8 @@ fn condemned_messages_are_not_processed_and_have_failed() {
 fn a_quiet_worker_takes_no_more_messages_until_it_may() {
     let topic = Topic::new(2);
     write(&topic, 0, &["twice", "a"]);
-    let worker = Worker::start("picky", start_of(&topic, 2, &["consumer.retry.backoff=2s"]));
-    let retrying = worker.hear("a failure", |frame| match frame {
-        FromWorker::Progress(list) => list.into_iter().find(|progress| progress.retrying),
-        _ => None,
-    });
+    let mut worker = Worker::faulty("picky", start(&topic, 2, &["consumer.retry.backoff=2s"]));
+    let retrying = worker.hear_progress("a failure", |progress| progress.retrying);
     assert_eq!(retrying.in_flight.map(|in_hand| in_hand.offset), Some(0));
     worker.say(&ToWorker::Quiet(true));
     write(&topic, 1, &["b"]);
@@ -471,11 +468,14 @@ fn a_quiet_worker_takes_no_more_messages_until_it_may() {
     for _ in 0..4 {
         worker.hear("a heartbeat", |frame| matches!(frame, FromWorker::Progress(_)).then_some(()));
     }
-    assert_eq!(attempts(&worker.output("stdout"), 0), listed([("twice", 1)]), "the retry waits, too");
-    assert!(attempts(&worker.output("stdout"), 1).is_empty());
+    assert_eq!(attempts(&worker.stdout(), 0), listed([("twice", 1)]), "the retry waits, too");
+    assert!(attempts(&worker.stdout(), 1).is_empty());
     worker.say(&ToWorker::Quiet(false));
-    wait_for("all of them", || worker.output("stdout").contains(" 1 a") && worker.output("stdout").contains(" 1 b"));
-    assert_eq!(attempts(&worker.stop(), 0), listed([("twice", 1), ("twice", 2), ("twice", 3), ("a", 1)]));
+    wait_for("all of them", || worker.stdout().contains(" 1 a") && worker.stdout().contains(" 1 b"));
+    assert_eq!(
+        attempts(&worker.finish(&ToWorker::Stop), 0),
+        listed([("twice", 1), ("twice", 2), ("twice", 3), ("a", 1)])
+    );
     assert_eq!(topic.committed_and_lag(), (3, 0));
 }
 

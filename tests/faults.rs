@@ -85,3 +85,25 @@ fn a_producer_that_is_stopped_without_brokers_gives_up_at_the_deadline() {
     assert!(asked.elapsed().as_secs() < 5, "{:?}", asked.elapsed());
     assert!(ended.reason().contains("shutdown.deadline"), "{}", ended.reason());
 }
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_worker_that_dies_while_the_brokers_are_away_has_died_once() {
+    let broker = Broker::start();
+    let topic = Topic::on(broker.brokers.clone(), 2);
+    let running = topic.consume("--processor print --set consumer.watchdog.silence_timeout=2s").start();
+    topic.fill(200);
+    running.wait_for_lines(200);
+    broker.call("kill-broker");
+    let killed = running.workers()[0];
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(killed), nix::sys::signal::Signal::SIGKILL).unwrap();
+    // Nobody knows where its successor has to start: several times longer than a worker may be silent.
+    let lines = || running.stderr().matches("waits for the brokers").count();
+    wait_for("questions without an answer", || lines() >= 2);
+    broker.call("restart-broker");
+    topic.fill(200);
+    running.wait_for_lines(400);
+    running.signal(nix::sys::signal::Signal::SIGTERM);
+    let ended = running.end().expect(0).expect_committed();
+    assert_eq!(ended.restarts(), ["SIGKILL"], "{}", ended.stderr);
+}

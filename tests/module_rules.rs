@@ -1,5 +1,6 @@
 //! The rules of the layout: dependencies point one way, and each library has one room.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -83,4 +84,29 @@ fn one_room_is_unsafe_and_nothing_exits_past_its_owners() {
     nowhere("unsafe", |file| !file.starts_with("kafka/native/") && file != "kafka/mod.rs");
     nowhere("rdkafka_sys", |file| !file.starts_with("kafka/native/"));
     nowhere("process::exit", |file| !file.is_empty());
+}
+
+/// The file itself, and the neighbours that it imports.
+fn neighbours((file, code): &(String, String)) -> Option<(String, BTreeSet<String>)> {
+    let (room, name) = file.strip_suffix(".rs")?.rsplit_once('/')?;
+    let code = code.split("#[cfg(test)]").next()?;
+    let imported = code.split("use super::").skip(1).filter_map(|rest| rest.split([':', ';']).next());
+    let imported = imported.filter(|_| name != "mod").map(|neighbour| format!("{room}/{neighbour}"));
+    Some((format!("{room}/{name}"), imported.collect()))
+}
+
+#[test]
+fn no_neighbours_import_each_other_in_a_circle() {
+    let mut left: BTreeMap<_, _> = code().iter().filter_map(neighbours).collect();
+    assert!(left.values().map(BTreeSet::len).sum::<usize>() > 100, "imports are recognized");
+    loop {
+        let before = left.len();
+        // Whoever imports nothing that is left is in no circle.
+        let names: BTreeSet<_> = left.keys().cloned().collect();
+        left.retain(|_, imported| !imported.is_disjoint(&names));
+        if left.len() == before {
+            break;
+        }
+    }
+    assert!(left.is_empty(), "in a circle, or above one: {left:?}");
 }

@@ -46,8 +46,11 @@ fn a_network_that_is_slow_breaks_and_garbles_costs_no_message_and_no_worker() {
     }
     for _ in 0..5 {
         let truncated = proxy.truncated();
-        proxy.truncate();
-        wait_for("answers that end in their middle", || proxy.truncated() > truncated + 2);
+        // Again and again: some connections have nothing to be answered, and are not meant.
+        wait_for("answers that end in their middle", || {
+            proxy.truncate();
+            proxy.truncated() > truncated + 2
+        });
         flows(&running, 100);
     }
     proxy.set(Fault::Refuse);

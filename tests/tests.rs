@@ -12,10 +12,13 @@ mod harness;
 
 // What needs no broker, or the embedded one.
 mod command_line;
+mod docs;
 mod embedded_demo;
 mod generating;
 mod library;
+mod metrics;
 mod module_rules;
+mod serving;
 mod top;
 
 // What needs a real Kafka.
@@ -29,6 +32,7 @@ mod full_disks;
 mod group;
 mod hostile;
 mod messages;
+mod monitoring;
 mod network;
 mod producing;
 mod security;

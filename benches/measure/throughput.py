@@ -6,6 +6,7 @@ from typing import Callable
 from .numbers import Target
 from .ours import GENERATED, check, field
 from .table import Row, Sample
+from .watched import watched
 
 SLOW = 50  # kafka-python gets so many times fewer messages: all of them would take it minutes
 
@@ -61,6 +62,16 @@ def count(bench, topic):
     return bench.ours.consume(topic, bench.messages, "--processor", "count")
 
 
+def produce_watched(bench, topic):
+    with watched() as settings:
+        return bench.ours.produce(topic, bench.messages, *settings)
+
+
+def count_watched(bench, topic):
+    with watched() as settings:
+        return bench.ours.consume(topic, bench.messages, "--processor", "count", *settings)
+
+
 def parse(bench, topic):
     return bench.ours.consume(topic, bench.messages, program=bench.ours.example("parse"))
 
@@ -109,6 +120,23 @@ COMPARISONS = [
         produce_unstamped,
         [Target("ratio", "≥", 0.95)],
         produces=True,
+    ),
+    Comparison(
+        "watched-produce",
+        "produce, with its page open and scraped every second, against the same unwatched",
+        "",
+        produce_watched,
+        produce,
+        [Target("ratio", "≥", 0.97)],
+        produces=True,
+    ),
+    Comparison(
+        "watched-consume",
+        "consume, count, with its page open and scraped every second, against the same unwatched",
+        "",
+        count_watched,
+        count,
+        [Target("ratio", "≥", 0.97)],
     ),
     Comparison(
         "consume",

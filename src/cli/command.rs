@@ -363,6 +363,15 @@ impl Command {
         }
     }
 
+    /// Whether it writes or reads messages, and is measured and watched. (A dry run does neither.)
+    pub fn is_run(&self) -> bool {
+        match self {
+            Self::Produce(of) => of.dry_run.is_none(),
+            Self::Consume(_) | Self::Demo(_) | Self::Verify(_) => true,
+            _ => false,
+        }
+    }
+
     /// The general options after the command, and between it and its own command.
     pub(super) fn general(&self) -> Vec<&General> {
         match self {

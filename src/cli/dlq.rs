@@ -27,35 +27,31 @@ pub enum DlqCommand {
 #[derive(Clone, Debug, Args)]
 #[allow(missing_docs, reason = "these are the texts of --help")]
 pub struct ListDeadLetters {
-    /// The dead-letter topic [default: the settings' own]
-    #[arg(value_name = "TOPIC")]
-    pub topic: Option<String>,
     /// A line of JSON for each message, instead of a table
     #[arg(long)]
     pub json: bool,
-    /// So many messages at most
-    #[arg(long, value_name = "N")]
-    pub max: Option<u64>,
-    /// Where the cluster is asked for at first, separated by commas [default: localhost:9092]
-    #[arg(long, value_name = "HOST:PORT,…")]
-    pub brokers: Option<String>,
-    /// The consumer group; what it has sent back is kept under its name and .dlq [default: kafka-actors]
-    #[arg(long, value_name = "ID")]
-    pub group: Option<String>,
     #[command(flatten)]
-    pub(super) general: General,
+    pub which: WhichDeadLetters,
 }
 
 /// `dlq replay`.
 #[derive(Clone, Debug, Args)]
 #[allow(missing_docs, reason = "these are the texts of --help")]
 pub struct ReplayDeadLetters {
-    /// The dead-letter topic [default: the settings' own]
-    #[arg(value_name = "TOPIC")]
-    pub topic: Option<String>,
     /// Only show what would be sent
     #[arg(long)]
     pub dry_run: bool,
+    #[command(flatten)]
+    pub which: WhichDeadLetters,
+}
+
+/// Which dead letters.
+#[derive(Clone, Debug, Args)]
+#[allow(missing_docs, reason = "these are the texts of --help")]
+pub struct WhichDeadLetters {
+    /// The dead-letter topic [default: the settings' own]
+    #[arg(value_name = "TOPIC")]
+    pub topic: Option<String>,
     /// So many messages at most
     #[arg(long, value_name = "N")]
     pub max: Option<u64>,
@@ -70,20 +66,20 @@ pub struct ReplayDeadLetters {
 }
 
 impl Dlq {
+    fn which(&self) -> &WhichDeadLetters {
+        match &self.command {
+            DlqCommand::List(list) => &list.which,
+            DlqCommand::Replay(replay) => &replay.which,
+        }
+    }
+
     pub(super) fn all_general(&self) -> Vec<&General> {
-        let below = match &self.command {
-            DlqCommand::List(of) => &of.general,
-            DlqCommand::Replay(of) => &of.general,
-        };
-        vec![&self.general, below]
+        vec![&self.general, &self.which().general]
     }
 
     /// Flag, key, value.
     pub(super) fn flags(&self) -> Vec<(&'static str, &'static str, Option<String>)> {
-        let (brokers, group) = match &self.command {
-            DlqCommand::List(of) => (&of.brokers, &of.group),
-            DlqCommand::Replay(of) => (&of.brokers, &of.group),
-        };
+        let WhichDeadLetters { brokers, group, .. } = self.which();
         vec![("--brokers", "kafka.brokers", brokers.clone()), ("--group", "consumer.group", group.clone())]
     }
 }

@@ -18,7 +18,7 @@ pub use command::{
     CheckConfig, Command, Config, ConfigCommand, Consume, CreateTopics, DeleteTopics, Demo, DescribeTopics, Produce,
     ShowConfig, Topics, TopicsCommand, Verify, Worker,
 };
-pub use dlq::{Dlq, DlqCommand, ListDeadLetters, ReplayDeadLetters};
+pub use dlq::{Dlq, DlqCommand, ListDeadLetters, ReplayDeadLetters, WhichDeadLetters};
 use general::General;
 pub use new_topic::NewTopic;
 pub use top::Top;

@@ -10,12 +10,14 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
+use crate::kafka::statistics::ClientStatus;
+use crate::latency::Latency;
 use crate::logging::Style;
 use crate::record::TopicPartition;
 use crate::settings::Settings;
 
 /// The version of this language.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The longest frame, in bytes: a heartbeat of 10,000 partitions has 2 MB. Longer is a broken peer, not a reason to
 /// use up the memory.
@@ -164,8 +166,10 @@ pub enum FromWorker {
         /// Why.
         reason: String,
     },
-    /// How long messages took from being due to being processed, since the last such frame: [`crate::latency::Latency::to_text`].
-    Latency(String),
+    /// How long things took, since the last such frame.
+    Times(Box<Times>),
+    /// What its Kafka client says of itself; only if somebody looks at it (`monitoring.listen`).
+    Client(ClientStatus),
     /// A message is in hand and no grant is left.
     NeedGrant,
     /// What was left of the grants.
@@ -197,6 +201,37 @@ pub enum FromWorker {
     Finished,
 }
 
+/// How long things took.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Times {
+    /// From being due to being processed, of messages with a stamp.
+    pub end_to_end: Latency,
+    /// Processing, a message each; only if somebody looks at it (`monitoring.listen`).
+    pub processing: Latency,
+    /// Commits, from being asked for to being confirmed; likewise.
+    pub commit: Latency,
+}
+
+impl Times {
+    /// Whether nothing was counted.
+    pub fn is_empty(&self) -> bool {
+        self.end_to_end.is_empty() && self.processing.is_empty() && self.commit.is_empty()
+    }
+
+    /// Counts all of `other`.
+    pub fn add(&mut self, other: &Self) {
+        self.end_to_end.add(&other.end_to_end);
+        self.processing.add(&other.processing);
+        self.commit.add(&other.commit);
+    }
+
+    /// What was counted since the last time.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        Self { end_to_end: self.end_to_end.take(), processing: self.processing.take(), commit: self.commit.take() }
+    }
+}
+
 /// Where a worker is in a partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionProgress {
@@ -216,6 +251,8 @@ pub struct PartitionProgress {
     pub dead_lettered: u64,
     /// How often a message was tried again.
     pub retried: u64,
+    /// Keys' and values' bytes that were read.
+    pub read_bytes: u64,
     /// The message in processing right now.
     pub in_flight: Option<InFlight>,
     /// The message in hand has failed, and waits to be tried again.

@@ -94,10 +94,10 @@ fn topics(topic: Option<&String>, settings: &Settings) -> Vec<String> {
 }
 
 fn show(list: &ListDeadLetters, settings: &Settings, logger: &Logger, out: &mut dyn Write) -> Result<Exit, Failure> {
-    let letters = look_at(list.topic.as_ref(), settings, logger)?;
+    let letters = look_at(list.which.topic.as_ref(), settings, logger)?;
     let mut reader = SpanReader::open(settings, &letters.all, logger)?;
     let (mut shown, mut written) = (0_u64, Ok(()));
-    while written.is_ok() && list.max.is_none_or(|max| shown < max) {
+    while written.is_ok() && list.which.max.is_none_or(|max| shown < max) {
         let Some(copy) = reader.read_next()? else { break };
         let letter = DeadLetter::of(&copy);
         let partition = TopicPartition::new(copy.topic.clone(), copy.partition);

@@ -32,7 +32,7 @@ pub(super) fn run(
     out: &mut dyn Write,
     report: &mut ReplayReport,
 ) -> Result<Exit, Failure> {
-    let letters = look_at(order.topic.as_ref(), settings, logger)?;
+    let letters = look_at(order.which.topic.as_ref(), settings, logger)?;
     let next = &letters.next;
     let left = letters.all.iter().map(|span| Span { from: next[&span.partition].max(span.from), ..span.clone() });
     let left: Vec<_> = left.collect();
@@ -56,7 +56,7 @@ fn show(
     report: &mut ReplayReport,
 ) -> Result<Exit, Failure> {
     let mut written = out.write_all(row::head().as_bytes());
-    while written.is_ok() && order.max.is_none_or(|max| report.read < max) {
+    while written.is_ok() && order.which.max.is_none_or(|max| report.read < max) {
         let Some(copy) = reader.read_next()? else { break };
         let letter = DeadLetter::of(&copy);
         report.read += 1;
@@ -86,7 +86,7 @@ impl Replay<'_> {
     fn send_all(&mut self, order: &ReplayDeadLetters, reader: &mut SpanReader) -> Result<Exit, Failure> {
         let mut told = Instant::now();
         loop {
-            let left = order.max.map_or(u64::MAX, |max| max.saturating_sub(self.report.read));
+            let left = order.which.max.map_or(u64::MAX, |max| max.saturating_sub(self.report.read));
             let (mut batch, mut read) = (Vec::new(), Ok(()));
             while (batch.len() as u64) < left.min(BATCH as u64) {
                 match reader.read_next() {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::dead_letter::DeadLetter;
 use crate::printable::{cut, printable};
 use crate::record::OwnedRecord;
+use crate::trace::Trace;
 
 /// How much of a value is shown, in bytes.
 const SHOWN: usize = 200;
@@ -53,6 +54,7 @@ pub(super) fn in_json(copy: &OwnedRecord, letter: Option<&DeadLetter>, replayed:
         "time": letter.map(|letter| &letter.time),
         "worker": letter.map(|letter| &letter.worker),
         "replays": letter.map(|letter| letter.replays),
+        "trace_id": Trace::of(&copy.borrow()).map(|trace| trace.trace_id),
         "replayed": replayed,
         "key": text_or_bytes(copy.key.as_deref()),
         "value": text_or_bytes(first),

@@ -7,6 +7,7 @@ use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
 use super::error::{Failure, creation};
+use super::statistics;
 use crate::settings::{Assignment, GroupProtocol, Preset, Properties, SecurityProtocol, Settings};
 
 /// What every client needs.
@@ -45,6 +46,13 @@ fn security(settings: &Settings, config: &mut ClientConfig) {
         set("ssl.certificate.location", &security.certificate_file);
         set("ssl.key.location", &security.key_file);
         set("ssl.key.password", security.key_password.reveal());
+    }
+}
+
+/// Has the client tell what it counts, if somebody looks at it.
+fn watched(settings: &Settings, config: &mut ClientConfig) {
+    if statistics::is_watched(settings) {
+        config.set(statistics::INTERVAL, statistics::OFTEN);
     }
 }
 
@@ -91,6 +99,7 @@ pub(super) fn sender(settings: &Settings) -> ClientConfig {
         // Messages without a key that spread over many partitions are as many requests.
         config.set("sticky.partitioning.linger.ms", "500");
     }
+    watched(settings, &mut config);
     raw(&mut config, &settings.kafka.properties);
     raw(&mut config, &producer.properties);
     config
@@ -199,6 +208,7 @@ pub(super) fn reader(settings: &Settings, role: Role<'_>, partitions: usize, rep
     if let Role::Member(id) = role {
         membership(settings, id, &mut config);
     }
+    watched(settings, &mut config);
     raw(&mut config, &settings.kafka.properties);
     raw(&mut config, &consumer.properties);
     config

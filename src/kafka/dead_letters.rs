@@ -3,8 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rdkafka::ClientContext;
-use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
@@ -14,7 +13,7 @@ use tokio::sync::oneshot;
 use super::cluster::Cluster;
 use super::config;
 use super::error::{Failure, creation, reason};
-use super::events::ClientEvents;
+use super::events::{ClientEvents, tell_client_events};
 use crate::settings::Settings;
 
 /// How long a worker's start waits for an answer about the dead-letter topics: without one it begins all the same.
@@ -94,19 +93,7 @@ struct CopyEvents {
     brokers: String,
 }
 
-impl ClientContext for CopyEvents {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.client.log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.client.error(error, reason);
-    }
-
-    fn stats_raw(&self, statistics: &[u8]) {
-        self.client.stats_raw(statistics);
-    }
-}
+tell_client_events!(CopyEvents);
 
 impl ProducerContext for CopyEvents {
     type DeliveryOpaque = Box<Told>;

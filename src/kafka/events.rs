@@ -9,6 +9,9 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use slog::{Logger, debug, error, info, warn};
 
+use super::statistics::{self, ClientStatus};
+use crate::settings::Settings;
+
 /// A broker that is gone is reported about once a second by each connection: one line in this time is enough.
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -17,6 +20,9 @@ pub(super) struct ClientEvents {
     logger: Logger,
     /// Whoever uses the client tells of its errors.
     quiet: bool,
+    /// What librdkafka counts is kept for whoever asks, and logged as it is.
+    watched: bool,
+    logged: bool,
     seen: Mutex<Seen>,
 }
 
@@ -26,16 +32,28 @@ struct Seen {
     refused: Option<String>,
     logged: Option<Instant>,
     unlogged: u32,
+    counted: Option<ClientStatus>,
 }
 
 impl ClientEvents {
     pub(super) fn new(logger: &Logger) -> Self {
-        Self { logger: logger.clone(), quiet: false, seen: Mutex::default() }
+        Self { logger: logger.clone(), quiet: false, watched: false, logged: true, seen: Mutex::default() }
     }
 
     /// For a client whose calls return their errors, and that may outlive its broker.
     pub(super) fn quiet(logger: &Logger) -> Self {
         Self { quiet: true, ..Self::new(logger) }
+    }
+
+    /// For a client whose counts are shown, if the settings say so.
+    pub(super) fn watched(logger: &Logger, settings: &Settings) -> Self {
+        let (watched, logged) = (statistics::is_watched(settings), statistics::is_logged(settings));
+        Self { watched, logged, ..Self::new(logger) }
+    }
+
+    /// What the client has counted, if it has since this was asked last.
+    pub(super) fn take_counted(&self) -> Option<ClientStatus> {
+        self.seen.lock().ok()?.counted.take()
     }
 
     /// The last error's text.
@@ -97,9 +115,38 @@ impl ClientContext for ClientEvents {
         }
     }
 
-    fn stats_raw(&self, statistics: &[u8]) {
-        info!(self.logger, "librdkafka statistics"; "json" => String::from_utf8_lossy(statistics).into_owned());
+    fn stats_raw(&self, json: &[u8]) {
+        if self.logged {
+            info!(self.logger, "librdkafka statistics"; "json" => String::from_utf8_lossy(json).into_owned());
+        }
+        if self.watched
+            && let Some(counted) = statistics::read(json)
+            && let Ok(mut seen) = self.seen.lock()
+        {
+            seen.counted = Some(counted);
+        }
     }
 }
 
 impl ConsumerContext for ClientEvents {}
+
+/// Has a context of a client's own tell all this to its field `client`, a [`ClientEvents`].
+macro_rules! tell_client_events {
+    ($context:ty) => {
+        impl rdkafka::ClientContext for $context {
+            fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
+                self.client.log(level, facility, message);
+            }
+
+            fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
+                self.client.error(error, reason);
+            }
+
+            fn stats_raw(&self, statistics: &[u8]) {
+                self.client.stats_raw(statistics);
+            }
+        }
+    };
+}
+
+pub(super) use tell_client_events;

@@ -3,11 +3,12 @@
 //! - [`cluster`]: questions that block: is it there, which partitions, which offsets.
 //! - [`topics`]: topics made, described, deleted.
 //! - [`sender`]: a producer client, [`deliveries`]: what became of its messages, `birth`: when they were sent;
-//!   [`reader`]: a consumer client, [`stream`]: its partitions' queues.
+//!   [`reader`]: a consumer client, `reader_events`: what it says, [`stream`]: its partitions' queues.
 //! - [`dead_letters`]: a producer client for copies of single messages.
 //! - [`embedded`]: a broker in this process, for the demonstration.
 //! - `native`: librdkafka's own calls where rdkafka has none or a slow one: the only unsafe code.
-//! - [`error`]: what can go wrong, in words; `config`: the clients' properties; `events`: what clients say unasked.
+//! - [`error`]: what can go wrong, in words; `config`: the clients' properties; `events`: what clients say unasked;
+//!   [`statistics`]: what they count.
 
 mod birth;
 pub mod cluster;
@@ -20,7 +21,9 @@ mod events;
 #[allow(unsafe_code, reason = "the one place of the crate: see its text")]
 mod native;
 pub mod reader;
+mod reader_events;
 pub mod sender;
+pub mod statistics;
 pub mod stream;
 pub mod topics;
 

@@ -7,25 +7,24 @@
 //! dropped. Nothing is ever sought or paused. What a group deals and takes comes out of [`Reader::poll`], and the group
 //! waits until it is acknowledged by [`Reader::assign`] or [`Reader::unassign`].
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::Message as _;
-use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use rdkafka::{Offset, TopicPartitionList};
 use slog::Logger;
 
 use super::cluster::{Offsets, list_of, offsets_of};
 use super::config;
 pub use super::config::Role;
-use super::error::{Failure, code_text, creation, reason};
-use super::events::ClientEvents;
+use super::error::{Failure, code_text, creation};
 use super::native::batch::Turn;
+pub use super::reader_events::{Commit, Rebalance};
+use super::reader_events::{ReaderEvents, assign, commit_of, unassign};
+use super::statistics::ClientStatus;
 pub use super::stream::{Next, PartitionStream, ReceivedMessage};
 use crate::record::TopicPartition;
 use crate::settings::Settings;
@@ -37,31 +36,6 @@ const LEAVES: Duration = Duration::from_millis(200);
 /// One look at the client meanwhile.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// What became of a commit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Commit {
-    /// The group's offsets in these partitions.
-    Done(Vec<(TopicPartition, i64)>),
-    /// Not done, and why; the next one tries again.
-    Failed(String),
-    /// The group belongs to somebody else, or has put this member out.
-    Refused(String),
-}
-
-/// What the group wants; the group waits until it is acknowledged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rebalance {
-    /// These are this member's now: to be acknowledged by [`Reader::assign`], also if there are none.
-    Dealt(Vec<TopicPartition>),
-    /// These are not any more: to be acknowledged by [`Reader::unassign`], also if there are none.
-    Taken {
-        /// Which.
-        partitions: Vec<TopicPartition>,
-        /// They may be somebody else's already: nothing of them may be committed.
-        lost: bool,
-    },
-}
-
 /// Why a client cannot go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Broken {
@@ -71,94 +45,6 @@ pub enum Broken {
     Passing(String),
     /// The brokers still have a member of this id (KIP-848), which has died without a word: for as long they refuse it.
     IdTaken(String),
-}
-
-type OnCommit = Box<dyn Fn(Commit) + Send + Sync>;
-
-/// What a reader's client says.
-pub(super) struct ReaderEvents {
-    client: ClientEvents,
-    on_commit: OnCommit,
-    rebalances: Mutex<VecDeque<Rebalance>>,
-    /// Nobody asks for rebalances any more: they are acknowledged where they come.
-    closing: AtomicBool,
-}
-
-impl ReaderEvents {
-    fn next_rebalance(&self) -> Option<Rebalance> {
-        self.rebalances.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
-    }
-}
-
-impl ClientContext for ReaderEvents {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.client.log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.client.error(error, reason);
-    }
-
-    fn stats_raw(&self, statistics: &[u8]) {
-        self.client.stats_raw(statistics);
-    }
-}
-
-impl ConsumerContext for ReaderEvents {
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        if let Some(commit) = commit_of(result, offsets) {
-            (self.on_commit)(commit);
-        }
-    }
-
-    /// Called by the client's poll. Acknowledging may wait until that has returned, and is done by whoever polls.
-    fn rebalance(&self, client: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
-        let dealt = code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-        if self.closing.load(Ordering::Acquire) {
-            // A client that is closing takes both for giving everything back.
-            let _logged_by_librdkafka = if dealt { assign(client, list) } else { unassign(client, list) };
-            return;
-        }
-        let elements = list.elements();
-        let partitions = elements.iter().map(|element| TopicPartition::new(element.topic(), element.partition()));
-        let rebalance = match dealt {
-            true => Rebalance::Dealt(partitions.collect()),
-            false => Rebalance::Taken { partitions: partitions.collect(), lost: client.assignment_lost() },
-        };
-        self.rebalances.lock().unwrap_or_else(PoisonError::into_inner).push_back(rebalance);
-    }
-}
-
-/// Without a group there is no protocol, and librdkafka lets both ways pass.
-fn is_eager(client: &BaseConsumer<ReaderEvents>) -> bool {
-    matches!(client.rebalance_protocol(), RebalanceProtocol::Eager)
-}
-
-fn assign(client: &BaseConsumer<ReaderEvents>, list: &TopicPartitionList) -> KafkaResult<()> {
-    if is_eager(client) { client.assign(list) } else { client.incremental_assign(list) }
-}
-
-fn unassign(client: &BaseConsumer<ReaderEvents>, list: &TopicPartitionList) -> KafkaResult<()> {
-    if is_eager(client) { client.unassign() } else { client.incremental_unassign(list) }
-}
-
-fn commit_of(result: KafkaResult<()>, offsets: &TopicPartitionList) -> Option<Commit> {
-    if let Err(error) = result.and_then(|()| offsets.elements().iter().try_for_each(|element| element.error())) {
-        return match error.rdkafka_error_code() {
-            // Nothing new was processed.
-            Some(RDKafkaErrorCode::NoOffset) => None,
-            Some(RDKafkaErrorCode::UnknownMemberId | RDKafkaErrorCode::IllegalGeneration) => {
-                Some(Commit::Refused(reason(&error)))
-            }
-            _ => Some(Commit::Failed(reason(&error))),
-        };
-    }
-    let offsets = offsets.elements();
-    let done = offsets.iter().filter_map(|element| match element.offset() {
-        Offset::Offset(offset) => Some((TopicPartition::new(element.topic(), element.partition()), offset)),
-        _ => None,
-    });
-    Some(Commit::Done(done.collect()))
 }
 
 /// The client. It has to be polled, and ends when it is closed.
@@ -185,12 +71,7 @@ impl Reader {
         logger: &Logger,
         on_commit: impl Fn(Commit) + Send + Sync + 'static,
     ) -> Result<Self, Failure> {
-        let events = ReaderEvents {
-            client: ClientEvents::new(logger),
-            on_commit: Box::new(on_commit),
-            rebalances: Mutex::default(),
-            closing: AtomicBool::new(false),
-        };
+        let events = ReaderEvents::new(settings, logger, on_commit);
         let consumer: BaseConsumer<_> = config::reader(settings, role, partitions, report_ends)
             .create_with_context(events)
             .map_err(|error| creation(&error))?;
@@ -280,6 +161,11 @@ impl Reader {
         }
     }
 
+    /// What the client has counted, if it has since this was asked last; only with `monitoring.listen`.
+    pub fn take_counted(&self) -> Option<ClientStatus> {
+        self.consumer.context().take_counted()
+    }
+
     /// Commits these offsets, and waits for the brokers as long as it takes: whoever calls it is ended at the
     /// shutdown's deadline.
     pub fn commit(&self, offsets: &[(TopicPartition, i64)]) -> Commit {
@@ -331,7 +217,7 @@ impl Reader {
     /// Waits for the brokers; without them, for up to the session's timeout.
     pub fn close(self, leave: bool) {
         let client = &self.consumer;
-        client.context().closing.store(true, Ordering::Release);
+        client.context().close();
         while let Some(rebalance) = client.context().next_rebalance() {
             // Ended with the client anyway; but the group waits for an answer, and the client for the group.
             let _logged_by_librdkafka = match rebalance {

@@ -17,9 +17,10 @@ use super::birth::Birth;
 use super::config;
 use super::deliveries::{Deliveries, Outcome, Outcomes};
 use super::error::{Failure, code_text, creation, reason};
-use super::events::ClientEvents;
+use super::events::{ClientEvents, tell_client_events};
 use super::native::events::{Event, EventQueue, Said};
 use super::native::topic::ProducerTopic;
+use super::statistics::ClientStatus;
 use crate::message::Outgoing;
 use crate::settings::Settings;
 use crate::stamp::{self, Stamp};
@@ -42,19 +43,7 @@ struct SenderEvents {
     outcomes: Option<Arc<dyn Outcomes>>,
 }
 
-impl ClientContext for SenderEvents {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.client.log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.client.error(error, reason);
-    }
-
-    fn stats_raw(&self, statistics: &[u8]) {
-        self.client.stats_raw(statistics);
-    }
-}
+tell_client_events!(SenderEvents);
 
 impl ProducerContext for SenderEvents {
     /// A [`Birth`].
@@ -201,7 +190,7 @@ impl Sender {
             epoch,
             warm_up: settings.latency.warm_up,
             timed_from: AtomicU64::new(0),
-            client: ClientEvents::new(logger),
+            client: ClientEvents::watched(logger, settings),
             deliveries: Arc::clone(&deliveries),
             outcomes: outcomes.clone(),
         };
@@ -237,6 +226,11 @@ impl Sender {
         let events = self.topic.producer().context();
         let from = begun.saturating_duration_since(self.epoch).saturating_add(events.warm_up);
         events.timed_from.store(u64::try_from(from.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// What the client has counted, if it has since this was asked last; only with `monitoring.listen`.
+    pub fn take_counted(&self) -> Option<ClientStatus> {
+        self.topic.producer().context().client.take_counted()
     }
 
     /// What became of what was sent.

@@ -9,7 +9,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use super::error::{Failure, code_text};
 use super::native::batch::{BatchQueue, Turn};
 use super::native::message::NativeMessage;
-use super::reader::ReaderEvents;
+use super::reader_events::ReaderEvents;
 use crate::record::{Headers, Record, TopicPartition};
 
 /// The most messages of one batch call.
@@ -29,6 +29,10 @@ pub struct PartitionStream {
     /// Of the last batch.
     messages: usize,
     bytes: usize,
+    /// Of the batches before it that [`PartitionStream::take_bytes`] has not told.
+    untold: usize,
+    /// Of `bytes`, what it has told.
+    told: usize,
 }
 
 /// What a partition's queue had.
@@ -56,7 +60,17 @@ impl PartitionStream {
         let split = client.split_partition_queue(&partition.topic, partition.partition)?;
         let batch = BatchQueue::new(client, turn, &partition.topic, partition.partition)?;
         let client = Arc::downgrade(client);
-        Some(Self { batch, split, partition: partition.clone(), client, dealt, messages: 0, bytes: 0 })
+        Some(Self {
+            batch,
+            split,
+            partition: partition.clone(),
+            client,
+            dealt,
+            messages: 0,
+            bytes: 0,
+            untold: 0,
+            told: 0,
+        })
     }
 
     /// Which partition.
@@ -78,7 +92,8 @@ impl PartitionStream {
                 if self.batch.fill(most) == 0 {
                     return Next::Empty;
                 }
-                (self.messages, self.bytes) = (0, 0);
+                self.untold += self.bytes - self.told;
+                (self.messages, self.bytes, self.told) = (0, 0, 0);
                 continue;
             }
             let current = self.batch.current();
@@ -106,6 +121,13 @@ impl PartitionStream {
     /// The offset behind the partition's last message, as the brokers have said with messages last; `None` before that.
     pub fn end(&self) -> Option<i64> {
         self.batch.high_watermark()
+    }
+
+    /// Keys' and values' bytes of the messages that were read since this was asked last.
+    pub fn take_bytes(&mut self) -> u64 {
+        let new = self.untold + self.bytes - self.told;
+        (self.untold, self.told) = (0, self.bytes);
+        new as u64
     }
 
     /// The message that [`PartitionStream::read_next`] gave last, until it is called again.

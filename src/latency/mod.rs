@@ -144,6 +144,27 @@ impl Latency {
     }
 }
 
+impl Latency {
+    /// How many times are at most as long as each of these growing bounds (in µs), and the sum of all times in µs. Times below
+    /// zero are in none of them.
+    pub fn cumulative(&self, bounds_us: &[u64]) -> (Vec<u64>, f64) {
+        let mut counts = vec![0; bounds_us.len()];
+        let mut sum = 0.0;
+        for step in self.counted().iter().flat_map(|times| times.iter_recorded()) {
+            let (us, count) = (step.value_iterated_to(), step.count_at_value());
+            sum += us as f64 * count as f64;
+            let at = bounds_us.partition_point(|bound| *bound < us);
+            if let Some(bound) = counts.get_mut(at) {
+                *bound += count;
+            }
+        }
+        for at in 1..counts.len() {
+            counts[at] += counts[at - 1];
+        }
+        (counts, sum)
+    }
+}
+
 impl fmt::Debug for Latency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Latency").field(&self.percentiles()).finish()
@@ -153,6 +174,17 @@ impl fmt::Debug for Latency {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_counted_up_to_bounds() {
+        let mut latency = Latency::default();
+        [1, 10, 10, 11, 5_000].into_iter().for_each(|us| latency.record_us(us));
+        latency.record_signed_us(-5);
+        let (counts, sum) = latency.cumulative(&[1, 10, 100, 10_000]);
+        assert_eq!(counts, [1, 3, 4, 5]);
+        assert!((sum - 5_032.0).abs() < 5.0, "{sum}");
+        assert_eq!(Latency::default().cumulative(&[1]), (vec![0], 0.0));
+    }
 
     #[test]
     fn percentiles_of_two_are_those_of_both() {

@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::health;
+use super::service::Service;
 use super::status::{ConsumeStatus, Event, EventLevel, Phase, ProduceStatus, Sample, Status, VERSION};
 use crate::os::host;
+use crate::settings::Monitoring;
 
 /// How many events are remembered.
 const EVENTS: usize = 200;
@@ -23,7 +25,10 @@ pub struct Board(Arc<Inner>);
 
 struct Inner {
     command: String,
+    /// Somebody looks at it.
+    watched: bool,
     unready_after: Duration,
+    service: Mutex<Service>,
     begun: Instant,
     begun_at: SystemTime,
     known: Mutex<Known>,
@@ -43,23 +48,37 @@ struct Known {
 }
 
 impl Board {
-    /// Of a run that is starting. A partition that stands still for longer than `unready_after` is not ready.
-    pub fn new(command: &str, unready_after: Duration) -> Self {
+    /// Of a run that is starting.
+    pub fn new(command: &str, settings: &Monitoring) -> Self {
         Self(Arc::new(Inner {
             command: command.to_owned(),
-            unready_after,
+            watched: settings.listen.is_some(),
+            unready_after: settings.unready_after,
+            service: Mutex::default(),
             begun: Instant::now(),
             begun_at: SystemTime::now(),
             known: Mutex::default(),
         }))
     }
 
+    /// Whether somebody looks at it: otherwise nothing has to be put up but phases.
+    pub fn is_watched(&self) -> bool {
+        self.0.watched
+    }
+
+    /// The loop that everything hangs on lives; to be called by it, several times a second.
+    pub fn alive(&self) {
+        self.service().alive();
+    }
+
     /// Where the run stands; it never goes back, but for a run that is quiet no more.
-    pub fn phase(&self, phase: Phase) {
+    pub fn phase(&self, phase: Phase, text: &str) {
         let mut known = self.known();
         let resumed = known.phase == Phase::Quiet && phase == Phase::Running;
         if phase > known.phase || resumed {
             known.phase = phase;
+            drop(known);
+            self.service().phase(phase, text);
         }
     }
 
@@ -130,6 +149,10 @@ impl Board {
         status
     }
 
+    fn service(&self) -> MutexGuard<'_, Service> {
+        self.0.service.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -167,7 +190,7 @@ mod tests {
 
     #[test]
     fn old_events_are_forgotten_and_long_ones_cut() {
-        let board = Board::new("consume", Duration::from_secs(1));
+        let board = Board::new("consume", &crate::settings::defaults().monitoring);
         (0..1_000).for_each(|_| board.event(EventLevel::Info, "notice", None, "é".repeat(5_000)));
         let events = board.status().events;
         assert_eq!((events.len(), events[0].id, events[199].id), (200, 800, 999));
@@ -176,9 +199,9 @@ mod tests {
 
     #[test]
     fn a_run_that_ends_is_never_running_again() {
-        let board = Board::new("consume", Duration::from_secs(1));
+        let board = Board::new("consume", &crate::settings::defaults().monitoring);
         let at = |phase| {
-            board.phase(phase);
+            board.phase(phase, "");
             board.status().phase
         };
         assert_eq!(at(Phase::Running), Phase::Running);

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use crate::kafka::statistics::{BrokerStatus, ClientStatus};
+
 /// The version of this model's JSON.
 pub const VERSION: u32 = 1;
 
@@ -133,7 +135,7 @@ pub struct ConsumeStatus {
     pub end_to_end: HistogramStatus,
     /// How long processing took, a message each.
     pub processing: HistogramStatus,
-    /// How long commits took, from being asked for to being confirmed.
+    /// From being processed to being committed, of the oldest message of each commit: what a crash would repeat.
     pub commit: HistogramStatus,
 }
 
@@ -235,32 +237,6 @@ pub struct InFlightStatus {
     pub offset: i64,
     /// For how long.
     pub age_seconds: f64,
-}
-
-/// What librdkafka says of a client.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct ClientStatus {
-    /// Messages in the client's queues: waiting to be sent, or fetched and not yet processed.
-    pub queued_messages: u64,
-    /// Their bytes.
-    pub queued_bytes: u64,
-    /// The brokers that it is connected to.
-    pub brokers: Vec<BrokerStatus>,
-}
-
-/// A client's connection to a broker.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct BrokerStatus {
-    /// The broker's number.
-    pub broker: i32,
-    /// Time from a request to its answer, the mean of the last interval.
-    pub round_trip_mean_seconds: f64,
-    /// The 99th percentile.
-    pub round_trip_p99_seconds: f64,
-    /// Requests that wait to be sent.
-    pub waiting_requests: u64,
-    /// Requests that wait for their answers.
-    pub open_requests: u64,
 }
 
 /// A histogram of times.

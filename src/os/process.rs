@@ -12,6 +12,17 @@ pub fn resident_mib(pid: u32) -> Option<u64> {
     Some(kib / 1_024)
 }
 
+/// The processor time that a process has used, in seconds, without that of children that have ended; `None` when it is gone, or
+/// not known here.
+pub fn cpu_seconds(pid: u32) -> Option<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is a name in parentheses, which may hold anything; user and system time are the 14th and 15th.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let ticks: u64 = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
+    let per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok()??;
+    Some(ticks as f64 / per_second as f64)
+}
+
 /// How often the kernel has killed a process of this one's control group because its memory ran out.
 pub fn out_of_memory_kills() -> Option<u64> {
     let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
@@ -44,6 +55,12 @@ mod tests {
     fn a_process_has_memory_and_one_that_is_gone_has_none() {
         assert!(resident_mib(std::process::id()).is_some_and(|mib| mib > 0));
         assert_eq!(resident_mib(u32::MAX), None);
+        let begun = std::time::Instant::now();
+        let before = cpu_seconds(std::process::id()).unwrap();
+        while cpu_seconds(std::process::id()).unwrap() < before + 0.02 {
+            assert!(begun.elapsed().as_secs() < 30, "working costs time");
+        }
+        assert_eq!(cpu_seconds(u32::MAX), None);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use slog::Logger;
 
 use crate::record::{OwnedRecord, Record};
 use crate::settings::Settings;
+use crate::trace;
 
 mod command;
 mod count;
@@ -21,7 +22,8 @@ pub(crate) mod json;
 mod log;
 mod print;
 
-/// Does something with one message: it is logged, with its JSON made readable. Edit this to do something else.
+/// Does something with one message: it is logged, with its JSON made readable. Edit this to do something else. The log's
+/// lines have the message's `trace_id` and `span_id`, if it has a header `traceparent`.
 ///
 /// # Errors
 /// A [`Failure`] is that message's failure: `consumer.on_failure` says what becomes of it.
@@ -145,7 +147,7 @@ pub fn make(context: &WorkerContext, own: Option<&ProcessorFactory>) -> Result<B
     match context.settings.consumer.processor.as_str() {
         "log" => {
             let logger = context.logger.clone();
-            Ok(Box::new(move |record: &Record<'_>| process_message(record, &logger)))
+            Ok(Box::new(move |record: &Record<'_>| process_message(record, &trace::in_context(&logger, record))))
         }
         "print" => Ok(Box::new(print::Print::new(context)?)),
         "count" => Ok(Box::new(count::Count)),

@@ -1,7 +1,7 @@
 //! Hands out work to the producers, counts, and decides when all is done.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
@@ -16,7 +16,10 @@ use crate::exit::{Exit, ExitCode};
 use crate::kafka::cluster::Cluster;
 use crate::kafka::deliveries::{Deliveries, Outcomes};
 use crate::kafka::sender::Sender;
+use crate::kafka::statistics::ClientStatus;
 use crate::message::Generator;
+use crate::monitoring::board::Board;
+use crate::monitoring::status::{EventLevel, Phase};
 use crate::progress::{ProduceProgress, ThreadProgress};
 use crate::record::TopicPartition;
 use crate::report::FaultsReport;
@@ -25,6 +28,8 @@ use crate::shutdown::Interrupt;
 
 /// How often idle producers are looked after: those who had to wait for readers.
 const TICK: Duration = Duration::from_millis(5);
+/// How often the board is told where everything is.
+const TOLD: Duration = Duration::from_millis(500);
 /// How often progress is shown.
 const SHOW: Duration = Duration::from_millis(100);
 
@@ -48,6 +53,8 @@ pub struct Order {
     pub unread_limit: Option<u64>,
     /// Where progress is shown.
     pub progress: ProduceProgress,
+    /// Where the status is put up.
+    pub board: Board,
     /// The log.
     pub logger: Logger,
 }
@@ -72,6 +79,8 @@ pub(super) struct Thread {
     pub(super) deliveries: Arc<Deliveries>,
     pub(super) sent: u64,
     pub(super) faults: FaultsReport,
+    /// Bytes of all its messages.
+    pub(super) bytes: u64,
     /// Its largest message's bytes.
     pub(super) largest: u64,
     /// Bytes that the slice under way may send.
@@ -84,6 +93,9 @@ pub(super) struct Thread {
     /// When it was done with sending.
     pub(super) stopped: Option<Instant>,
     pub(super) state: State,
+    /// Its client, for as long as it has one, and what that has counted.
+    pub(super) sender: Weak<Sender>,
+    pub(super) counted: Option<ClientStatus>,
     pub(super) ended: Option<Ended>,
 }
 
@@ -149,11 +161,14 @@ impl ProducerCoordinator {
         }
         context.run_interval(TICK, |coordinator, context| coordinator.hand_out(context));
         context.run_interval(SHOW, |coordinator, _| coordinator.show());
+        context.run_interval(TOLD, |coordinator, _| coordinator.tell());
+        self.phase(Phase::Running, "producing");
         self.hand_out(context);
     }
 
     fn start_thread(&self, number: usize, sender: Arc<Sender>) -> Thread {
         let deliveries = sender.deliveries();
+        let client = Arc::downgrade(&sender);
         let settings = self.order.settings.producer.clone();
         let generator = Mutex::new(self.order.generator.clone_boxed());
         let halt = Arc::clone(&self.halt);
@@ -169,6 +184,7 @@ impl ProducerCoordinator {
             deliveries,
             sent: 0,
             faults: FaultsReport::default(),
+            bytes: 0,
             largest: 0,
             allowed: 0,
             given_up: None,
@@ -176,6 +192,8 @@ impl ProducerCoordinator {
             last: None,
             stopped: None,
             state: State::Idle,
+            sender: client,
+            counted: None,
             ended: None,
         }
     }
@@ -216,17 +234,20 @@ impl ProducerCoordinator {
         let thread = &mut self.threads[number];
         thread.sent += slice.sent;
         thread.faults.add(&slice.faults);
+        thread.bytes += slice.bytes;
         thread.largest = thread.largest.max(slice.largest);
         thread.allowed = 0;
         thread.delay = thread.delay.max(slice.delay);
         thread.last = slice.last.or(thread.last);
         thread.state = State::Idle;
         if let Some(ended) = slice.ended {
-            match &ended {
-                Ended::Panicked(text) => error!(self.order.logger, "producer {number}: the generator {text}"),
-                Ended::Fatal(text) => error!(self.order.logger, "producer {number}: {text}"),
-            }
+            let text = match &ended {
+                Ended::Panicked(text) => format!("producer {number}: the generator {text}"),
+                Ended::Fatal(text) => format!("producer {number}: {text}"),
+            };
+            error!(self.order.logger, "{text}");
             thread.ended = Some(ended);
+            self.order.board.event(EventLevel::Error, "stopped", None, text);
         }
         self.hand_to(number, context);
     }
@@ -293,6 +314,7 @@ impl ProducerCoordinator {
     }
 
     fn show(&mut self) {
+        self.order.board.alive();
         let threads: Vec<_> = self
             .threads
             .iter()
@@ -306,6 +328,7 @@ impl ProducerCoordinator {
     }
 
     pub(super) fn finish(&mut self, exit: Exit, context: &mut Context<Self>) {
+        self.tell();
         self.show();
         self.order.progress.finish();
         if let Some(outcome) = self.outcome.take() {
@@ -377,6 +400,7 @@ impl Handler<Interrupt> for ProducerCoordinator {
             Interrupt::Graceful => {
                 warn!(self.order.logger, "stopping: waiting for acknowledgements"; "deadline" => ?self.order.settings.shutdown.deadline);
                 self.interrupted = true;
+                self.phase(Phase::Draining, "stopping: waiting for acknowledgements");
                 let deadline = self.order.settings.shutdown.deadline;
                 self.halt.stop(Instant::now() + deadline);
                 context.run_later(deadline + GRACE, Self::leave_behind);

@@ -15,3 +15,4 @@ pub mod messages;
 #[allow(clippy::module_inception, reason = "each file is named after its actor")]
 pub mod producer;
 mod schedule;
+mod telling;

@@ -13,7 +13,7 @@ use crate::settings::{Loaded, LogFormat, LogLevel};
 
 /// Opens the file of the latencies, for the commands that measure them.
 pub(super) fn open(command: &Command, loaded: &Loaded) -> Result<LogFile, Exit> {
-    if !matches!(command, Command::Produce(_) | Command::Consume(_) | Command::Demo(_) | Command::Verify(_)) {
+    if !command.is_run() {
         return Ok(LogFile::nowhere());
     }
     let path = &loaded.settings.latency.file;

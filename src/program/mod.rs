@@ -16,6 +16,9 @@ use crate::exit::{Exit, ExitCode};
 use crate::kafka;
 use crate::logging::{self, Style};
 use crate::message::{Generator, generate_message};
+use crate::monitoring::board::Board;
+use crate::monitoring::server::StatusServer;
+use crate::monitoring::status::Phase;
 use crate::panics;
 use crate::processing::{BUILT_IN, Failure, OWN, Processor, ProcessorFactory, WorkerContext};
 use crate::producer::coordinator::{self, ProducerCoordinator};
@@ -159,10 +162,14 @@ impl Program {
     fn command(self, cli: &Cli, loaded: Loaded, screen: &Screen, target: &Target, draft: &mut Draft) -> Exit {
         let style = Style::new(&loaded.settings.logging);
         let (logger, _written_at_the_end) = logging::asynchronous(style, screen);
-        let stage = Stage { screen: screen.clone(), style, logger: logger.clone() };
-        let exit = match latencies::open(&cli.command, &loaded) {
-            Ok(mut file) => {
+        let board = Board::new(cli.command.name(), &loaded.settings.monitoring);
+        let stage = Stage { screen: screen.clone(), style, logger: logger.clone(), board };
+        let opened =
+            latencies::open(&cli.command, &loaded).and_then(|file| Ok((file, stage.serve(&cli.command, &loaded)?)));
+        let exit = match opened {
+            Ok((mut file, _server)) => {
                 let (exit, closing) = self.dispatch(cli, loaded, &stage, target, draft);
+                stage.board.phase(Phase::Ended, &exit.reason);
                 let exit = latencies::tell(&mut file, draft, &stage, exit);
                 stage.show(&closing);
                 exit
@@ -251,6 +258,7 @@ impl Program {
             run,
             outcomes: None,
             unread_limit,
+            board: stage.board.clone(),
             progress: ProduceProgress::new(&stage.screen, &stage.logger, settings.producer.threads, limit),
             logger: stage.logger.clone(),
             settings,
@@ -270,9 +278,18 @@ struct Stage {
     screen: Screen,
     style: Style,
     logger: Logger,
+    /// Where the run's status is put up.
+    board: Board,
 }
 
 impl Stage {
+    /// Serves the status of a run, if that is wanted, until the server is dropped.
+    fn serve(&self, command: &Command, loaded: &Loaded) -> Result<Option<StatusServer>, Exit> {
+        let address = loaded.settings.monitoring.listen.filter(|_| command.is_run());
+        let origin = loaded.origin("monitoring.listen").to_string();
+        address.map(|address| StatusServer::start(self.board.clone(), address, &origin, &self.logger)).transpose()
+    }
+
     /// Shows lines to people; in a log for machines, each is a log line.
     fn show(&self, text: &str) {
         match (self.style.format, self.style.level) {
@@ -326,6 +343,7 @@ fn consuming(settings: Arc<Settings>, finite: bool, log_messages: bool, stage: &
         observer: None,
         journal: None,
         starts: None,
+        board: stage.board.clone(),
         screen: stage.screen.clone(),
         style: stage.style,
         progress: ConsumeProgress::new(&stage.screen, &stage.logger, settings.consumer.processes),

@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(KEYS[0], "kafka.brokers");
         assert!(place("kafka.topic") < place("kafka.security.protocol"));
         assert!(place("kafka.properties") < place("producer.threads"));
-        assert_eq!(KEYS.last().unwrap(), "logging.level");
+        assert_eq!(KEYS.last().unwrap(), "monitoring.unready_after");
     }
 
     #[test]

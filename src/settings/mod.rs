@@ -14,6 +14,7 @@
 //! are one text and cannot drift apart. It is also the list of the keys that exist.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -57,6 +58,7 @@ pub struct Settings {
     pub shutdown: Shutdown,
     pub latency: Latency,
     pub logging: Logging,
+    pub monitoring: Monitoring,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -257,6 +259,17 @@ pub struct Latency {
 pub struct Logging {
     pub format: LogFormat,
     pub level: LogLevel,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "see Settings.toml")]
+pub struct Monitoring {
+    /// `None`: nowhere.
+    #[serde(deserialize_with = "parse::listen")]
+    pub listen: Option<SocketAddr>,
+    #[serde(with = "parse::duration")]
+    pub unready_after: Duration,
 }
 
 /// Defines an enum whose variants are the words that a setting allows.

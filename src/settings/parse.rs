@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Deserializer;
@@ -77,6 +78,53 @@ fn as_command_line(text: &str) -> Result<Vec<String>, String> {
     match quote {
         Some(open) => Err(format!("the quote {open} is not closed")),
         None => Ok(words.into_iter().chain(word).collect()),
+    }
+}
+
+/// Where to listen: an address and a port; a port alone is on the loopback address; empty is nowhere.
+pub(super) fn listen<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
+    from.deserialize_any(Listen)
+}
+
+struct Listen;
+
+impl<'de> Visitor<'de> for Listen {
+    type Value = Option<SocketAddr>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "an address and a port, such as 127.0.0.1:9464 (this machine only) or 0.0.0.0:9464 (everybody); a port alone is on \
+             this machine only; empty: off",
+        )
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let port = text.strip_prefix("localhost:").or_else(|| text.strip_prefix(':')).unwrap_or(text);
+        let address = match port.parse() {
+            Ok(port) => Some((Ipv4Addr::LOCALHOST, port).into()),
+            Err(_) => text.parse().ok(),
+        };
+        address.map(Some).ok_or_else(|| expected(&self))
+    }
+
+    fn visit_i64<E: Error>(self, port: i64) -> Result<Self::Value, E> {
+        self.visit_str(&port.to_string())
+    }
+
+    fn visit_u64<E: Error>(self, port: u64) -> Result<Self::Value, E> {
+        self.visit_str(&port.to_string())
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_none<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
     }
 }
 

@@ -59,6 +59,11 @@ fn ranges(settings: &Settings) -> Vec<(&'static str, bool, &'static str)> {
         ("consumer.commit_interval", within(consumer.commit_interval, milliseconds(10), hour), "allowed: 10ms to 1h"),
         ("consumer.memory_budget_mb", (1..=65_536).contains(&consumer.memory_budget_mb), "allowed: 1 to 65536"),
         ("latency.warm_up", settings.latency.warm_up <= hour, "allowed: 0s to 1h"),
+        (
+            "monitoring.unready_after",
+            within(settings.monitoring.unready_after, milliseconds(500), day),
+            "allowed: 500ms to 1d",
+        ),
         ("verify.deadline", within(settings.verify.deadline, milliseconds(1_000), 7 * day), "allowed: 1s to 7d"),
         ("shutdown.deadline", within(shutdown.deadline, milliseconds(100), hour), "allowed: 100ms to 1h"),
     ]
@@ -258,6 +263,27 @@ mod tests {
         let sets = sets.iter().map(|&set| set.to_owned()).collect();
         let inputs = Inputs { sets, processors, config_file: Some("/dev/null".into()), ..Inputs::default() };
         load(inputs).err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_port_alone_is_for_this_machine_only() {
+        let listen = |set: &str| {
+            let sets = vec![format!("monitoring.listen={set}")];
+            let inputs = Inputs { sets, config_file: Some("/dev/null".into()), ..Inputs::default() };
+            let inputs = Inputs { processors: vec!["log".to_owned()], ..inputs };
+            load(inputs).map(|loaded| loaded.settings.monitoring.listen.map(|address| address.to_string()))
+        };
+        let address = |text: &str| Some(text.to_owned());
+        assert_eq!(listen("").unwrap(), None);
+        for local in ["9464", ":9464", "localhost:9464", "127.0.0.1:9464"] {
+            assert_eq!(listen(local).unwrap(), address("127.0.0.1:9464"), "{local}");
+        }
+        assert_eq!(listen("0.0.0.0:1").unwrap(), address("0.0.0.0:1"));
+        assert_eq!(listen("[::1]:1").unwrap(), address("[::1]:1"));
+        for wrong in ["127.0.0.1", "host:1", "70000", "-1", "true"] {
+            let error = listen(wrong).err().unwrap().to_string();
+            assert!(error.contains("monitoring.listen") && error.contains("0.0.0.0:9464"), "{wrong}: {error}");
+        }
     }
 
     #[test]

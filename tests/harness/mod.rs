@@ -1,10 +1,12 @@
 //! What all tests use.
 
 pub mod broker;
+pub mod exposition;
+pub mod full_status;
 pub mod kafka;
 pub mod program;
 pub mod proxy;
-pub mod told_worker;
+pub mod site;
 pub mod verdict;
 pub mod worker;
 

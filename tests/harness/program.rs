@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -56,10 +56,14 @@ pub fn kafka_actors(arguments: &str) -> Program {
 
 /// A program of `examples/` or `tests/programs`, built by the same cargo run.
 pub fn example(name: &str, arguments: &str) -> Program {
+    Program::new(&example_path(name)).args(arguments)
+}
+
+pub fn example_path(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_BIN_EXE_kafka-actors")).parent().unwrap();
     let path = folder.join("examples").join(name);
     assert!(path.exists(), "{} is not built: `cargo test` does it, `cargo build --examples` too", path.display());
-    Program::new(&path).args(arguments)
+    path
 }
 
 /// A shell line in which `$PROGRAM` is the program.

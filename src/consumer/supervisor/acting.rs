@@ -13,6 +13,7 @@ use super::policy::{Action, Death, Event, Why};
 use super::worker::Worker;
 use crate::consumer::control::{Member, Start, ToWorker, VERSION};
 use crate::exit::Exit;
+use crate::monitoring::status::EventLevel as Level;
 use crate::os::{child, host};
 use crate::record::TopicPartition;
 use crate::settings::Assignment;
@@ -43,11 +44,18 @@ impl ConsumerSupervisor {
                 },
                 Action::Quarantine(partition, reason) => {
                     error!(self.order.logger, "{partition} is quarantined, nobody reads it any more: {reason}");
+                    self.event(Level::Error, "quarantine", None, format!("{partition}: {reason}"));
                     self.partitions.stop(&partition, format!("quarantined: {reason}"));
                     self.end_if_all_stand_still(context);
                 }
-                Action::Warn(text) => warn!(self.order.logger, "{text}"),
-                Action::Inform(text) => info!(self.order.logger, "{text}"),
+                Action::Warn(text) => {
+                    warn!(self.order.logger, "{text}");
+                    self.event(Level::Warning, "notice", None, text);
+                }
+                Action::Inform(text) => {
+                    info!(self.order.logger, "{text}");
+                    self.event(Level::Info, "notice", None, text);
+                }
                 Action::End(exit) => self.stop(exit, context),
             }
         }
@@ -89,6 +97,7 @@ impl ConsumerSupervisor {
             return;
         }
         let names = self.policy.as_ref().map(|policy| policy.partitions(slot)).unwrap_or_default();
+        self.workers[slot].resuming = true;
         let answer = self.watcher.send(ReadCommitted(names.clone())).timeout(COMMITTED);
         context.spawn(answer.into_actor(self).map(move |answer, supervisor, context| match answer {
             _ if !is_meant(supervisor) => {}
@@ -221,6 +230,7 @@ impl ConsumerSupervisor {
     /// It was about to be started: there is nothing to end.
     fn call_off(&mut self, slot: usize, context: &mut Context<Self>) {
         self.workers[slot].attempt += 1;
+        self.workers[slot].resuming = false;
         self.decide(Event::Died(slot, Death { clean: true, ..Death::default() }), context);
     }
 

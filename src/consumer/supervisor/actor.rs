@@ -20,11 +20,11 @@ use super::policy::{Event, Policy, Wish};
 use super::truncation::Truncation;
 use super::watcher::TopicWatcher;
 use super::worker::Worker;
-use crate::consumer::control::{JournalPlace, ToWorker};
+use crate::consumer::control::{JournalPlace, Times, ToWorker};
 use crate::exit::{Exit, ExitCode};
 use crate::kafka::cluster::Offsets;
-use crate::latency::Latency;
 use crate::logging::Style;
+use crate::monitoring::board::Board;
 use crate::progress::{ConsumeProgress, WorkerProgress};
 use crate::report::{self, ConsumeReport};
 use crate::screen::Screen;
@@ -35,6 +35,8 @@ use crate::shutdown::Interrupt;
 const TICK: Duration = Duration::from_millis(100);
 /// How often the partitions' ends are asked for.
 pub(super) const ENDS: Duration = Duration::from_secs(2);
+/// How often the board is told where everything is.
+const TOLD: Duration = Duration::from_millis(500);
 /// How often the workers' memory is looked at.
 const MEASURED: Duration = Duration::from_secs(1);
 /// How long a worker may live that has closed its control channel.
@@ -60,6 +62,8 @@ pub struct Order {
     pub style: Style,
     /// Where progress is shown.
     pub progress: ConsumeProgress,
+    /// Where the status is put up.
+    pub board: Board,
     /// The log.
     pub logger: Logger,
 }
@@ -76,8 +80,10 @@ pub struct ConsumerSupervisor {
     pub(super) awake: Awake,
     pub(super) memory_kills: MemoryKills,
     pub(super) truncation: Truncation,
-    /// From being due to being processed, over all workers.
-    pub(super) latency: Latency,
+    /// Over all workers.
+    pub(super) times: Times,
+    /// How often a group has dealt or taken partitions.
+    pub(super) rebalances: u64,
     pub(super) output_lock: Option<OutputLock>,
     pub(super) log_pipes: Vec<JoinHandle<()>>,
     begun: Instant,
@@ -109,7 +115,8 @@ impl ConsumerSupervisor {
             awake: Awake::new(Instant::now()),
             memory_kills: MemoryKills::new(),
             truncation: Truncation::default(),
-            latency: Latency::default(),
+            times: Times::default(),
+            rebalances: 0,
             output_lock: None,
             log_pipes: Vec::new(),
             begun: Instant::now(),
@@ -189,6 +196,7 @@ impl ConsumerSupervisor {
     }
 
     pub(super) fn finish(&mut self, exit: Exit, context: &mut Context<Self>) {
+        self.tell();
         self.show();
         self.order.progress.finish();
         self.output_lock = None;
@@ -207,7 +215,7 @@ impl ConsumerSupervisor {
             failed: totals.failed,
             dead_lettered: totals.dead_lettered,
             messages_per_second: report::rate(totals.processed, self.moved.saturating_duration_since(self.begun)),
-            latency_us: self.latency.clone(),
+            latency_us: self.times.end_to_end.clone(),
             partitions: self.partitions.report(),
             workers: self.workers.iter().enumerate().map(|(slot, worker)| worker.report(slot)).collect(),
         }
@@ -216,7 +224,12 @@ impl ConsumerSupervisor {
     // ---- what no message tells -------------------------------------------------------------------------------------
 
     fn tick(&mut self, context: &mut Context<Self>) {
+        self.order.board.alive();
         self.reap(context);
+        for slot in (0..self.workers.len()).filter(|slot| self.workers[*slot].resuming).collect::<Vec<_>>() {
+            // It has no process that could be silent.
+            self.decide(Event::Heard(slot, Vec::new()), context);
+        }
         self.decide(Event::Tick, context);
         self.show();
         let idle = self.order.settings.consumer.idle_exit;
@@ -271,6 +284,7 @@ impl Actor for ConsumerSupervisor {
             Err(error) => supervisor.finish(Exit::failed(error.to_string()), context),
         }));
         context.run_interval(TICK, |supervisor, context| supervisor.tick(context));
+        context.run_interval(TOLD, |supervisor, _| supervisor.tell());
         context.run_interval(ENDS, |supervisor, context| supervisor.ask_ends(context));
         context.run_interval(MEASURED, |supervisor, context| supervisor.measure(context));
         let poll = self.order.settings.consumer.topic_poll_interval;

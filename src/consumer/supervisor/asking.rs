@@ -17,6 +17,7 @@ impl ConsumerSupervisor {
             let Some(running) = &mut self.workers[slot].running else { continue };
             let Some(resident) = process::resident_mib(running.process.pid()) else { continue };
             running.resident = Some(resident);
+            running.cpu = process::cpu_seconds(running.process.pid()).unwrap_or(running.cpu);
             self.decide(Event::Measured(slot, resident), context);
         }
     }

@@ -41,6 +41,7 @@ pub(super) fn of(
     let own = running.cause(ended);
     Death {
         killed,
+        crashed: matches!(ended, Ended::Signal { .. }),
         out_of_memory: killed && kills.is_new(),
         clean: running.finished && ended == Ended::Code(0),
         blameless: running.broken.is_some() && !running.crashed,
@@ -51,7 +52,14 @@ pub(super) fn of(
 }
 
 /// The record: for the report, and in the log as one line.
-pub(super) fn record(running: &Running, death: &Death, planned: bool, slot: usize, logger: &Logger) -> RestartReport {
+pub(super) fn record(
+    running: &Running,
+    death: &Death,
+    why: Option<&Why>,
+    slot: usize,
+    logger: &Logger,
+) -> RestartReport {
+    let planned = death.clean && why.is_some();
     let partitions: Vec<_> = death.seen.iter().map(row).collect();
     let in_hand =
         partitions.iter().filter_map(|row| Some(format!("{}/{}@{}", row.topic, row.partition, row.in_flight?)));
@@ -75,6 +83,7 @@ pub(super) fn record(running: &Running, death: &Death, planned: bool, slot: usiz
             "uptime" => uptime, "rss_mib" => memory, "partitions" => partitions.len(), "in_processing" => in_hand);
     }
     RestartReport {
+        kind: kind(running, death, why, panicked).to_owned(),
         cause: format!("{}{hint}", death.cause),
         at: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
         uptime,
@@ -84,6 +93,27 @@ pub(super) fn record(running: &Running, death: &Death, planned: bool, slot: usiz
         panicked,
         partitions,
         log,
+    }
+}
+
+/// One word for it: there are few, so that they can be counted.
+fn kind(running: &Running, death: &Death, why: Option<&Why>, panicked: bool) -> &'static str {
+    match why {
+        Some(Why::Silent(_)) => "silent",
+        Some(Why::Hung { .. }) => "hung",
+        Some(Why::Stuck(..)) => "stuck",
+        Some(Why::Memory { .. }) => "memory",
+        Some(Why::Age) => "age",
+        Some(Why::Messages(_)) => "messages",
+        Some(Why::Roll) => "roll",
+        Some(Why::Fewer) => "fewer",
+        None if panicked => "panic",
+        None if death.out_of_memory => "out_of_memory",
+        None if death.killed => "killed",
+        None if running.broken.is_some() => "broken",
+        None if death.clean => "asked",
+        None if death.crashed => "crash",
+        None => "exit",
     }
 }
 

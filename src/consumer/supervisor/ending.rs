@@ -11,6 +11,7 @@ use super::messages::ReadCommitted;
 use super::policy::{Event, Wish};
 use super::worker::Running;
 use crate::exit::{Exit, ExitCode};
+use crate::monitoring::status::{EventLevel as Level, Phase};
 use crate::os::child::Ended;
 
 /// The least time for reading back what is committed, even when the shutdown's deadline is near.
@@ -54,8 +55,8 @@ impl ConsumerSupervisor {
                 ));
             }
         } else if death.lasting.is_none() {
-            let planned = death.clean && why.is_some();
-            let record = death::record(running, &death, planned, slot, &self.order.logger);
+            let record = death::record(running, &death, why.as_ref(), slot, &self.order.logger);
+            self.tell_of_death(slot, &record, death.clean && why.is_some());
             self.workers[slot].restarts.push(record);
             let unused = self.workers[slot].granted.saturating_sub(running.dealt_with);
             let say = self.allowance.as_mut().map(|allowance| allowance.died(slot, unused));
@@ -80,6 +81,13 @@ impl ConsumerSupervisor {
         }
         info!(self.order.logger, "stopping: {}", exit.reason);
         let deadline = self.order.settings.shutdown.deadline;
+        self.event(
+            if exit.is_clean() { Level::Info } else { Level::Error },
+            "phase",
+            None,
+            format!("stopping: {}", exit.reason),
+        );
+        self.order.board.phase(Phase::Draining, &exit.reason);
         self.stopping = Some((exit, Instant::now() + deadline));
         self.workers.iter_mut().for_each(|worker| worker.attempt += 1);
         self.decide(Event::Asked(Wish::Stop), context);

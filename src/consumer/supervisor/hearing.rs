@@ -11,7 +11,7 @@ use super::policy::Event;
 use super::worker::Worker;
 use crate::consumer::control::{FromWorker, PartitionProgress, ToWorker, VERSION};
 use crate::exit::Exit;
-use crate::latency::Latency;
+use crate::monitoring::status::EventLevel as Level;
 use crate::record::TopicPartition;
 
 /// How often a group is asked whether others have read what none of these workers has.
@@ -30,10 +30,12 @@ impl ConsumerSupervisor {
                 );
             }
             FromWorker::Progress(progress) => self.progressed(slot, progress, context),
-            FromWorker::Latency(text) => match Latency::from_text(&text) {
-                Ok(counted) => self.latency.add(&counted),
-                Err(problem) => warn!(self.order.logger, "worker {slot} sent no latencies that can be read: {problem}"),
-            },
+            FromWorker::Times(counted) => self.times.add(&counted),
+            FromWorker::Client(counted) => {
+                if let Some(running) = &mut self.workers[slot].running {
+                    running.counted = Some(counted);
+                }
+            }
             FromWorker::NeedGrant => {
                 let say = self.allowance.as_mut().map(|allowance| allowance.asked(slot));
                 self.say_all(say.unwrap_or_default());
@@ -56,6 +58,13 @@ impl ConsumerSupervisor {
                 let names = starts.iter().map(|start| start.partition.clone()).collect();
                 if self.is_group() {
                     self.partitions.dealt(slot, &starts);
+                    self.rebalances += 1;
+                    self.event(
+                        Level::Info,
+                        "rebalance",
+                        Some(slot),
+                        format!("{} partition(s) dealt by the group", starts.len()),
+                    );
                 }
                 self.decide(Event::Assigned(slot, names), context);
             }
@@ -68,6 +77,11 @@ impl ConsumerSupervisor {
                         partitions.len()
                     );
                 }
+                if self.is_group() {
+                    self.rebalances += 1;
+                    let (level, how) = if lost { (Level::Warning, "lost") } else { (Level::Info, "given back") };
+                    self.event(level, "rebalance", Some(slot), format!("{} partition(s) {how}", partitions.len()));
+                }
                 self.partitions.release(slot, &partitions);
                 self.decide(Event::Revoked(slot, partitions), context);
             }
@@ -76,6 +90,7 @@ impl ConsumerSupervisor {
             }
             FromWorker::PartitionStopped { partition, offset, reason } => {
                 error!(self.order.logger, "{partition} is read no further: {reason}"; "offset" => offset);
+                self.event(Level::Error, "stopped", Some(slot), format!("{partition} is read no further: {reason}"));
                 self.partitions.stop(&partition, reason);
                 self.decide(Event::Stopped(partition), context);
                 self.end_if_all_stand_still(context);
@@ -109,6 +124,8 @@ impl ConsumerSupervisor {
     pub(super) fn worker_ready(&mut self, slot: usize, context: &mut Context<Self>) {
         if let Some(running) = &mut self.workers[slot].running {
             running.ready = true;
+            let text = format!("pid {} is ready", running.process.pid());
+            self.event(Level::Info, "ready", Some(slot), text);
         }
         if self.is_group() {
             // Which of them will be its own is not known yet.

@@ -1,7 +1,7 @@
 //! The parent's side. It holds no consumer and never touches a message.
 //!
 //! - [`actor`]: the `ConsumerSupervisor`: thin; hears what happens and has it decided. Its parts: `hearing` what workers say;
-//!   `asking` brokers and the operating system; `acting` as was decided; `ending`: reaping and stopping.
+//!   `asking` brokers and the operating system; `acting` as was decided; `telling` how it goes; `ending`: reaping and stopping.
 //! - `policy`: what is to be done with the workers, when which of them stands still, dies, or has to go. `plan`: which worker
 //!   reads which partition at first; `start`: from which offset; `allowance`: who may process how many messages;
 //!   `truncation`: logs that have become shorter; `awake`: the time without that in which nothing ran. All pure.
@@ -28,6 +28,7 @@ mod partitions;
 mod plan;
 mod policy;
 mod start;
+mod telling;
 mod truncation;
 mod watcher;
 mod worker;

@@ -1,11 +1,13 @@
 //! Where reading has come to in each partition, over all processes that have read it.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use super::messages::{Found, ReadBack};
 use super::policy::Seen;
-use crate::consumer::control::{PartitionProgress, StartPartition};
+use crate::consumer::control::{InFlight, PartitionProgress, StartPartition};
 use crate::kafka::cluster::Offsets;
+use crate::monitoring::status::{InFlightStatus, PartitionStatus};
 use crate::record::TopicPartition;
 use crate::report::PartitionReport;
 
@@ -25,7 +27,11 @@ struct Partition {
     before: Counts,
     /// By the process that reads it now.
     now: Counts,
-    in_flight: Option<i64>,
+    /// With the moment at which its worker has told of it.
+    in_flight: Option<(InFlight, Instant)>,
+    retrying: bool,
+    /// When it last moved, or had nothing to read.
+    moved: Instant,
     abandoned: u64,
     /// Read no further, and why.
     stopped: Option<String>,
@@ -40,6 +46,7 @@ pub(super) struct Counts {
     pub(super) dead_lettered: u64,
     /// How often a message was tried again.
     pub(super) retried: u64,
+    pub(super) read_bytes: u64,
 }
 
 impl Counts {
@@ -54,6 +61,7 @@ impl Counts {
             failed: self.failed + other.failed,
             dead_lettered: self.dead_lettered + other.dead_lettered,
             retried: self.retried + other.retried,
+            read_bytes: self.read_bytes + other.read_bytes,
         }
     }
 }
@@ -77,6 +85,8 @@ impl Partitions {
             before: Counts::default(),
             now: Counts::default(),
             in_flight: None,
+            retrying: false,
+            moved: Instant::now(),
             abandoned: 0,
             stopped: None,
         };
@@ -103,7 +113,7 @@ impl Partitions {
             if partition.before.dealt_with() == 0 && partition.slot.is_none() && partition.next == partition.first {
                 partition.first = start.start;
             }
-            (partition.slot, partition.next) = (Some(slot), start.start);
+            (partition.slot, partition.next, partition.moved) = (Some(slot), start.start, Instant::now());
         }
     }
 
@@ -119,12 +129,15 @@ impl Partitions {
 
     /// What a worker told: whether messages were dealt with since, and how many.
     pub(super) fn update(&mut self, slot: usize, progress: Vec<PartitionProgress>) -> (bool, u64) {
-        let (mut moved, mut dealt_with) = (false, 0);
+        let (mut moved, mut dealt_with, now) = (false, 0, Instant::now());
         for progress in progress {
             // Last words about a partition that is somebody else's by now say nothing about it.
             let own = self.0.get_mut(&progress.partition).filter(|partition| partition.slot == Some(slot));
             let Some(partition) = own else { continue };
             moved |= partition.next != progress.next || progress.in_flight.is_some();
+            if partition.next != progress.next || partition.lag() == 0 {
+                partition.moved = now;
+            }
             partition.next = progress.next;
             partition.end = partition.end.max(progress.next).max(progress.end.unwrap_or(0));
             partition.committed = progress.committed.or(partition.committed);
@@ -133,10 +146,12 @@ impl Partitions {
                 failed: progress.failed,
                 dead_lettered: progress.dead_lettered,
                 retried: progress.retried,
+                read_bytes: progress.read_bytes,
             };
             dealt_with += counts.dealt_with().saturating_sub(partition.now.dealt_with());
             partition.now = counts;
-            partition.in_flight = progress.in_flight.map(|in_flight| in_flight.offset);
+            partition.in_flight = progress.in_flight.map(|in_flight| (in_flight, now));
+            partition.retrying = progress.retrying;
         }
         (moved, dealt_with)
     }
@@ -156,7 +171,7 @@ impl Partitions {
             partition: name.clone(),
             next: partition.next,
             committed: partition.committed.unwrap_or(partition.first),
-            in_flight: partition.in_flight,
+            in_flight: partition.in_flight.map(|(in_flight, _)| in_flight.offset),
             has_work: partition.in_flight.is_some() || partition.end > partition.next,
         })
         .collect()
@@ -194,6 +209,9 @@ impl Partitions {
     pub(super) fn set_ends(&mut self, ends: &Offsets) {
         for (name, end) in ends {
             if let Some(partition) = self.0.get_mut(name) {
+                if partition.lag() == 0 {
+                    partition.moved = Instant::now();
+                }
                 partition.end = partition.end.max(*end);
             }
         }
@@ -288,6 +306,37 @@ impl Partitions {
         .collect()
     }
 
+    /// For the status.
+    pub(super) fn status(&self) -> Vec<PartitionStatus> {
+        let row = |(name, partition): (&TopicPartition, &Partition)| {
+            let counts = partition.before.add(partition.now);
+            PartitionStatus {
+                topic: name.topic.clone(),
+                partition: name.partition,
+                worker: partition.slot,
+                first: partition.first,
+                next: partition.next,
+                committed: partition.committed,
+                end: partition.end,
+                until: partition.until,
+                lag: partition.lag(),
+                processed: counts.processed,
+                failed: counts.failed,
+                dead_lettered: counts.dead_lettered,
+                retried: counts.retried,
+                read_bytes: counts.read_bytes,
+                in_flight: partition.in_flight.map(|(in_flight, told)| InFlightStatus {
+                    offset: in_flight.offset,
+                    age_seconds: (Duration::from_millis(in_flight.age_ms) + told.elapsed()).as_secs_f64(),
+                }),
+                retrying: partition.retrying,
+                still_seconds: if partition.lag() == 0 { 0.0 } else { partition.moved.elapsed().as_secs_f64() },
+                stopped: partition.stopped.clone(),
+            }
+        };
+        self.0.iter().map(row).collect()
+    }
+
     /// For the report.
     pub(super) fn report(&self) -> Vec<PartitionReport> {
         let row = |(name, partition): (&TopicPartition, &Partition)| {
@@ -317,7 +366,12 @@ impl Partition {
     /// Nobody adds to what was counted: it stays.
     fn fold(&mut self) {
         self.before = self.before.add(std::mem::take(&mut self.now));
-        self.in_flight = None;
+        (self.in_flight, self.retrying) = (None, false);
+    }
+
+    /// Messages that are there to be read.
+    fn lag(&self) -> u64 {
+        distance(self.next, self.end)
     }
 }
 
@@ -373,6 +427,7 @@ mod tests {
             failed: 0,
             dead_lettered: 0,
             retried: 0,
+            read_bytes: 0,
             in_flight: None,
             retrying: false,
             read_up_to: None,

@@ -8,6 +8,8 @@ use actix::Addr;
 use super::link::{Say, WorkerLink};
 use super::log_pipe::LastLines;
 use crate::consumer::control::ToWorker;
+use crate::kafka::statistics::ClientStatus;
+use crate::monitoring::status::{WorkerState, WorkerStatus};
 use crate::os::child::{Ended, WorkerProcess};
 use crate::record::TopicPartition;
 use crate::report::{RestartReport, WorkerReport};
@@ -20,12 +22,16 @@ pub(super) struct Worker {
     /// Grows with each start that is under way, and with each that is called off: an answer that belongs to an earlier one
     /// starts nothing.
     pub(super) attempt: u32,
+    /// Its next process is started when the brokers have said where.
+    pub(super) resuming: bool,
     /// Granted to the current process.
     pub(super) granted: u64,
     /// Messages that all its processes have dealt with.
     pub(super) dealt_with: u64,
     pub(super) restarts: Vec<RestartReport>,
     pids: Vec<u32>,
+    /// Of processes that are gone, in seconds.
+    cpu_before: f64,
 }
 
 /// A process and its channel.
@@ -49,6 +55,10 @@ pub(super) struct Running {
     pub(super) dealt_with: u64,
     /// As last seen, in MiB.
     pub(super) resident: Option<u64>,
+    /// As last seen, in seconds.
+    pub(super) cpu: f64,
+    /// What its Kafka client has counted.
+    pub(super) counted: Option<ClientStatus>,
     ended: Option<Ended>,
 }
 
@@ -62,6 +72,7 @@ impl Worker {
         given: BTreeSet<TopicPartition>,
     ) {
         self.pids.push(process.pid());
+        self.resuming = false;
         self.granted = 0;
         self.running = Some(Running {
             process,
@@ -77,6 +88,8 @@ impl Worker {
             given,
             dealt_with: 0,
             resident: None,
+            cpu: 0.0,
+            counted: None,
             ended: None,
         });
     }
@@ -103,7 +116,10 @@ impl Worker {
             running.ended = running.process.try_reap()?;
         }
         match running.ended {
-            Some(ended) if running.silent => Ok(self.running.take().map(|running| (running, ended))),
+            Some(ended) if running.silent => {
+                self.cpu_before += running.cpu;
+                Ok(self.running.take().map(|running| (running, ended)))
+            }
             _ => Ok(None),
         }
     }
@@ -123,6 +139,24 @@ impl Worker {
         self.dealt_with += messages;
         if let Some(running) = &mut self.running {
             running.dealt_with += messages;
+        }
+    }
+
+    /// For the status; what its state is and how many partitions it has is known elsewhere.
+    pub(super) fn status(&self, slot: usize, state: WorkerState, partitions: usize) -> WorkerStatus {
+        let running = self.running.as_ref();
+        WorkerStatus {
+            slot,
+            state,
+            pid: running.map(|running| running.process.pid()),
+            uptime_seconds: running.map(|running| running.since.elapsed().as_secs_f64()),
+            resident_bytes: running.and_then(|running| running.resident).map(|mib| mib << 20),
+            cpu_seconds: self.cpu_before + running.map_or(0.0, |running| running.cpu),
+            processed: self.dealt_with,
+            partitions,
+            restarts: self.restarts.len() as u64,
+            last_death: self.restarts.last().map(|restart| restart.cause.clone()),
+            client: running.and_then(|running| running.counted.clone()),
         }
     }
 

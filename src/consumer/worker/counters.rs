@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::consumer::control::{InFlight, PartitionProgress};
 use crate::record::TopicPartition;
@@ -16,12 +17,16 @@ pub(super) struct Counters {
     next: AtomicI64,
     /// As [`Counters::next`], when it was handed to the client to be committed.
     stored: AtomicI64,
+    /// When the oldest message was processed that is not committed, in µs since `born`; 0: there is none.
+    waits_since: AtomicU64,
+    born: Instant,
     committed: AtomicI64,
     high_watermark: AtomicI64,
     processed: AtomicU64,
     failed: AtomicU64,
     dead_lettered: AtomicU64,
     retried: AtomicU64,
+    read_bytes: AtomicU64,
     in_flight: AtomicI64,
     retrying: AtomicBool,
     read_up_to: AtomicI64,
@@ -41,21 +46,25 @@ impl Counters {
             partition,
             next: AtomicI64::new(start),
             stored: AtomicI64::new(NONE),
+            waits_since: AtomicU64::new(0),
+            born: Instant::now(),
             committed: AtomicI64::new(NONE),
             high_watermark: AtomicI64::new(NONE),
             processed: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             dead_lettered: AtomicU64::new(0),
             retried: AtomicU64::new(0),
+            read_bytes: AtomicU64::new(0),
             in_flight: AtomicI64::new(NONE),
             retrying: AtomicBool::new(false),
             read_up_to: AtomicI64::new(NONE),
         })
     }
 
-    /// What the client has heard of the partition's end.
-    pub(super) fn see_end(&self, end: Option<i64>) {
+    /// What the client has heard of the partition's end, and how many bytes have come out of its queue since it was asked last.
+    pub(super) fn see(&self, end: Option<i64>, bytes: u64) {
         self.high_watermark.store(end.unwrap_or(NONE), Ordering::Relaxed);
+        self.read_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// The client has met the partition's end, which is here.
@@ -114,6 +123,13 @@ impl Counters {
     /// Everything before `next` is processed, and the client knows it.
     pub(super) fn stored(&self, next: i64) {
         self.stored.store(next, Ordering::Relaxed);
+        if self.waits_since.load(Ordering::Relaxed) == 0 {
+            self.waits_since.store(self.age_us(), Ordering::Relaxed);
+        }
+    }
+
+    fn age_us(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_micros()).unwrap_or(u64::MAX).max(1)
     }
 
     /// What has to be committed: stored, and not known as committed.
@@ -122,8 +138,17 @@ impl Counters {
         (stored != NONE && stored != committed).then_some(stored)
     }
 
-    pub(super) fn committed(&self, offset: i64) {
-        self.committed.store(offset, Ordering::Relaxed);
+    /// Everything before `offset` is committed; for how long the oldest of it had been processed. What was processed while the
+    /// commit was under way counts from now on.
+    pub(super) fn committed(&self, offset: i64) -> Option<Duration> {
+        let before = self.committed.swap(offset, Ordering::Relaxed);
+        if before == offset {
+            return None;
+        }
+        let now = self.age_us();
+        let rest = if self.stored.load(Ordering::Relaxed) > offset { now } else { 0 };
+        let since = self.waits_since.swap(rest, Ordering::Relaxed);
+        (since > 0).then(|| Duration::from_micros(now.saturating_sub(since)))
     }
 
     fn in_flight(&self) -> Option<i64> {
@@ -147,6 +172,7 @@ impl Counters {
             failed: self.failed.load(Ordering::Relaxed),
             dead_lettered: self.dead_lettered.load(Ordering::Relaxed),
             retried: self.retried.load(Ordering::Relaxed),
+            read_bytes: self.read_bytes.load(Ordering::Relaxed),
             in_flight: self.in_flight().map(|offset| InFlight { offset, age_ms: 0 }),
             retrying: self.retrying.load(Ordering::Relaxed),
             read_up_to: self.read_up_to(),
@@ -186,5 +212,25 @@ impl Budget {
     /// Gives back what is left.
     pub(super) fn drain(&self) -> u64 {
         self.left.swap(0, Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_processed_waits_until_it_is_committed() {
+        let counters = Counters::new(TopicPartition::new("t", 0), 0);
+        assert_eq!(counters.committed(0), None, "nothing was processed");
+        counters.stored(5);
+        counters.stored(7);
+        std::thread::sleep(Duration::from_millis(2));
+        assert!(counters.committed(5).is_some_and(|waited| waited >= Duration::from_millis(2)));
+        assert_eq!(counters.committed(5), None, "that is known");
+        assert!(counters.committed(7).is_some(), "what came meanwhile has waited, too");
+        counters.stored(8);
+        assert!(counters.committed(8).is_some());
+        assert_eq!(counters.uncommitted(), None);
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use slog::warn;
 
 use super::holding::Holding;
-use super::messages::Opened;
+use super::messages::{Event, Opened};
 use super::start::{self, Begin, Known};
 use crate::consumer::control::StartPartition;
 use crate::kafka::error::Failure;
@@ -27,7 +27,11 @@ impl Holding {
             self.try_id_again();
             return;
         };
-        match reader.poll(timeout) {
+        let polled = reader.poll(timeout);
+        if let Some(counted) = reader.take_counted() {
+            self.work.events.do_send(Event::Counted(counted));
+        }
+        match polled {
             Ok(None) => {}
             Ok(Some(Rebalance::Dealt(partitions))) => self.dealt(partitions),
             Ok(Some(Rebalance::Taken { partitions, lost })) => self.give_back(partitions, lost),

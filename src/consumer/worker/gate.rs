@@ -2,10 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 
-use actix::Addr;
+use actix::Recipient;
 
 use super::messages::DataReady;
-use super::partition::PartitionConsumer;
 
 /// The gate before the processor. Outside cautious mode it only counts.
 #[derive(Default)]
@@ -13,12 +12,12 @@ pub(super) struct Gate {
     /// Messages in processing, or announced.
     inside: Cell<usize>,
     /// Who has found it closed since it was left last.
-    waiting: RefCell<Vec<Addr<PartitionConsumer>>>,
+    waiting: RefCell<Vec<Recipient<DataReady>>>,
 }
 
 impl Gate {
     /// Enters if nobody is inside; else the partition is woken when somebody has left.
-    pub(super) fn enter_alone(&self, partition: Addr<PartitionConsumer>) -> bool {
+    pub(super) fn enter_alone(&self, partition: Recipient<DataReady>) -> bool {
         if self.inside.get() == 0 {
             self.enter();
             return true;

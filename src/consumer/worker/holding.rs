@@ -14,6 +14,7 @@ use slog::{Logger, error, info, warn};
 use super::counters::Counters;
 use super::journal::{Journal, no_journal};
 use super::messages::{Event, FromPoll, Opened, Opening};
+use super::shared::Outbox;
 use crate::consumer::control::{Start, StartPartition};
 use crate::kafka::dead_letters;
 use crate::kafka::error::Failure;
@@ -32,6 +33,7 @@ pub(super) struct Work {
     pub(super) stopping: Arc<AtomicBool>,
     pub(super) events: Recipient<Event>,
     pub(super) router: Recipient<FromPoll>,
+    pub(super) outbox: Outbox,
     pub(super) logger: Logger,
 }
 
@@ -99,12 +101,18 @@ impl Holding {
     }
 
     fn on_commit(&self) -> impl Fn(Commit) + Send + Sync + 'static {
-        let (held, journal) = (Arc::clone(&self.held), self.work.journal.clone());
+        let (held, journal, outbox) =
+            (Arc::clone(&self.held), self.work.journal.clone(), Arc::clone(&self.work.outbox));
+        let watched = self.work.start.settings.monitoring.listen.is_some();
         let (events, logger) = (self.work.events.clone(), self.work.logger.clone());
         let (group, is_member) = (self.work.start.settings.consumer.group.clone(), self.work.start.member.is_some());
         move |commit| match commit {
             Commit::Done(offsets) => {
-                note_committed(&offsets, &held.lock().unwrap_or_else(PoisonError::into_inner), journal.as_deref());
+                let held = held.lock().unwrap_or_else(PoisonError::into_inner);
+                let waited = note_committed(&offsets, &held, journal.as_deref());
+                if watched && let Ok(mut outbox) = outbox.lock() {
+                    waited.into_iter().for_each(|waited| outbox.commit.record(waited));
+                }
             }
             Commit::Failed(reason) => warn!(logger, "a commit failed, the next one tries again: {reason}"),
             // The group takes the partitions away as well, which is dealt with then.
@@ -332,14 +340,15 @@ impl Holding {
     }
 }
 
-fn note_committed(offsets: &[(TopicPartition, i64)], held: &Held, journal: Option<&Journal>) {
+/// For how long what is committed now has waited for it, a partition each.
+fn note_committed(offsets: &[(TopicPartition, i64)], held: &Held, journal: Option<&Journal>) -> Vec<Duration> {
+    let mut waited = Vec::new();
     for (name, offset) in offsets {
-        if let Some(counters) = held.get(name) {
-            counters.committed(*offset);
-        }
+        waited.extend(held.get(name).and_then(|counters| counters.committed(*offset)));
         if let Some(journal) = journal {
             // A journal that is broken is noticed where messages are written to it.
             let _noticed = journal.committed(name.partition, *offset);
         }
     }
+    waited
 }

@@ -12,7 +12,7 @@ use super::gate::Gate;
 use super::journal::Journal;
 use super::messages::{Event, Opening};
 use super::partition::PartitionConsumer;
-use super::shared::{Orders, Outbox, Shared, Times};
+use super::shared::{Orders, Outbox, Shared, Stopwatch};
 use crate::kafka::dead_letters::DeadLetters;
 use crate::panics::{Guarded, guarded};
 use crate::processing::{self, Failure, Processing, ProcessorFactory, WorkerContext};
@@ -61,7 +61,7 @@ impl PartitionHost {
             stopping: Arc::clone(&parts.stopping),
             orders: Arc::clone(&parts.orders),
             journal: parts.journal.clone(),
-            times: RefCell::new(Times::new(Arc::clone(&parts.outbox), parts.context.settings.latency.warm_up)),
+            times: RefCell::new(Stopwatch::new(Arc::clone(&parts.outbox), &parts.context.settings)),
             events: parts.events.clone(),
             dead_letters: DeadLetters::new(&parts.context.settings, &parts.context.logger),
             gate: Gate::default(),

@@ -95,13 +95,13 @@ impl SupervisorLink {
             self.told_at = self.beats;
             self.tell(FromWorker::Progress(changed));
         }
-        self.tell_latency();
+        self.tell_times();
     }
 
-    fn tell_latency(&mut self) {
+    fn tell_times(&mut self) {
         let counted = self.outbox.lock().ok().filter(|outbox| !outbox.is_empty()).map(|mut outbox| outbox.take());
         if let Some(counted) = counted {
-            self.tell(FromWorker::Latency(counted.to_text()));
+            self.tell(FromWorker::Times(Box::new(counted)));
         }
     }
 
@@ -201,7 +201,7 @@ impl Handler<Close> for SupervisorLink {
     fn handle(&mut self, _: Close, _: &mut Self::Context) -> Self::Result {
         let last = self.changed();
         self.tell(FromWorker::Progress(last));
-        self.tell_latency();
+        self.tell_times();
         self.tell(FromWorker::Finished);
         // Without a sender the writing task ends when all is written.
         self.frames = None;

@@ -7,6 +7,7 @@ use actix::Message;
 use super::counters::Counters;
 use crate::consumer::control::{FromWorker, StartPartition, ToWorker};
 use crate::kafka::reader::PartitionStream;
+use crate::kafka::statistics::ClientStatus;
 use crate::record::TopicPartition;
 
 /// Link to router: what the supervisor said.
@@ -81,6 +82,8 @@ pub(super) enum Event {
     MessageFailed { partition: TopicPartition, offset: i64, reason: String },
     /// The next offset of a partition is not in the log.
     OutOfRange { partition: TopicPartition, offset: i64 },
+    /// What the Kafka client has counted.
+    Counted(ClientStatus),
     /// stdout is closed.
     OutputClosed,
     /// This worker cannot go on.

@@ -146,7 +146,7 @@ impl PartitionConsumer {
     fn turn(&mut self, context: &mut Context<Self>) {
         let Some(mut stream) = self.stream.take() else { return };
         let more = self.read(&mut stream, context);
-        self.counters.see_end(stream.end());
+        self.counters.see(stream.end(), stream.take_bytes());
         self.store(&stream);
         self.stream = Some(stream);
         self.shared.times.borrow_mut().hand_over(Instant::now(), false);

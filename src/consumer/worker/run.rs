@@ -78,10 +78,10 @@ async fn serve(
         stopping: Arc::clone(&stopping),
         orders,
         journal: journal.clone(),
-        outbox,
+        outbox: Arc::clone(&outbox),
         events: events.clone(),
     };
-    let work = Work { start, journal, stopping, events, router: router.clone().recipient(), logger };
+    let work = Work { start, journal, stopping, events, router: router.clone().recipient(), outbox, logger };
     let arbiter = Arbiter::new();
     let host = PartitionHost::start_in_arbiter(&arbiter.handle(), move |_| PartitionHost::new(parts));
     let (poll, asked) = PollThread::new();

@@ -12,11 +12,11 @@ use super::gate::Gate;
 use super::journal::Journal;
 use super::messages::Event;
 use super::throttle::Throttle;
-use crate::consumer::control::{Condemned, Start};
+use crate::consumer::control::{Condemned, Start, Times};
 use crate::kafka::dead_letters::DeadLetters;
-use crate::latency::Latency;
 use crate::processing::{Processor, WorkerContext};
 use crate::record::Record;
+use crate::settings::Settings;
 
 /// What all partitions of a worker share, on the processing thread.
 pub(super) struct Shared {
@@ -26,7 +26,7 @@ pub(super) struct Shared {
     pub(super) stopping: Arc<AtomicBool>,
     pub(super) orders: Arc<Orders>,
     pub(super) journal: Option<Arc<Journal>>,
-    pub(super) times: RefCell<Times>,
+    pub(super) times: RefCell<Stopwatch>,
     pub(super) events: Recipient<Event>,
     pub(super) dead_letters: DeadLetters,
     pub(super) gate: Gate,
@@ -83,36 +83,53 @@ impl Orders {
 /// How often the heartbeats are given what was counted.
 const HAND_OVER: Duration = Duration::from_secs(1);
 
-/// How long messages took, for the next heartbeat.
-pub(super) type Outbox = Arc<Mutex<Latency>>;
+/// How long things took, for the next heartbeat.
+pub(super) type Outbox = Arc<Mutex<Times>>;
 
-/// How long messages took from being due to being processed. Counted on the processing thread, and handed over now and
-/// then: a heartbeat must not wait for a processor that blocks.
-pub(super) struct Times {
-    counted: Latency,
+/// How long messages took. Counted on the processing thread, and handed over now and then: a heartbeat must not wait for a
+/// processor that blocks.
+pub(super) struct Stopwatch {
+    counted: Times,
     outbox: Outbox,
     handed_over: Instant,
     warm_up: Duration,
     /// What was due earlier (in µs since 1970 UTC) is not timed; known with the first message.
     from_us: Option<u64>,
+    /// Processing is timed, too.
+    watched: bool,
 }
 
-impl Times {
-    pub(super) fn new(outbox: Outbox, warm_up: Duration) -> Self {
-        Self { counted: Latency::default(), outbox, handed_over: Instant::now(), warm_up, from_us: None }
+impl Stopwatch {
+    pub(super) fn new(outbox: Outbox, settings: &Settings) -> Self {
+        Self {
+            counted: Times::default(),
+            outbox,
+            handed_over: Instant::now(),
+            warm_up: settings.latency.warm_up,
+            from_us: None,
+            watched: settings.monitoring.listen.is_some(),
+        }
     }
 
-    pub(super) fn record(&mut self, due_us: u64, now_us: u64) {
+    /// A message was processed that was due then.
+    pub(super) fn due(&mut self, due_us: u64, now_us: u64) {
         if !self.warm_up.is_zero() && due_us < *self.from_us.get_or_insert(due_us + self.warm_up.as_micros() as u64) {
             return;
         }
         // Both are far below 2^63: the sign is that of clocks that disagree.
-        self.counted.record_signed_us(now_us as i64 - due_us as i64);
+        self.counted.end_to_end.record_signed_us(now_us as i64 - due_us as i64);
+    }
+
+    /// A message was processed, which began then.
+    pub(super) fn took(&mut self, begun: Instant, now: Instant) {
+        if self.watched {
+            self.counted.processing.record(now.saturating_duration_since(begun));
+        }
     }
 
     /// Hands over what was counted, if it is time to or nothing more will come.
     pub(super) fn hand_over(&mut self, now: Instant, last: bool) {
-        if self.counted.is_empty() || !(last || now.duration_since(self.handed_over) >= HAND_OVER) {
+        if !(last || now.duration_since(self.handed_over) >= HAND_OVER) || self.counted.is_empty() {
             return;
         }
         if let Ok(mut outbox) = self.outbox.lock() {

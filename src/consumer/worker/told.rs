@@ -106,6 +106,7 @@ impl Handler<Event> for PartitionRouter {
                 self.tell(FromWorker::PartitionStopped { partition, offset, reason });
                 self.tell_end();
             }
+            Event::Counted(counted) => self.tell(FromWorker::Client(counted)),
             Event::OutputClosed => self.tell(FromWorker::OutputClosed),
             Event::Broken { reason, lasting } => self.broken(reason, lasting, context),
             Event::Crashed { reason } => {

@@ -16,6 +16,7 @@ use super::plan::plan;
 use crate::consumer::control::{Condemned, PartitionProgress, ToWorker};
 use crate::exit::Exit;
 use crate::kafka::cluster::Offsets;
+use crate::monitoring::status::WorkerState;
 use crate::record::TopicPartition;
 use crate::settings::{Assignment, Consumer};
 
@@ -110,6 +111,8 @@ pub(super) enum Wish {
 pub(super) struct Death {
     /// By SIGKILL, of which nobody here knows.
     pub(super) killed: bool,
+    /// By any signal.
+    pub(super) crashed: bool,
     /// By the kernel, since memory ran out.
     pub(super) out_of_memory: bool,
     /// It had committed and closed everything.
@@ -260,6 +263,11 @@ impl Policy {
     /// For people: what a worker without a process is.
     pub(super) fn describe(&self, slot: usize) -> &'static str {
         self.slots.get(slot).map_or("ended", |slot| slot.describe())
+    }
+
+    /// What a worker does, that has partitions or none.
+    pub(super) fn state(&self, slot: usize, has_partitions: bool) -> WorkerState {
+        self.slots.get(slot).map_or(WorkerState::Ended, |slot| slot.state(has_partitions))
     }
 
     /// Who reads a partition, or will.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::consumer::control::PartitionProgress;
+use crate::monitoring::status::WorkerState;
 use crate::record::TopicPartition;
 
 /// A worker, whichever process it is at the moment.
@@ -205,6 +206,20 @@ impl Slot {
         let doublings = self.unhealthy.saturating_sub(1).min(30);
         let pause = first.saturating_mul(1 << doublings).min(longest);
         pause.mul_f64(1.0 + jitter / 4.0)
+    }
+
+    /// What it is for people and programs; `has_partitions`: there is something for it to read.
+    pub(super) fn state(&self, has_partitions: bool) -> WorkerState {
+        match self.phase {
+            Phase::Running if !self.ready => WorkerState::Starting,
+            Phase::Running if has_partitions => WorkerState::Reading,
+            Phase::Running => WorkerState::StandingBy,
+            Phase::Leaving { .. } | Phase::Killed { .. } => WorkerState::Ending,
+            Phase::Pausing { .. } => WorkerState::Waiting,
+            Phase::Parked => WorkerState::Parked,
+            Phase::Removed => WorkerState::Removed,
+            Phase::Ended => WorkerState::Ended,
+        }
     }
 
     pub(super) fn describe(&self) -> &'static str {

@@ -79,6 +79,7 @@ pub(super) fn at(number: i32, next: i64) -> PartitionProgress {
         failed: 0,
         dead_lettered: 0,
         retried: 0,
+        read_bytes: 0,
         in_flight: None,
         retrying: false,
         read_up_to: None,

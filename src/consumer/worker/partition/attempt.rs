@@ -1,5 +1,7 @@
 //! One message: whether it may be processed now, and its processing.
 
+use std::time::Instant;
+
 use actix::fut::wrap_future;
 use actix::prelude::*;
 
@@ -30,6 +32,8 @@ pub(super) struct SoFar {
 /// What is known of a message in hand.
 pub(super) struct Note {
     offset: i64,
+    /// When processing began.
+    begun: Instant,
     /// In µs since 1970 UTC, by its stamp.
     due_us: Option<u64>,
     /// For the journal, if there is one.
@@ -79,7 +83,7 @@ impl PartitionConsumer {
     /// Waits for its turn at the gate, and behind it for the supervisor.
     fn announce(&mut self, record: &Record<'_>, so_far: SoFar, context: &mut Context<Self>) {
         self.keep(record, so_far);
-        if self.shared.gate.enter_alone(context.address()) {
+        if self.shared.gate.enter_alone(context.address().recipient()) {
             self.state = State::Announced;
             let partition = self.counters.partition.clone();
             self.shared.events.do_send(Event::Announce { partition, offset: record.offset });
@@ -108,11 +112,13 @@ impl PartitionConsumer {
         if so_far.failures > 0 {
             self.counters.retry();
         }
-        let note = self.note(record);
+        let mut note = self.note(record);
         let result = match guarded(|| self.shared.processor.borrow_mut().process(record)) {
             Ok(Processing::Done(result)) => result,
             Ok(Processing::Later(future)) => {
                 self.state = State::Processing;
+                // Meanwhile others have their turns.
+                note.begun = Instant::now();
                 self.shared.gate.enter();
                 context.spawn(wrap_future::<_, Self>(Guarded(future)).map(move |result, partition, context| {
                     partition.state = State::Reading;
@@ -149,11 +155,11 @@ impl PartitionConsumer {
         let header = || record.header(stamp::NAME);
         let Some(journal) = &self.shared.journal else {
             let due_us = record.value.and_then(stamp::due_us);
-            return Note { offset: record.offset, due_us, entry: None };
+            return Note { offset: record.offset, begun: self.now, due_us, entry: None };
         };
         let found = stamp::find(record.key, record.value, header);
         let due_us = found.filter(|found| found.intact).map(|found| found.stamp.due_us);
-        Note { offset: record.offset, due_us, entry: Some(journal.entry(record, found.as_ref())) }
+        Note { offset: record.offset, begun: self.now, due_us, entry: Some(journal.entry(record, found.as_ref())) }
     }
 
     /// What has come of an attempt; the reason, if it is the message that has failed.
@@ -174,11 +180,14 @@ impl PartitionConsumer {
     /// The message is dealt with.
     pub(super) fn advance(&mut self, note: Note, fate: Fate) {
         let next = note.offset + 1;
-        (self.next, self.now) = (next, std::time::Instant::now());
+        (self.next, self.now) = (next, Instant::now());
         self.counters.end(next, fate);
         let processed = fate == Fate::Processed;
         if let Some(due_us) = note.due_us.filter(|_| processed) {
-            self.shared.times.borrow_mut().record(due_us, self.anchor.unix_us(self.now));
+            self.shared.times.borrow_mut().due(due_us, self.anchor.unix_us(self.now));
+        }
+        if processed {
+            self.shared.times.borrow_mut().took(note.begun, self.now);
         }
         self.entries.extend(note.entry.map(|entry| Entry { failed: !processed, ..entry }));
         if self.until.is_some_and(|until| next >= until) {

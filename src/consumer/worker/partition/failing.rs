@@ -17,6 +17,7 @@ use crate::kafka::dead_letters::Letter;
 use crate::kafka::error::Failure;
 use crate::record::OwnedRecord;
 use crate::settings::OnFailure;
+use crate::trace;
 
 /// How long a copy that could not be delivered waits at first: long enough for the log to be read.
 const COPY_BACKOFF: Duration = Duration::from_secs(1);
@@ -25,11 +26,11 @@ const COPY_BACKOFF_MAX: Duration = Duration::from_secs(10);
 
 /// Logs a line about this message, unless there are too many.
 macro_rules! tell {
-    ($level:ident, $partition:expr, $offset:expr, $($text:tt)+) => {
+    ($level:ident, $partition:expr, $record:expr, $($text:tt)+) => {
         if $partition.shared.throttle.borrow_mut().allows(Instant::now()) {
-            let place = &$partition.counters.partition;
-            $level!($partition.shared.context.logger, $($text)+;
-                "topic" => &place.topic, "partition" => place.partition, "offset" => $offset);
+            let record: &OwnedRecord = &$record;
+            $level!(trace::in_context(&$partition.shared.context.logger, &record.borrow()), $($text)+;
+                "topic" => &record.topic, "partition" => record.partition, "offset" => record.offset);
         }
     };
 }
@@ -58,7 +59,7 @@ impl PartitionConsumer {
         tell!(
             warn,
             self,
-            record.offset,
+            record,
             "message failed, attempt {attempt} of {most}, the next one in {:?}: {reason}",
             Duration::from_millis(pause.as_millis() as u64)
         );
@@ -67,7 +68,7 @@ impl PartitionConsumer {
 
     /// A stop does not wait for it: it is processed after the next start.
     fn leave(&mut self, kept: Kept, reason: &str) {
-        tell!(info, self, kept.record.offset, "message failed, it stays the next one: {reason}");
+        tell!(info, self, kept.record, "message failed, it stays the next one: {reason}");
         self.leave_unfinished(&kept.so_far);
         self.state = State::Halted;
     }
@@ -106,7 +107,7 @@ impl PartitionConsumer {
             self.send_copy(Kept { record, so_far }, context);
             return;
         }
-        tell!(warn, self, record.offset, "message failed, skipped: {reason}");
+        tell!(warn, self, record, "message failed, skipped: {reason}");
         self.breaker.failed();
         let note = self.note(&record.borrow());
         self.advance(note, Fate::Skipped);
@@ -153,7 +154,7 @@ impl PartitionConsumer {
             Ok(()) => {
                 let Kept { record, so_far } = kept;
                 let reason = so_far.given_up.unwrap_or_default();
-                tell!(warn, self, record.offset, "message failed, a copy is in the topic {topic:?}: {reason}");
+                tell!(warn, self, record, "message failed, a copy is in the topic {topic:?}: {reason}");
                 self.breaker.failed();
                 let note = self.note(&record.borrow());
                 (self.now, self.anchor) = (Instant::now(), crate::clock::Anchor::now());
@@ -175,7 +176,7 @@ impl PartitionConsumer {
         tell!(
             error,
             self,
-            kept.record.offset,
+            kept.record,
             "the copy of a message that failed could not be delivered to the dead-letter topic {topic:?}: {failure}{hint}; \
              its partition waits, and it is tried again in {:.1?}",
             pause

@@ -1,0 +1,298 @@
+//! What a scrape gets.
+
+use std::collections::BTreeSet;
+
+use kafka_actors::monitoring::metrics::{ROWS, text};
+use kafka_actors::monitoring::status::{BrokerStatus, ConsumeStatus, PartitionStatus, Status};
+use serde_json::Value;
+
+use crate::harness::exposition::{Exposition, Family};
+use crate::harness::full_status::full_status;
+
+fn told(status: &Status) -> Exposition {
+    let text = text(status);
+    Exposition::read(&text).unwrap_or_else(|rule| panic!("{rule}\nin\n{text}"))
+}
+
+fn changed(change: impl FnOnce(&mut ConsumeStatus)) -> Exposition {
+    let mut status = full_status();
+    change(status.consume.as_mut().unwrap());
+    told(&status)
+}
+
+#[test]
+fn the_text_is_the_one_that_a_scrape_expects() {
+    let text = text(&full_status());
+    for expected in [
+        r#"
+# HELP kafka_actors_info Always 1; which program this is, and what it does.
+# TYPE kafka_actors_info gauge
+kafka_actors_info{version="1.2.3",command="verify"} 1
+"#,
+        r#"
+# TYPE kafka_actors_start_time_seconds gauge
+kafka_actors_start_time_seconds 1795600800.5
+"#,
+        r#"
+# TYPE kafka_actors_produce_acknowledged_messages_total counter
+kafka_actors_produce_acknowledged_messages_total{topic="orders",producer="0"} 490
+kafka_actors_produce_acknowledged_messages_total{topic="orders",producer="1"} 590
+"#,
+        r#"
+# TYPE kafka_actors_consume_committed_offset gauge
+kafka_actors_consume_committed_offset{topic="orders",partition="0"} 200
+kafka_actors_consume_committed_offset{topic="audit",partition="0"} 200
+"#,
+        r#"
+# TYPE kafka_actors_consume_commit_seconds histogram
+kafka_actors_consume_commit_seconds_bucket{le="0.001"} 0
+kafka_actors_consume_commit_seconds_bucket{le="0.005"} 4
+kafka_actors_consume_commit_seconds_bucket{le="1"} 8
+kafka_actors_consume_commit_seconds_bucket{le="+Inf"} 9
+kafka_actors_consume_commit_seconds_sum 3.75
+kafka_actors_consume_commit_seconds_count 9
+"#,
+    ] {
+        let text = format!("\n{text}");
+        assert!(text.contains(expected), "{expected}\nis not in\n{text}");
+    }
+}
+
+#[test]
+fn the_same_status_is_the_same_text() {
+    assert_eq!(text(&full_status()), text(&full_status()));
+}
+
+#[test]
+fn counts_are_those_of_the_status() {
+    let told = told(&full_status());
+    for (name, labels, value) in [
+        ("ready", vec![], 0.0),
+        ("phase", vec![("phase", "running")], 1.0),
+        ("phase", vec![("phase", "starting")], 0.0),
+        ("produce_requested_messages", vec![], 2_000.0),
+        ("produce_sent_messages_total", vec![("producer", "1")], 600.0),
+        ("produce_sent_bytes_total", vec![], 123_456.0),
+        ("produce_failed_messages_total", vec![("producer", "1")], 3.0),
+        ("produce_failures_total", vec![("reason", "MessageTimedOut")], 4.0),
+        ("produce_acknowledgement_seconds_count", vec![], 1_080.0),
+        ("consume_info", vec![("group", "billing"), ("assignment", "manual")], 1.0),
+        ("consume_partitions", vec![("topic", "orders")], 2.0),
+        ("consume_partitions_summed", vec![], 0.0),
+        ("consume_processed_messages_total", vec![("topic", "audit"), ("partition", "0")], 190.0),
+        ("consume_failed_messages_total", vec![("topic", "audit")], 4.0),
+        ("consume_dead_lettered_messages_total", vec![("topic", "audit")], 6.0),
+        ("consume_retries_total", vec![("topic", "audit")], 8.0),
+        ("consume_read_bytes_total", vec![("topic", "audit")], 20_000.0),
+        ("consume_lag_messages", vec![("topic", "audit")], 40.0),
+        ("consume_next_offset", vec![("partition", "1")], 211.0),
+        ("consume_end_offset", vec![("partition", "1")], 250.0),
+        ("consume_retrying_partitions", vec![("partition", "1")], 0.0),
+        ("consume_retrying_partitions", vec![("topic", "audit")], 1.0),
+        ("consume_stopped_partitions", vec![("partition", "1")], 1.0),
+        ("consume_stopped_partitions", vec![("topic", "audit")], 0.0),
+        ("consume_in_flight_seconds", vec![("topic", "audit")], 0.25),
+        ("consume_in_flight_seconds", vec![("partition", "1")], 0.0),
+        ("consume_still_seconds", vec![("topic", "audit")], 1.5),
+        ("consume_partition_owner_info", vec![("topic", "audit"), ("worker", "0")], 1.0),
+        ("consume_rebalances_total", vec![], 5.0),
+        ("consume_processing_seconds_count", vec![], 571.0),
+        ("consume_end_to_end_seconds_sum", vec![], 3.75),
+        ("worker_state", vec![("worker", "1"), ("state", "parked")], 1.0),
+        ("worker_state", vec![("worker", "1"), ("state", "reading")], 0.0),
+        ("worker_uptime_seconds", vec![("worker", "0")], 50.0),
+        ("worker_resident_memory_bytes", vec![("worker", "0")], 30_000_000.0),
+        ("worker_cpu_seconds_total", vec![("worker", "0")], 12.5),
+        ("worker_processed_messages_total", vec![("worker", "0")], 600.0),
+        ("worker_partitions", vec![("worker", "0")], 2.0),
+        ("worker_restarts_total", vec![("worker", "1")], 10.0),
+        ("worker_restart_causes_total", vec![("cause", "exit code 7")], 2.0),
+        ("client_queued_messages", vec![("worker", "0")], 200.0),
+        ("client_queued_bytes", vec![("producer", "0")], 100_000.0),
+        ("client_round_trip_mean_seconds", vec![("worker", "0"), ("broker", "2")], 0.002),
+        ("client_round_trip_p99_seconds", vec![("worker", "0"), ("broker", "2")], 0.02),
+        ("client_waiting_requests", vec![("producer", "1"), ("broker", "1")], 1.0),
+        ("client_open_requests", vec![("producer", "1"), ("broker", "1")], 2.0),
+    ] {
+        assert_eq!(told.value(&format!("kafka_actors_{name}"), &labels), value, "{name} {labels:?}");
+    }
+}
+
+#[test]
+fn a_side_that_a_run_does_not_have_has_no_families() {
+    let without = |change: fn(&mut Status)| {
+        let mut status = full_status();
+        change(&mut status);
+        told(&status).0.into_iter().map(|family| family.name).collect::<BTreeSet<_>>()
+    };
+    let producing = without(|status| status.consume = None);
+    let consuming = without(|status| status.produce = None);
+    let begins = |names: &BTreeSet<String>, with: &str| names.iter().any(|name| name.starts_with(with));
+    assert!(begins(&producing, "kafka_actors_produce_") && begins(&consuming, "kafka_actors_consume_"));
+    assert!(!begins(&producing, "kafka_actors_consume_") && !begins(&producing, "kafka_actors_worker_"));
+    assert!(!begins(&consuming, "kafka_actors_produce_"));
+    let empty = told(&Status::default());
+    assert_eq!(empty.names(), ["kafka_actors_info", "kafka_actors_phase", "kafka_actors_ready"].into());
+}
+
+#[test]
+fn hostile_texts_stay_the_values_of_their_labels() {
+    let hostile = "a\"} 1\nkafka_actors_ready 1\n# \\ \t \u{202e} é {x=\"";
+    let told = changed(|consume| {
+        consume.group = hostile.to_owned();
+        consume.partitions[2].topic = hostile.to_owned();
+        consume.restarts = [(hostile.to_owned(), 1)].into();
+    });
+    assert_eq!(told.value("kafka_actors_consume_info", &[("group", hostile)]), 1.0);
+    assert_eq!(told.value("kafka_actors_consume_lag_messages", &[("topic", hostile)]), 40.0);
+    assert_eq!(told.value("kafka_actors_worker_restart_causes_total", &[("cause", hostile)]), 1.0);
+    assert_eq!(told.value("kafka_actors_ready", &[]), 0.0);
+}
+
+#[test]
+fn long_reasons_are_cut_and_many_share_a_row() {
+    let long = |end: &str| "é".repeat(100) + end;
+    let cut = changed(|consume| consume.restarts = [(long("one"), 3), (long("other"), 4), (long(""), 5)].into());
+    let value = |cause: &str| cut.value("kafka_actors_worker_restart_causes_total", &[("cause", cause)]);
+    assert_eq!((value(&long("…")), value(&long(""))), (7.0, 5.0));
+    let many = changed(|consume| consume.restarts = (0..1_000).map(|at| (format!("cause {at:03}"), 1)).collect());
+    assert_eq!(many.family("kafka_actors_worker_restart_causes_total").samples.len(), 51);
+    assert_eq!(many.value("kafka_actors_worker_restart_causes_total", &[("cause", "other")]), 950.0);
+}
+
+#[test]
+fn what_is_no_number_is_left_out_and_what_stands_there_twice_is_told_once() {
+    let told = changed(|consume| {
+        consume.partitions[0].still_seconds = f64::NAN;
+        consume.partitions[1].still_seconds = f64::INFINITY;
+        consume.partitions[2].still_seconds = 2.5;
+        consume.partitions.push(consume.partitions[2].clone());
+        consume.partitions[3].still_seconds = 0.5;
+        consume.commit.buckets.last_mut().unwrap().le_seconds = f64::INFINITY;
+    });
+    assert_eq!(told.family("kafka_actors_consume_still_seconds").samples.len(), 1);
+    assert_eq!(told.value("kafka_actors_consume_still_seconds", &[]), 2.5);
+    assert_eq!(told.value("kafka_actors_consume_lag_messages", &[("topic", "audit")]), 80.0);
+}
+
+#[test]
+fn beyond_a_number_of_partitions_topics_have_rows_and_say_so() {
+    let with = |count: usize| {
+        changed(|consume| {
+            let row = |number: usize| PartitionStatus {
+                topic: ["even", "odd"][number % 2].to_owned(),
+                partition: i32::try_from(number).unwrap(),
+                still_seconds: number as f64,
+                ..consume.partitions[0].clone()
+            };
+            consume.partitions = (0..count).map(row).collect();
+        })
+    };
+    let rows = |told: &Exposition, name: &str| told.family(&format!("kafka_actors_consume_{name}")).samples.len();
+    let all = with(ROWS);
+    assert_eq!((rows(&all, "lag_messages"), rows(&all, "next_offset")), (ROWS, ROWS));
+    assert_eq!(all.value("kafka_actors_consume_partitions_summed", &[]), 0.0);
+
+    let summed = with(ROWS + 2);
+    assert!(summed.0.iter().map(|family| family.samples.len()).max() < Some(20));
+    assert_eq!(summed.value("kafka_actors_consume_partitions_summed", &[]), 1.0);
+    let odd = |name: &str| summed.value(&format!("kafka_actors_consume_{name}"), &[("topic", "odd")]);
+    let count = (ROWS / 2 + 1) as f64;
+    assert_eq!((odd("partitions"), odd("retrying_partitions")), (count, count));
+    assert_eq!((odd("lag_messages"), odd("processed_messages_total")), (40.0 * count, 190.0 * count));
+    assert_eq!(odd("still_seconds"), (ROWS + 1) as f64);
+    assert!(!summed.names().contains("kafka_actors_consume_next_offset"));
+}
+
+#[test]
+fn beyond_a_number_of_connections_brokers_have_rows() {
+    let told = changed(|consume| {
+        let brokers = &mut consume.workers[0].client.as_mut().unwrap().brokers;
+        let row =
+            |broker| BrokerStatus { broker, open_requests: 5, round_trip_mean_seconds: 3.0, ..brokers[0].clone() };
+        *brokers = (0..i32::try_from(ROWS).unwrap()).map(row).collect();
+    });
+    let broker = |name: &str| told.value(&format!("kafka_actors_client_{name}"), &[("broker", "1")]);
+    assert_eq!((broker("open_requests"), broker("round_trip_mean_seconds")), (9.0, 3.0));
+}
+
+/// What the status can say of a phase and a state, by its own schema.
+#[test]
+fn each_phase_and_each_state_has_a_row() {
+    let schema = serde_json::to_value(schemars::schema_for!(Status)).unwrap();
+    let told = told(&full_status());
+    for (kind, family, label) in [("Phase", "phase", "phase"), ("WorkerState", "worker_state", "state")] {
+        let known = schema["$defs"][kind]["oneOf"].as_array().unwrap();
+        let known: BTreeSet<_> = known.iter().map(|value: &Value| value["const"].as_str().unwrap()).collect();
+        let Family { samples, .. } = told.family(&format!("kafka_actors_{family}"));
+        let rows: BTreeSet<_> = samples.iter().map(|sample| sample.labels[label].as_str()).collect();
+        assert!(known.len() > 4);
+        assert_eq!(rows, known);
+    }
+}
+
+/// The reader that the tests above rely on refuses what breaks a rule: each of these texts breaks one.
+#[test]
+fn the_strict_reader_refuses_each_broken_text() {
+    let good = "# HELP kafka_actors_a_total A.\n# TYPE kafka_actors_a_total counter\nkafka_actors_a_total{x=\"1\"} 1\n\
+        # HELP kafka_actors_b_seconds B.\n# TYPE kafka_actors_b_seconds histogram\n\
+        kafka_actors_b_seconds_bucket{le=\"0.5\"} 1\nkafka_actors_b_seconds_bucket{le=\"1\"} 2\n\
+        kafka_actors_b_seconds_bucket{le=\"+Inf\"} 3\nkafka_actors_b_seconds_sum 4.5\nkafka_actors_b_seconds_count 3\n\
+        # HELP kafka_actors_c C.\n# TYPE kafka_actors_c gauge\nkafka_actors_c -1e3\n";
+    Exposition::read(good).unwrap();
+    let a = "kafka_actors_a_total{x=\"1\"} 1\n";
+    let row = |labels: &str| format!("kafka_actors_a_total{labels}\n");
+    for (from, to, rule) in [
+        ("-1e3\n", "-1e3", "the last line does not end"),
+        ("-1e3\n", "-1e3\n\n", "a sample has a value"),
+        ("# HELP kafka_actors_c C.", "# kafka_actors_c C.", "a comment is a help or a type"),
+        ("# HELP kafka_actors_c C.", "# HELP kafka_actors_c ", "a help says something"),
+        ("# HELP kafka_actors_c C.", "# HELP kafka_actors_c \\\"", "are escaped, nothing else"),
+        ("# HELP kafka_actors_c C.\n", "", "a type follows its help"),
+        ("# TYPE kafka_actors_c gauge\n", "", "a sample follows its family's type"),
+        ("# TYPE kafka_actors_c gauge\n", "# TYPE kafka_actors_c gauge\n# TYPE kafka_actors_c gauge\n", "has one type"),
+        ("_c gauge", "_c summary", "a type is a counter, gauge or histogram"),
+        (a, "", "a family has samples"),
+        (a, &format!("{a}{a}"), "a series stands there once"),
+        ("kafka_actors_c -1e3\n", &format!("kafka_actors_c -1e3\n{a}"), "belongs to the family before it"),
+        (
+            "kafka_actors_c -1e3\n",
+            &format!("kafka_actors_c -1e3\n{}", &good[..good.find("# TYPE").unwrap()]),
+            "in one place",
+        ),
+        ("kafka_actors_c", "actors_c", "a name begins with the program's"),
+        ("kafka_actors_c", "kafka_actors_C", "lower-case"),
+        ("kafka_actors_c", "kafka_actors_c_ms", "ms is no base unit"),
+        ("kafka_actors_a_total", "kafka_actors_a", "counters and nothing else end in _total"),
+        ("kafka_actors_c", "kafka_actors_c_total", "counters and nothing else end in _total"),
+        ("kafka_actors_c", "kafka_actors_c_count", "no name ends in"),
+        ("kafka_actors_c", "kafka_actors_c_info", "an info is 1"),
+        ("kafka_actors_b_seconds", "kafka_actors_b", "a histogram's name ends in its unit"),
+        (a, &row("{x=\"1\"} -1"), "only a gauge is negative"),
+        (a, &row("{X=\"1\"} 1"), "a label's name is lower-case"),
+        (a, &row("{x=\"1\",x=\"2\"} 1"), "a sample has a label once"),
+        (a, &row("{x=1} 1"), "a label is name=\"value\""),
+        (a, &row("{x=\"1} 1"), "ends with a quote"),
+        (a, &row("{x=\"\\t\"} 1"), "are escaped, nothing else"),
+        (a, &row("{x=\"1\" y=\"1\"} 1"), "separated by commas"),
+        (a, &row("{x=\"1\",le=\"1\"} 1"), "buckets have a bound, nothing else has"),
+        (a, &format!("{a}{}", row("{y=\"1\"} 1")), "all samples have the same labels"),
+        (a, &row("{x=\"1\"} 1 1700000000"), "without a timestamp"),
+        (a, &row("{x=\"1\"} NaN"), "a finite number"),
+        (a, &row("{x=\"1\"} inf"), "a finite number"),
+        (a, &row("{x=\"1\"} "), "a finite number"),
+        ("{le=\"1\"} 2", "{le=\"1\"} 0", "buckets grow"),
+        ("{le=\"1\"} 2", "{le=\"0.25\"} 2", "buckets grow"),
+        ("{le=\"1\"} 2", "{le=\"inf\"} 2", "a bucket's bound is a number"),
+        ("{le=\"+Inf\"} 3", "{le=\"+Inf\"} 2", "the last bucket is +Inf, and has all"),
+        ("kafka_actors_b_seconds_bucket{le=\"+Inf\"} 3\n", "", "the last bucket is +Inf, and has all"),
+        ("kafka_actors_b_seconds_sum 4.5\n", "", "a histogram has a count and a sum"),
+        ("kafka_actors_b_seconds_count 3\n", "", "a histogram has a count and a sum"),
+    ] {
+        let broken = good.replace(from, to);
+        assert_ne!(broken, good);
+        let told = Exposition::read(&broken).map(|_| ()).unwrap_err();
+        let rule = rule.replace("a finite number", "one finite number");
+        assert!(told.contains(&rule), "{told:?} is not {rule:?}, of\n{broken}");
+    }
+}

@@ -1,0 +1,156 @@
+//! The status server and its clients, good and bad, on the embedded broker; and a service manager.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixDatagram;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::harness::program::{Running, kafka_actors};
+use crate::harness::site::{LISTEN, Site};
+use crate::harness::wait_for;
+
+/// A demonstration that goes on until it is stopped.
+fn endless() -> (Running, Site) {
+    let running = kafka_actors(&format!("demo --rate 200 --messages-per-thread 0 {LISTEN}")).start();
+    let site = Site::of(&running);
+    wait_for("messages", || processed(&site) > 0);
+    (running, site)
+}
+
+fn processed(site: &Site) -> u64 {
+    site.get("/status")
+        .and_then(|(_, body)| serde_json::from_str::<serde_json::Value>(&body).ok())
+        .and_then(|status| status["consume"]["processed"].as_u64())
+        .unwrap_or(0)
+}
+
+fn finish(running: Running) {
+    running.signal(Signal::SIGTERM);
+    running.end().expect(0);
+}
+
+#[test]
+fn every_route_answers_and_nothing_else_does() {
+    let (running, site) = endless();
+    let routes = [
+        ("/status", "\"version\":1"),
+        ("/status/schema", "$defs"),
+        ("/metrics", "# HELP kafka_actors_"),
+        ("/livez", "alive"),
+        ("/readyz", "ready"),
+    ];
+    for (path, text) in routes {
+        let (code, body) = site.get(path).unwrap();
+        assert_eq!(code, 200, "{path}: {body}");
+        assert!(body.to_lowercase().contains(text), "{path}: {body}");
+    }
+    assert_eq!(site.get("/etc/passwd").unwrap().0, 404);
+    assert_eq!(site.get("/../../etc/passwd").unwrap().0, 404);
+    let mut post = TcpStream::connect(site.0).unwrap();
+    post.write_all(b"POST /status HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n\r\n").unwrap();
+    let mut head = [0; 12];
+    post.read_exact(&mut head).unwrap();
+    assert_eq!(&head, b"HTTP/1.1 405");
+    finish(running);
+}
+
+#[test]
+fn clients_that_are_slow_many_or_malicious_hold_up_nothing() {
+    let (running, site) = endless();
+    // More than may be at once: half a request each; and some that ask and do not read.
+    let mut silent: Vec<_> = (0..100).filter_map(|_| TcpStream::connect(site.0).ok()).collect();
+    for (number, client) in silent.iter_mut().enumerate() {
+        let request: &[u8] =
+            if number % 2 == 0 { b"GET /status HT" } else { b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n" };
+        // Those that were closed at once.
+        let _refused = client.write_all(request);
+    }
+    let begun = Instant::now();
+    let mut before = 0;
+    // They are left, one by one, and others are served.
+    wait_for("an answer", || {
+        before = processed(&site);
+        before > 0
+    });
+    wait_for("the run to go on", || processed(&site) > before);
+    assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
+    drop(silent);
+    let mut large = TcpStream::connect(site.0).unwrap();
+    let head = format!("GET /status HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(1 << 20));
+    // It may be closed before all of it is sent.
+    let _cut = large.write_all(head.as_bytes());
+    let mut answer = String::new();
+    let _reset = large.read_to_string(&mut answer);
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431") || answer.starts_with("HTTP/1.1 400"), "{answer}");
+    let mut nonsense = TcpStream::connect(site.0).unwrap();
+    nonsense.write_all(&[0xff; 4_096]).unwrap();
+    let _closed = nonsense.read(&mut [0; 64]);
+    assert_eq!(site.get("/livez").unwrap().0, 200);
+    finish(running);
+}
+
+#[test]
+fn an_address_that_cannot_be_listened_on_is_a_clear_error() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let ended = kafka_actors(&format!("demo --set monitoring.listen={address}")).run().expect(2);
+    let expected = format!("monitoring.listen = {address} (--set): it cannot be listened on: ");
+    assert!(ended.reason().starts_with(&expected), "{}", ended.reason());
+}
+
+#[test]
+fn events_come_as_they_happen() {
+    let (running, site) = endless();
+    let mut stream = TcpStream::connect(site.0).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.write_all(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let (mut text, mut piece) = (String::new(), [0; 4_096]);
+    while text.matches("event: status\ndata: {\"version\":1,").count() < 3 {
+        let read = stream.read(&mut piece).unwrap();
+        assert!(read > 0, "it ended: {text}");
+        text.push_str(&String::from_utf8_lossy(&piece[..read]));
+    }
+    finish(running);
+}
+
+#[test]
+fn a_service_manager_hears_that_the_run_is_up_alive_and_ending() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let hear = |wanted: &str| {
+        let begun = Instant::now();
+        let mut piece = [0; 4_096];
+        loop {
+            let length = socket.recv(&mut piece).unwrap_or_else(|error| panic!("{wanted}: {error}"));
+            if String::from_utf8_lossy(&piece[..length]).lines().any(|line| line == wanted) {
+                return begun.elapsed();
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "{wanted} did not come");
+        }
+    };
+    let running = kafka_actors("demo --rate 200 --messages-per-thread 0")
+        .env("NOTIFY_SOCKET", path.to_str().unwrap())
+        .env("WATCHDOG_USEC", "1000000")
+        .start();
+    hear("READY=1");
+    for _ in 0..3 {
+        assert!(hear("WATCHDOG=1") < Duration::from_secs(1), "twice as often as it has to be");
+    }
+    // A supervisor that does not run says nothing; a piece that is on its way may still come.
+    running.signal(Signal::SIGSTOP);
+    socket.set_read_timeout(Some(Duration::from_millis(1_500))).unwrap();
+    let begun = Instant::now();
+    while socket.recv(&mut [0; 4_096]).is_ok() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "it is stopped and says that it lives");
+    }
+    running.signal(Signal::SIGCONT);
+    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    hear("WATCHDOG=1");
+    running.signal(Signal::SIGTERM);
+    hear("STOPPING=1");
+    running.end().expect(0);
+}
