@@ -13,6 +13,11 @@ pub fn count(number: u64) -> String {
     text
 }
 
+/// So many of something: `1 restart`, `2 restarts`.
+pub fn several(number: u64, what: &str) -> String {
+    format!("{} {what}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
 /// A rate: `0.3/s`, `1,234/s`.
 pub fn per_second(rate: f64) -> String {
     match rate {
@@ -74,6 +79,12 @@ mod tests {
     fn counts_are_grouped() {
         assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!(count(u64::MAX), "18,446,744,073,709,551,615");
+    }
+
+    #[test]
+    fn one_is_not_several() {
+        let shown = [0, 1, 2_000].map(|number| several(number, "restart"));
+        assert_eq!(shown, ["0 restarts", "1 restart", "2,000 restarts"]);
     }
 
     #[test]

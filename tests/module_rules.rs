@@ -50,7 +50,9 @@ fn each_library_has_one_room() {
         nowhere(library, |file| !file.starts_with("monitoring/"));
     }
     nowhere("ratatui::", |file| !file.starts_with("top/"));
-    nowhere("indicatif::", |file| !matches!(file, "progress.rs" | "screen.rs"));
+    for library in ["indicatif::", "console::"] {
+        nowhere(library, |file| !file.starts_with("progress/") && file != "screen.rs");
+    }
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod generating;
 mod library;
 mod metrics;
 mod module_rules;
+mod progress;
 mod serving;
 mod top;
 

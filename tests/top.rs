@@ -3,13 +3,13 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::program::{Running, children, kafka_actors, shell};
-use crate::harness::wait_for;
+use crate::harness::program::{Running, kafka_actors, shell};
+use crate::harness::terminal::{self, type_keys, wait_for_text};
 
 /// A run, as far as `top` can tell: it answers every request with the same, until it is told something else.
 struct Run {
@@ -147,19 +147,9 @@ fn a_report_on_stdout_stays_alone_there_and_settings_change_nothing() {
     assert_eq!(broken.run().expect(0).stderr, "");
 }
 
-/// `top` in a pseudo-terminal of this size; stdout is all that it writes there, after which the terminal's modes are told.
+/// `top` in a pseudo-terminal of this size.
 fn in_terminal(port: u16, before: &str, rows: u16, columns: u16) -> Running {
-    let inner = format!(
-        "stty rows {rows} cols {columns}; {before} $PROGRAM top {port}; echo \"code $?\"; stty -a | tr ' ' '\\n' | grep -x -e icanon -e -icanon"
-    );
-    // What `script` reads from its stdin is typed; a fifo that is open for writing, too, is never at its end.
-    let line = "mkfifo keys; exec 3<>keys; exec script -qefc 'bash -c \"$INNER\"' /dev/null <&3";
-    shell(line).env("TERM", "xterm-256color").env("INNER", &inner).start_plain()
-}
-
-/// Waits until this was written there.
-fn wait_for_text(running: &Running, text: &str) {
-    wait_for(&format!("{text:?} in the terminal"), || running.stdout().contains(text));
+    terminal::run(&format!("{before} $PROGRAM top {port}"), rows, columns)
 }
 
 const ALTERNATE: &str = "\u{1b}[?1049h";
@@ -171,32 +161,6 @@ fn assert_given_back(terminal: &str) {
     assert!(after.contains(GIVEN_BACK) && after.contains("\u{1b}[?25h"), "{after:?}");
     let modes: Vec<_> = after.lines().map(str::trim).filter(|line| line.ends_with("icanon")).collect();
     assert_eq!(modes, ["icanon"], "{after:?}");
-}
-
-/// The process of `top` itself.
-fn top(running: &Running) -> i32 {
-    let all = |parents: Vec<i32>| parents.into_iter().flat_map(children).collect::<Vec<_>>();
-    let mut found = vec![running.id() as i32];
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(60) {
-        found = all(found);
-        let is_top = |pid: &i32| {
-            let command = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-            command.trim() == "kafka-actors"
-        };
-        if let Some(top) = found.iter().find(|pid| is_top(pid)) {
-            return *top;
-        }
-        if found.is_empty() {
-            found = vec![running.id() as i32];
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-    panic!("it does not run: {}", running.stdout());
-}
-
-fn type_keys(running: &Running, keys: &str) {
-    running.write_file("keys", keys);
 }
 
 #[test]
@@ -238,7 +202,7 @@ fn a_signal_gives_the_terminal_back() {
     for signal in [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
         let running = in_terminal(run.port, "", 24, 80);
         wait_for_text(&running, "orders/0");
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(top(&running)), signal).unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(terminal::program(&running)), signal).unwrap();
         let ended = running.end().expect(0);
         assert!(ended.stdout.contains("code 0"), "{signal}: {:?}", ended.stdout);
         assert_given_back(&ended.stdout);

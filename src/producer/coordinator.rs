@@ -20,7 +20,7 @@ use crate::kafka::statistics::ClientStatus;
 use crate::message::Generator;
 use crate::monitoring::board::Board;
 use crate::monitoring::status::{EventLevel, Phase};
-use crate::progress::{ProduceProgress, ThreadProgress};
+use crate::progress::ProduceProgress;
 use crate::record::TopicPartition;
 use crate::report::FaultsReport;
 use crate::settings::{self, Settings};
@@ -315,16 +315,10 @@ impl ProducerCoordinator {
 
     fn show(&mut self) {
         self.order.board.alive();
-        let threads: Vec<_> = self
-            .threads
-            .iter()
-            .map(|thread| {
-                let acknowledged = thread.deliveries.acknowledged();
-                // What is sent is known when its slice is done; acknowledgements may come before.
-                ThreadProgress { sent: thread.handed().max(acknowledged), acknowledged }
-            })
-            .collect();
-        self.order.progress.show(&threads);
+        if self.order.progress.is_due() {
+            let status = self.status();
+            self.order.progress.show(&status);
+        }
     }
 
     pub(super) fn finish(&mut self, exit: Exit, context: &mut Context<Self>) {

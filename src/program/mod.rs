@@ -252,14 +252,13 @@ impl Program {
         choose_seed(&mut Arc::make_mut(&mut settings).producer);
         let generator = maker::generator(&settings.producer, self.generator)
             .map_err(|problem| Exit::new(ExitCode::Usage, problem))?;
-        let limit = if settings.producer.duration.is_zero() { settings.producer.messages_per_thread } else { 0 };
         Ok(coordinator::Order {
             generator,
             run,
             outcomes: None,
             unread_limit,
             board: stage.board.clone(),
-            progress: ProduceProgress::new(&stage.screen, &stage.logger, settings.producer.threads, limit),
+            progress: ProduceProgress::new(&stage.screen, &stage.logger, settings.producer.threads),
             logger: stage.logger.clone(),
             settings,
         })

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::monitoring::status::Status;
+use crate::monitoring::status::{Sample, Status};
 use crate::pace::Pace;
 
 /// A count of a status.
@@ -39,7 +39,7 @@ impl Rates {
     pub(super) fn note(&mut self, status: &Status) {
         let run = (status.host.clone(), status.pid, status.started_at.clone());
         if self.run != run {
-            *self = Self { run, paces: remembered(status) };
+            *self = Self { run, ..Self::default() };
         }
         // What is not there any more is forgotten.
         let mut before = std::mem::take(&mut self.paces);
@@ -47,6 +47,12 @@ impl Rates {
             let mut pace = before.remove(&counted).unwrap_or_default();
             pace.note(status.uptime_seconds, count);
             self.paces.insert(counted, pace);
+        }
+        if status.produce.is_some() {
+            self.paces.insert(Counted::Acknowledged, remembered(status, |sample| sample.acknowledged));
+        }
+        if status.consume.is_some() {
+            self.paces.insert(Counted::Processed, remembered(status, |sample| sample.processed));
         }
     }
 
@@ -61,29 +67,22 @@ impl Rates {
     }
 }
 
-/// What the run itself remembers: so the rates of all are known at the first look.
-fn remembered(status: &Status) -> HashMap<Counted, Pace> {
-    let mut paces = HashMap::new();
-    let Some(last) = status.history.last() else { return paces };
-    for sample in &status.history {
-        let at = status.uptime_seconds - (last.at - sample.at);
-        paces.entry(Counted::Acknowledged).or_insert_with(Pace::default).note(at, sample.acknowledged as f64);
-        paces.entry(Counted::Processed).or_insert_with(Pace::default).note(at, sample.processed as f64);
-    }
-    paces
+/// What the run itself remembers of its totals: exact, and known at the first look.
+fn remembered(status: &Status, count: impl Fn(&Sample) -> u64) -> Pace {
+    let mut pace = Pace::default();
+    status.history.iter().for_each(|sample| pace.note(sample.at, count(sample) as f64));
+    pace
 }
 
 fn counts(status: &Status) -> Vec<(Counted, f64)> {
     let mut counts = Vec::new();
     if let Some(produce) = &status.produce {
-        counts.push((Counted::Acknowledged, produce.acknowledged as f64));
         counts.push((Counted::SentBytes, produce.sent_bytes as f64));
         counts.extend(
             produce.threads.iter().map(|thread| (Counted::Thread(thread.producer), thread.acknowledged as f64)),
         );
     }
     if let Some(consume) = &status.consume {
-        counts.push((Counted::Processed, consume.processed as f64));
         counts.push((Counted::ReadBytes, consume.read_bytes as f64));
         for worker in &consume.workers {
             counts.push((Counted::Worker(worker.slot), worker.processed as f64));
@@ -100,10 +99,10 @@ fn counts(status: &Status) -> Vec<(Counted, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::monitoring::status::{ConsumeStatus, PartitionStatus, Sample, WorkerStatus};
+    use crate::monitoring::status::{ConsumeStatus, PartitionStatus, WorkerStatus};
 
     fn status(pid: u32, uptime_seconds: f64, processed: u64) -> Status {
-        let worker = WorkerStatus { slot: 3, cpu_seconds: uptime_seconds / 4.0, ..WorkerStatus::default() };
+        let worker = WorkerStatus { slot: 3, processed, cpu_seconds: uptime_seconds / 4.0, ..WorkerStatus::default() };
         let partition = PartitionStatus { topic: "t".to_owned(), processed, ..PartitionStatus::default() };
         let consume =
             ConsumeStatus { processed, workers: vec![worker], partitions: vec![partition], ..ConsumeStatus::default() };
@@ -114,13 +113,13 @@ mod tests {
     fn a_rate_is_the_difference_of_two_statuses() {
         let mut rates = Rates::default();
         rates.note(&status(1, 10.0, 100));
-        assert_eq!(rates.of(&Counted::Processed), None);
+        assert_eq!(rates.of(&Counted::Worker(3)), None);
         rates.note(&status(1, 12.0, 300));
-        assert_eq!(rates.of(&Counted::Processed), Some(100.0));
+        assert_eq!(rates.of(&Counted::Worker(3)), Some(100.0));
         assert_eq!(rates.of(&Counted::Partition("t".to_owned(), 0)), Some(100.0));
         assert_eq!(rates.of(&Counted::Cpu(3)), Some(0.25));
         assert_eq!(rates.of(&Counted::Acknowledged), None);
-        assert_eq!(rates.seconds_for(&Counted::Processed, 50), Some(0.5));
+        assert_eq!(rates.seconds_for(&Counted::Worker(3), 50), Some(0.5));
     }
 
     #[test]
@@ -128,25 +127,27 @@ mod tests {
         let mut rates = Rates::default();
         rates.note(&status(1, 10.0, 100));
         rates.note(&status(2, 12.0, 300));
-        assert_eq!(rates.of(&Counted::Processed), None);
+        assert_eq!(rates.of(&Counted::Worker(3)), None);
         rates.note(&Status { pid: 2, uptime_seconds: 13.0, ..Status::default() });
         assert!(rates.paces.is_empty());
     }
 
     #[test]
-    fn what_the_run_remembers_counts() {
+    fn totals_are_what_the_run_remembers() {
         let mut rates = Rates::default();
         let sample =
             |second: u32| Sample { at: f64::from(second), processed: u64::from(second) * 7, ..Sample::default() };
         rates.note(&Status { history: (0..300).map(sample).collect(), ..status(1, 400.0, 2_093) });
         assert_eq!(rates.of(&Counted::Processed), Some(7.0));
         assert_eq!(rates.of(&Counted::Acknowledged), None, "it has no producing side");
+        rates.note(&status(1, 401.0, 2_100));
+        assert_eq!(rates.of(&Counted::Processed), None, "it remembers nothing");
     }
 
     #[test]
     fn a_status_that_is_told_twice_changes_nothing() {
         let mut rates = Rates::default();
         [10, 10, 12, 12].into_iter().for_each(|at| rates.note(&status(1, at as f64, at * 7)));
-        assert_eq!(rates.of(&Counted::Processed), Some(7.0));
+        assert_eq!(rates.of(&Counted::Worker(3)), Some(7.0));
     }
 }

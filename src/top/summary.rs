@@ -3,7 +3,7 @@
 use super::rates::{Counted, Rates};
 use super::state::State;
 use super::table::{Mood, width_of};
-use crate::figures::{bytes, count, per_second, seconds};
+use crate::figures::{bytes, count, per_second, seconds, several};
 use crate::monitoring::status::{ConsumeStatus, HistogramStatus, Phase, ProduceStatus, Status, VERSION};
 
 /// Something to be said, and what it is like.
@@ -100,13 +100,13 @@ pub(super) fn consumed(consume: &ConsumeStatus, rates: &Rates) -> Vec<Said> {
     said.extend(rates.of(&Counted::ReadBytes).map(|rate| plain(format!("{}/s", bytes(rate as u64)))));
     said.push(plain(format!("lag {}", count(consume.lag))));
     said.push(bad_if(consume.failed > 0, format!("{} skipped", count(consume.failed))));
-    said.push(bad_if(consume.dead_lettered > 0, format!("{} dead letters", count(consume.dead_lettered))));
+    said.push(bad_if(consume.dead_lettered > 0, several(consume.dead_lettered, "dead letter")));
     said.push(plain(format!("{} tried again", count(consume.retried))));
-    said.push(plain(format!("{} restarts", count(restarts))));
+    said.push(plain(several(restarts, "restart")));
     for (cause, number) in &consume.restarts {
         said.push((Mood::Warning, format!("{cause}: {}", count(*number))));
     }
-    said.push(plain(format!("{} rebalances", count(consume.rebalances))));
+    said.push(plain(several(consume.rebalances, "rebalance")));
     said.extend(latency("processed within", &consume.end_to_end));
     said.extend(latency("processing", &consume.processing));
     said
@@ -155,6 +155,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::monitoring::status::Sample;
 
     fn text(said: Vec<Said>) -> String {
         said.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join("  ")
@@ -202,7 +203,9 @@ mod tests {
                 failed,
                 ..ProduceStatus::default()
             };
-            Status { uptime_seconds, produce: Some(produce), ..Status::default() }
+            let sample = |(at, acknowledged)| Sample { at, acknowledged, ..Sample::default() };
+            let history = [(1.0, 1_000), (2.0, 3_000)].map(sample).to_vec();
+            Status { uptime_seconds, produce: Some(produce), history, ..Status::default() }
         };
         rates.note(&at(1.0, 1_000));
         rates.note(&at(2.0, 3_000));

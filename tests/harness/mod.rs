@@ -8,6 +8,7 @@ pub mod kafka;
 pub mod program;
 pub mod proxy;
 pub mod site;
+pub mod terminal;
 pub mod verdict;
 pub mod worker;
 

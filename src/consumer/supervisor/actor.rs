@@ -25,7 +25,7 @@ use crate::exit::{Exit, ExitCode};
 use crate::kafka::cluster::Offsets;
 use crate::logging::Style;
 use crate::monitoring::board::Board;
-use crate::progress::{ConsumeProgress, WorkerProgress};
+use crate::progress::ConsumeProgress;
 use crate::report::{self, ConsumeReport};
 use crate::screen::Screen;
 use crate::settings::Settings;
@@ -240,23 +240,10 @@ impl ConsumerSupervisor {
     }
 
     fn show(&mut self) {
-        if !self.order.progress.is_due() {
-            return;
+        if self.order.progress.is_due() {
+            let status = self.status();
+            self.order.progress.show(&status);
         }
-        let workers: Vec<_> = self
-            .workers
-            .iter()
-            .enumerate()
-            .map(|(slot, worker)| WorkerProgress {
-                process: match &worker.running {
-                    Some(running) => format!("pid {}", running.process.pid()),
-                    None => self.policy.as_ref().map_or("ended", |policy| policy.describe(slot)).to_owned(),
-                },
-                processed: worker.dealt_with,
-                partitions: self.partitions.shown(slot),
-            })
-            .collect();
-        self.order.progress.show(&workers);
     }
 }
 

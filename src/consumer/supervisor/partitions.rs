@@ -294,18 +294,6 @@ impl Partitions {
         self.0.values().fold(Counts::default(), |sum, partition| sum.add(partition.before).add(partition.now))
     }
 
-    /// For the progress of a slot: name, how far, of how many.
-    pub(super) fn shown(&self, slot: usize) -> Vec<(String, u64, u64)> {
-        let topics = self.0.keys().map(|name| &name.topic).collect::<std::collections::BTreeSet<_>>().len();
-        let own = self.0.iter().filter(|(_, partition)| partition.slot == Some(slot));
-        own.map(|(name, partition)| {
-            let shown = if topics == 1 { name.partition.to_string() } else { name.to_string() };
-            let to = partition.until.unwrap_or(partition.end);
-            (shown, distance(partition.first, partition.next), distance(partition.first, to))
-        })
-        .collect()
-    }
-
     /// For the status.
     pub(super) fn status(&self) -> Vec<PartitionStatus> {
         let row = |(name, partition): (&TopicPartition, &Partition)| {

@@ -260,11 +260,6 @@ impl Policy {
         self.slots.get(slot)?.why()
     }
 
-    /// For people: what a worker without a process is.
-    pub(super) fn describe(&self, slot: usize) -> &'static str {
-        self.slots.get(slot).map_or("ended", |slot| slot.describe())
-    }
-
     /// What a worker does, that has partitions or none.
     pub(super) fn state(&self, slot: usize, has_partitions: bool) -> WorkerState {
         self.slots.get(slot).map_or(WorkerState::Ended, |slot| slot.state(has_partitions))

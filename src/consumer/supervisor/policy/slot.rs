@@ -221,14 +221,4 @@ impl Slot {
             Phase::Ended => WorkerState::Ended,
         }
     }
-
-    pub(super) fn describe(&self) -> &'static str {
-        match self.phase {
-            Phase::Running | Phase::Pausing { .. } => "starting again",
-            Phase::Leaving { .. } | Phase::Killed { .. } => "ending",
-            Phase::Parked => "parked: died too often",
-            Phase::Removed => "taken away",
-            Phase::Ended => "ended",
-        }
-    }
 }
