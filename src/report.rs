@@ -15,7 +15,7 @@
 //!              "partitions": [{"topic": "t", "partition": 0, "worker": 0, "first": 0, "next": 70, "committed": 70,
 //!                              "end": 70, "lag": 0, "processed": 70, "failed": 0, "dead_lettered": 0, "retried": 0,
 //!                              "abandoned": 0}],
-//!              "workers": [{"slot": 0, "pids": [123], "restarts": [{"kind": "killed", "cause": "SIGKILL", "at": "…", "uptime": 1.5, "pid": 123,
+//!              "workers": [{"slot": 0, "pids": [123], "restarted": 1, "restarts": [{"kind": "killed", "cause": "SIGKILL", "at": "…", "uptime": 1.5, "pid": 123,
 //!                           "rss_mb": 40, "out_of_memory": false, "panicked": false, "log": ["the last lines", …], "partitions":
 //!                           [{"topic": "t", "partition": 0, "next": 7, "committed": 5, "in_flight": 7}]}]}]},
 //!  "verify": {"holds": true, "lost": 0, "unread": 0, "duplicated": 0, "redelivered": 0, …, "examples": []}}
@@ -34,6 +34,7 @@
 //!   deadline: 0 or 1. `worker` is null for a partition that no worker had.
 //! - `stopped`, if a partition was read no further: why. `retried` counts how often a message was tried again.
 //! - `panicked`: the program's own code did, which is a mistake in it; a processor's panic is its message's failure.
+//! - `restarted`: how often in all; `pids` and `restarts` have the last 1,000.
 //! - A restart's `kind`: `killed`, `out_of_memory`, `crash`, `exit`, `panic`, `broken`, `asked`; by its supervisor for being `silent`,
 //!   `hung`, `stuck`, of too much `memory`, too old (`age`), for its count of `messages`, to `roll` all, to be one `fewer`.
 //! - A restart's `rss_mb` is what was last seen of that process, `partitions` what it had said last: all but the last
@@ -196,6 +197,7 @@ pub struct PartitionReport {
 pub struct WorkerReport {
     pub slot: usize,
     pub pids: Vec<u32>,
+    pub restarted: u64,
     pub restarts: Vec<RestartReport>,
 }
 

@@ -36,40 +36,50 @@ const JSON: &str = "application/json";
 #[derive(Clone)]
 struct Source {
     board: Board,
-    status: Arc<Cached>,
-    metrics: Arc<Cached>,
+    known: Arc<Cached<Arc<Status>>>,
+    status: Arc<Cached<Arc<str>>>,
+    metrics: Arc<Cached<Arc<str>>>,
     streams: Arc<Semaphore>,
 }
 
-/// A document, made anew when it is old.
-#[derive(Default)]
-struct Cached(Mutex<Option<(Instant, Arc<str>)>>);
+/// Made anew when it is old.
+struct Cached<T>(Mutex<Option<(Instant, T)>>);
 
-impl Cached {
-    fn get(&self, make: impl FnOnce() -> String) -> Arc<str> {
+impl<T> Default for Cached<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: Clone> Cached<T> {
+    fn get(&self, make: impl FnOnce() -> T) -> T {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &*held {
-            Some((made, text)) if made.elapsed() < FRESH => Arc::clone(text),
+            Some((made, value)) if made.elapsed() < FRESH => value.clone(),
             _ => {
-                let text: Arc<str> = make().into();
-                *held = Some((Instant::now(), Arc::clone(&text)));
-                text
+                let value = make();
+                *held = Some((Instant::now(), value.clone()));
+                value
             }
         }
     }
 }
 
 impl Source {
+    fn known(&self) -> Arc<Status> {
+        self.known.get(|| Arc::new(self.board.status()))
+    }
+
     fn status(&self) -> Arc<str> {
         // The model has no maps but those with texts as keys: it can always be written.
-        self.status.get(|| serde_json::to_string(&self.board.status()).unwrap_or_default())
+        self.status.get(|| serde_json::to_string(&*self.known()).unwrap_or_default().into())
     }
 }
 
 /// All routes.
 pub(super) fn router(board: Board) -> Router {
     let streams = Arc::new(Semaphore::new(STREAMS));
-    let source = Source { board, status: Arc::default(), metrics: Arc::default(), streams };
+    let source = Source { board, known: Arc::default(), status: Arc::default(), metrics: Arc::default(), streams };
     Router::new()
         .route("/", get(page))
         .route("/status", get(status))
@@ -110,7 +120,7 @@ async fn schema() -> Response {
 }
 
 async fn prometheus(State(source): State<Source>) -> Response {
-    let text = source.metrics.get(|| metrics::text(&source.board.status()));
+    let text = source.metrics.get(|| metrics::text(&source.known()).into());
     answer(StatusCode::OK, metrics::CONTENT_TYPE, text.to_string())
 }
 
@@ -124,7 +134,7 @@ async fn live(State(source): State<Source>) -> Response {
 }
 
 async fn ready(State(source): State<Source>) -> Response {
-    let status = source.board.status();
+    let status = source.known();
     match (status.unready.is_empty(), status.phase) {
         (true, Phase::Draining | Phase::Ended) => answer(StatusCode::OK, TEXT, "ready, draining\n"),
         (true, _) => answer(StatusCode::OK, TEXT, "ready\n"),

@@ -91,6 +91,7 @@ pub struct ConsumerSupervisor {
     pub(super) moved: Instant,
     pub(super) announced_ready: bool,
     pub(super) asking_ends: bool,
+    pub(super) asking_new: bool,
     pub(super) asking_shared_end: bool,
     pub(super) reading_back: bool,
     interrupted: bool,
@@ -123,6 +124,7 @@ impl ConsumerSupervisor {
             moved: Instant::now(),
             announced_ready: false,
             asking_ends: false,
+            asking_new: false,
             asking_shared_end: false,
             reading_back: false,
             interrupted: false,
@@ -233,7 +235,8 @@ impl ConsumerSupervisor {
         self.decide(Event::Tick, context);
         self.show();
         let idle = self.order.settings.consumer.idle_exit;
-        let ready = self.announced_ready && self.workers.iter().all(Worker::is_ready);
+        self.announce_ready();
+        let ready = self.announced_ready && self.are_all_ready();
         if !idle.is_zero() && ready && !self.partitions.in_flight() && self.moved.elapsed() >= idle {
             self.stop(Exit::clean(format!("idle for {idle:?} (consumer.idle_exit)")), context);
         }
@@ -350,7 +353,10 @@ impl Handler<Interrupt> for ConsumerSupervisor {
             Interrupt::More => self.decide(Event::Asked(Wish::More), context),
             Interrupt::Fewer => self.decide(Event::Asked(Wish::Fewer), context),
             Interrupt::Quiet => self.decide(Event::Asked(Wish::Quiet), context),
-            Interrupt::Resume => self.decide(Event::Asked(Wish::Resume), context),
+            Interrupt::Resume => {
+                self.partitions.excuse();
+                self.decide(Event::Asked(Wish::Resume), context);
+            }
             Interrupt::Status => match serde_json::to_string(&self.report()) {
                 Ok(status) => info!(self.order.logger, "status"; "consume" => status),
                 Err(error) => error!(self.order.logger, "no status: {error}"),

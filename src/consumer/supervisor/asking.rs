@@ -52,23 +52,26 @@ impl ConsumerSupervisor {
 
     /// Looks for partitions that are new, and for topics that are gone.
     pub(super) fn look_for_new(&mut self, context: &mut Context<Self>) {
-        if self.policy.is_none() || self.stopping.is_some() {
+        if self.policy.is_none() || self.stopping.is_some() || std::mem::replace(&mut self.asking_new, true) {
             return;
         }
         let answer = self.watcher.send(FindNew(self.partitions.names()));
-        context.spawn(answer.into_actor(self).map(|answer, supervisor, context| match answer {
-            Ok(Ok(found)) if found.is_empty() => {}
-            Ok(Ok(found)) => {
-                let names: Vec<_> = found.iter().map(|found| found.start.partition.clone()).collect();
-                let shown: Vec<_> = names.iter().map(ToString::to_string).collect();
-                info!(supervisor.order.logger, "new partitions, read from their beginning: {}", shown.join(", "));
-                found.iter().for_each(|found| supervisor.partitions.insert(found));
-                if !supervisor.is_group() {
-                    supervisor.decide(Event::Found(names), context);
+        context.spawn(answer.into_actor(self).map(|answer, supervisor, context| {
+            supervisor.asking_new = false;
+            match answer {
+                Ok(Ok(found)) if found.is_empty() => {}
+                Ok(Ok(found)) => {
+                    let names: Vec<_> = found.iter().map(|found| found.start.partition.clone()).collect();
+                    let shown: Vec<_> = names.iter().map(ToString::to_string).collect();
+                    info!(supervisor.order.logger, "new partitions, read from their beginning: {}", shown.join(", "));
+                    found.iter().for_each(|found| supervisor.partitions.insert(found));
+                    if !supervisor.is_group() {
+                        supervisor.decide(Event::Found(names), context);
+                    }
                 }
+                Ok(Err(exit)) => supervisor.stop(exit, context),
+                Err(error) => debug!(supervisor.order.logger, "the topic watcher: {error}"),
             }
-            Ok(Err(exit)) => supervisor.stop(exit, context),
-            Err(error) => debug!(supervisor.order.logger, "the topic watcher: {error}"),
         }));
     }
 

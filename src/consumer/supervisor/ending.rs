@@ -57,7 +57,7 @@ impl ConsumerSupervisor {
         } else if death.lasting.is_none() {
             let record = death::record(running, &death, why.as_ref(), slot, &self.order.logger);
             self.tell_of_death(slot, &record, death.clean && why.is_some());
-            self.workers[slot].restarts.push(record);
+            self.workers[slot].restarts_after(record);
             let unused = self.workers[slot].granted.saturating_sub(running.dealt_with);
             let say = self.allowance.as_mut().map(|allowance| allowance.died(slot, unused));
             self.say_all(say.unwrap_or_default());

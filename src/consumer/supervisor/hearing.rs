@@ -11,7 +11,7 @@ use super::policy::Event;
 use super::worker::Worker;
 use crate::consumer::control::{FromWorker, PartitionProgress, ToWorker, VERSION};
 use crate::exit::Exit;
-use crate::monitoring::status::EventLevel as Level;
+use crate::monitoring::status::{EventLevel as Level, WorkerState};
 use crate::record::TopicPartition;
 
 /// How often a group is asked whether others have read what none of these workers has.
@@ -136,10 +136,23 @@ impl ConsumerSupervisor {
         }
         self.moved = Instant::now();
         self.decide(Event::Ready(slot), context);
-        if !self.announced_ready && self.workers.iter().all(Worker::is_ready) {
+        self.announce_ready();
+    }
+
+    /// Tells once that each worker that there is reads, or stands by.
+    pub(super) fn announce_ready(&mut self) {
+        if !self.announced_ready && self.are_all_ready() {
             self.announced_ready = true;
             self.observe(Observation::Ready);
         }
+    }
+
+    /// Those that are parked or taken away are waited for no more.
+    pub(super) fn are_all_ready(&self) -> bool {
+        let Some(policy) = &self.policy else { return false };
+        let is_gone =
+            |slot| matches!(policy.state(slot, false), WorkerState::Parked | WorkerState::Removed | WorkerState::Ended);
+        self.workers.iter().enumerate().all(|(slot, worker)| worker.is_ready() || is_gone(slot))
     }
 
     pub(super) fn progressed(&mut self, slot: usize, progress: Vec<PartitionProgress>, context: &mut Context<Self>) {
@@ -149,6 +162,7 @@ impl ConsumerSupervisor {
             self.moved = Instant::now();
         }
         self.workers[slot].deal_with(dealt_with);
+        self.end_if_all_is_read(context);
         if self.order.observer.is_some() {
             self.observe(Observation::Read(self.partitions.reached()));
         }
@@ -166,9 +180,9 @@ impl ConsumerSupervisor {
             return;
         }
         if !self.is_group() {
-            // One that is between two processes has its partitions still to read.
-            if self.workers.iter().enumerate().all(|(slot, worker)| worker.running.is_some() || self.has_nothing(slot))
-            {
+            // What a worker says of its own may be older than what it was told to read, and a partition that changes hands is
+            // nobody's for a moment: where reading has come to decides.
+            if self.partitions.unread().is_empty() {
                 self.stop(Exit::clean(END_REACHED), context);
             }
             return;
@@ -176,14 +190,10 @@ impl ConsumerSupervisor {
         self.ask_for_shared_end(context);
     }
 
-    pub(super) fn has_nothing(&self, slot: usize) -> bool {
-        self.policy.as_ref().is_none_or(|policy| policy.partitions(slot).is_empty())
-    }
-
     /// With a group, others may read what no worker here has: what they have committed tells.
     pub(super) fn ask_for_shared_end(&mut self, context: &mut Context<Self>) {
-        let untils = self.partitions.untils();
-        if untils.is_empty() || std::mem::replace(&mut self.asking_shared_end, true) {
+        let untils = self.partitions.unread();
+        if self.partitions.untils().is_empty() || std::mem::replace(&mut self.asking_shared_end, true) {
             return;
         }
         let answer = self.watcher.send(ReadCommitted(untils.keys().cloned().collect()));

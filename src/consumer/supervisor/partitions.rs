@@ -30,6 +30,8 @@ struct Partition {
     /// With the moment at which its worker has told of it.
     in_flight: Option<(InFlight, Instant)>,
     retrying: bool,
+    /// As [`PartitionProgress::read_up_to`], of the worker that reads it now.
+    read_up_to: Option<i64>,
     /// When it last moved, or had nothing to read.
     moved: Instant,
     abandoned: u64,
@@ -86,11 +88,13 @@ impl Partitions {
             now: Counts::default(),
             in_flight: None,
             retrying: false,
+            read_up_to: None,
             moved: Instant::now(),
             abandoned: 0,
             stopped: None,
         };
-        self.0.insert(start.partition.clone(), partition);
+        // What is known of it already stays known.
+        self.0.entry(start.partition.clone()).or_insert(partition);
     }
 
     /// A worker reads these, or will.
@@ -112,6 +116,10 @@ impl Partitions {
             };
             if partition.before.dealt_with() == 0 && partition.slot.is_none() && partition.next == partition.first {
                 partition.first = start.start;
+            }
+            if partition.slot != Some(slot) {
+                // Its last reader has not told yet that it is none any more.
+                partition.fold();
             }
             (partition.slot, partition.next, partition.moved) = (Some(slot), start.start, Instant::now());
         }
@@ -135,9 +143,10 @@ impl Partitions {
             let own = self.0.get_mut(&progress.partition).filter(|partition| partition.slot == Some(slot));
             let Some(partition) = own else { continue };
             moved |= partition.next != progress.next || progress.in_flight.is_some();
-            if partition.next != progress.next || partition.lag() == 0 {
+            if partition.next != progress.next || partition.waiting() == 0 {
                 partition.moved = now;
             }
+            partition.read_up_to = progress.read_up_to;
             partition.next = progress.next;
             partition.end = partition.end.max(progress.next).max(progress.end.unwrap_or(0));
             partition.committed = progress.committed.or(partition.committed);
@@ -172,7 +181,7 @@ impl Partitions {
             next: partition.next,
             committed: partition.committed.unwrap_or(partition.first),
             in_flight: partition.in_flight.map(|(in_flight, _)| in_flight.offset),
-            has_work: partition.in_flight.is_some() || partition.end > partition.next,
+            has_work: partition.in_flight.is_some() || partition.waiting() > 0,
         })
         .collect()
     }
@@ -209,7 +218,7 @@ impl Partitions {
     pub(super) fn set_ends(&mut self, ends: &Offsets) {
         for (name, end) in ends {
             if let Some(partition) = self.0.get_mut(name) {
-                if partition.lag() == 0 {
+                if partition.waiting() == 0 {
                     partition.moved = Instant::now();
                 }
                 partition.end = partition.end.max(*end);
@@ -230,6 +239,20 @@ impl Partitions {
     /// The ends that are to be read to, where there are any.
     pub(super) fn untils(&self) -> Offsets {
         self.0.iter().filter_map(|(name, partition)| Some((name.clone(), partition.until?))).collect()
+    }
+
+    /// Those that are to be read to an end, and are not there: with that end. What is read no further is left out.
+    pub(super) fn unread(&self) -> Offsets {
+        let unread = |partition: &&Partition| {
+            partition.stopped.is_none() && partition.until.is_none_or(|until| partition.read() < until)
+        };
+        let left = self.0.iter().filter(|(_, partition)| unread(partition));
+        left.map(|(name, partition)| (name.clone(), partition.until.unwrap_or(i64::MAX))).collect()
+    }
+
+    /// Nobody was to read meanwhile.
+    pub(super) fn excuse(&mut self) {
+        self.0.values_mut().for_each(|partition| partition.moved = Instant::now());
     }
 
     /// What the brokers say at the end.
@@ -318,7 +341,7 @@ impl Partitions {
                     age_seconds: (Duration::from_millis(in_flight.age_ms) + told.elapsed()).as_secs_f64(),
                 }),
                 retrying: partition.retrying,
-                still_seconds: if partition.lag() == 0 { 0.0 } else { partition.moved.elapsed().as_secs_f64() },
+                still_seconds: if partition.waiting() == 0 { 0.0 } else { partition.moved.elapsed().as_secs_f64() },
                 stopped: partition.stopped.clone(),
             }
         };
@@ -354,12 +377,22 @@ impl Partition {
     /// Nobody adds to what was counted: it stays.
     fn fold(&mut self) {
         self.before = self.before.add(std::mem::take(&mut self.now));
-        (self.in_flight, self.retrying) = (None, false);
+        (self.in_flight, self.retrying, self.read_up_to) = (None, false, None);
     }
 
-    /// Messages that are there to be read.
+    /// Kafka's own idea of what is left: marks of transactions count, and so does what is not to be read.
     fn lag(&self) -> u64 {
         distance(self.next, self.end)
+    }
+
+    /// The next offset at which there may be a message.
+    fn read(&self) -> i64 {
+        self.read_up_to.map_or(self.next, |end| end.max(self.next))
+    }
+
+    /// Messages that should come.
+    fn waiting(&self) -> u64 {
+        distance(self.read(), self.until.map_or(self.end, |until| until.min(self.end)))
     }
 }
 
@@ -379,6 +412,23 @@ mod tests {
         partitions.insert(&Found { start, end: 2_000, committed: before });
         partitions.give(0, std::slice::from_ref(&name));
         (partitions, name)
+    }
+
+    fn progress(name: &TopicPartition, next: i64) -> PartitionProgress {
+        PartitionProgress {
+            partition: name.clone(),
+            next,
+            end: None,
+            committed: None,
+            processed: 5,
+            failed: 0,
+            dead_lettered: 0,
+            retried: 0,
+            read_bytes: 0,
+            in_flight: None,
+            retrying: false,
+            read_up_to: None,
+        }
     }
 
     fn resumed_at(partitions: &mut Partitions, name: &TopicPartition, answer: Option<i64>) -> i64 {
@@ -403,24 +453,49 @@ mod tests {
     }
 
     #[test]
+    fn what_is_read_or_is_not_to_be_read_does_not_stand_still() {
+        let (mut partitions, name) = read_from(100, None);
+        let still = |partitions: &Partitions| partitions.status()[0].still_seconds > 0.0;
+        let told = |next, read_up_to| PartitionProgress { read_up_to, ..progress(&name, next) };
+        partitions.set_ends(&[(name.clone(), 2_000)].into());
+        assert!(still(&partitions), "there are messages");
+        partitions.update(0, vec![told(1_999, None)]);
+        assert!(still(&partitions));
+        partitions.update(0, vec![told(1_999, Some(2_000))]);
+        assert!(!still(&partitions), "a transaction's mark is no message");
+        assert_eq!(partitions.status()[0].lag, 1, "as Kafka counts");
+        assert!(!partitions.seen(0)[0].has_work);
+        assert!(!partitions.unread().is_empty(), "it has no end");
+        partitions.read_until(&[(name.clone(), 2_000)].into());
+        assert!(partitions.unread().is_empty());
+        partitions.set_ends(&[(name, 3_000)].into());
+        assert!(!still(&partitions), "what comes later is not to be read");
+    }
+
+    #[test]
+    fn a_partition_that_is_unread_is_left_until_it_is_read_no_further() {
+        let (mut partitions, name) = read_from(0, None);
+        partitions.read_until(&[(name.clone(), 10)].into());
+        partitions.update(0, vec![progress(&name, 9)]);
+        assert_eq!(partitions.unread().get(&name), Some(&10));
+        partitions.stop(&name, "too much failed".to_owned());
+        assert!(partitions.unread().is_empty());
+    }
+
+    #[test]
+    fn what_a_reader_has_counted_that_a_group_has_replaced_stays_counted() {
+        let (mut partitions, name) = read_from(0, None);
+        partitions.update(0, vec![progress(&name, 5)]);
+        partitions.dealt(1, &[StartPartition { partition: name.clone(), start: 3, until: None }]);
+        partitions.update(1, vec![PartitionProgress { processed: 2, ..progress(&name, 5) }]);
+        assert_eq!(partitions.totals().processed, 7);
+    }
+
+    #[test]
     fn what_was_processed_and_is_not_committed_is_named() {
         let (mut partitions, name) = read_from(10, None);
         assert_eq!(partitions.uncommitted(false), None, "nothing was processed");
-        let progress = |next| PartitionProgress {
-            partition: name.clone(),
-            next,
-            end: None,
-            committed: None,
-            processed: 5,
-            failed: 0,
-            dead_lettered: 0,
-            retried: 0,
-            read_bytes: 0,
-            in_flight: None,
-            retrying: false,
-            read_up_to: None,
-        };
-        partitions.update(0, vec![progress(15)]);
+        partitions.update(0, vec![progress(&name, 15)]);
         let read_back = |offset| ReadBack { committed: [(name.clone(), offset)].into(), ends: Offsets::new() };
         partitions.read_back(&read_back(14));
         assert!(partitions.uncommitted(false).is_some_and(|text| text.contains("t/0")));

@@ -53,8 +53,8 @@ impl ConsumerSupervisor {
         });
         let workers = workers.collect();
         let mut restarts = BTreeMap::new();
-        for restart in self.workers.iter().flat_map(|worker| &worker.restarts) {
-            *restarts.entry(restart.kind.clone()).or_default() += 1;
+        for (kind, count) in self.workers.iter().flat_map(|worker| &worker.kinds) {
+            *restarts.entry(kind.clone()).or_default() += count;
         }
         ConsumeStatus {
             group: consumer.group.clone(),

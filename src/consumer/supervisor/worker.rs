@@ -1,6 +1,6 @@
 //! A slot and the processes that filled it, one after the other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
 use actix::Addr;
@@ -13,6 +13,9 @@ use crate::monitoring::status::{WorkerState, WorkerStatus};
 use crate::os::child::{Ended, WorkerProcess};
 use crate::record::TopicPartition;
 use crate::report::{RestartReport, WorkerReport};
+
+/// How many deaths and processes of a worker are remembered in full: a record may have kilobytes.
+const REMEMBERED: usize = 1_000;
 
 /// A worker, whichever process it is at the moment.
 #[derive(Default)]
@@ -28,8 +31,12 @@ pub(super) struct Worker {
     pub(super) granted: u64,
     /// Messages that all its processes have dealt with.
     pub(super) dealt_with: u64,
-    pub(super) restarts: Vec<RestartReport>,
-    pids: Vec<u32>,
+    /// The last ones.
+    restarts: VecDeque<RestartReport>,
+    /// All of them, by kind.
+    pub(super) kinds: BTreeMap<String, u64>,
+    /// Of the last processes.
+    pids: VecDeque<u32>,
     /// Of processes that are gone, in seconds.
     cpu_before: f64,
 }
@@ -71,7 +78,7 @@ impl Worker {
         log: LastLines,
         given: BTreeSet<TopicPartition>,
     ) {
-        self.pids.push(process.pid());
+        remember(&mut self.pids, process.pid());
         self.resuming = false;
         self.granted = 0;
         self.running = Some(Running {
@@ -154,16 +161,38 @@ impl Worker {
             cpu_seconds: self.cpu_before + running.map_or(0.0, |running| running.cpu),
             processed: self.dealt_with,
             partitions,
-            restarts: self.restarts.len() as u64,
-            last_death: self.restarts.last().map(|restart| restart.cause.clone()),
+            restarts: self.restarted(),
+            last_death: self.restarts.back().map(|restart| restart.cause.clone()),
             client: running.and_then(|running| running.counted.clone()),
         }
     }
 
     /// For the report.
     pub(super) fn report(&self, slot: usize) -> WorkerReport {
-        WorkerReport { slot, pids: self.pids.clone(), restarts: self.restarts.clone() }
+        WorkerReport {
+            slot,
+            pids: self.pids.iter().copied().collect(),
+            restarted: self.restarted(),
+            restarts: self.restarts.iter().cloned().collect(),
+        }
     }
+
+    /// Its process has ended, and another one follows.
+    pub(super) fn restarts_after(&mut self, death: RestartReport) {
+        *self.kinds.entry(death.kind.clone()).or_default() += 1;
+        remember(&mut self.restarts, death);
+    }
+
+    fn restarted(&self) -> u64 {
+        self.kinds.values().sum()
+    }
+}
+
+fn remember<T>(list: &mut VecDeque<T>, item: T) {
+    if list.len() == REMEMBERED {
+        list.pop_front();
+    }
+    list.push_back(item);
 }
 
 impl Running {
