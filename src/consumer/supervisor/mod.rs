@@ -5,7 +5,7 @@
 //! - `policy`: what is to be done with the workers, when which of them stands still, dies, or has to go. `plan`: which worker
 //!   reads which partition at first; `start`: from which offset; `allowance`: who may process how many messages;
 //!   `truncation`: logs that have become shorter; `awake`: the time without that in which nothing ran. All pure.
-//! - `worker`: a slot and the processes that filled it; `partitions`: where reading has come to; `death`: what is written
+//! - `worker`: a slot and the processes that filled it; `partitions`: where reading has come to, `partition`: in one; `death`: what is written
 //!   down of one.
 //! - `link`: one per process: its control channel; `log_pipe`: its log lines; `output_lock`: keeps those on stdout
 //!   apart.
@@ -24,6 +24,7 @@ mod link;
 mod log_pipe;
 pub mod messages;
 mod output_lock;
+mod partition;
 mod partitions;
 mod plan;
 mod policy;

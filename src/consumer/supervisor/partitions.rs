@@ -1,72 +1,16 @@
 //! Where reading has come to in each partition, over all processes that have read it.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::messages::{Found, ReadBack};
+use super::partition::{Counts, Partition, distance};
 use super::policy::Seen;
-use crate::consumer::control::{InFlight, PartitionProgress, StartPartition};
+use crate::consumer::control::{PartitionProgress, StartPartition};
 use crate::kafka::cluster::Offsets;
-use crate::monitoring::status::{InFlightStatus, PartitionStatus};
+use crate::monitoring::status::PartitionStatus;
 use crate::record::TopicPartition;
 use crate::report::PartitionReport;
-
-/// One partition.
-#[derive(Clone, Debug)]
-struct Partition {
-    /// Who reads it, or will; with a group it may be somebody on another host.
-    slot: Option<usize>,
-    first: i64,
-    until: Option<i64>,
-    /// By earlier runs.
-    committed_before: Option<i64>,
-    next: i64,
-    committed: Option<i64>,
-    end: i64,
-    /// By processes that are gone, or read it no more.
-    before: Counts,
-    /// By the process that reads it now.
-    now: Counts,
-    /// With the moment at which its worker has told of it.
-    in_flight: Option<(InFlight, Instant)>,
-    retrying: bool,
-    /// As [`PartitionProgress::read_up_to`], of the worker that reads it now.
-    read_up_to: Option<i64>,
-    /// When it last moved, or had nothing to read.
-    moved: Instant,
-    abandoned: u64,
-    /// Read no further, and why.
-    stopped: Option<String>,
-}
-
-/// What became of messages.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
-    pub(super) processed: u64,
-    /// And skipped.
-    pub(super) failed: u64,
-    pub(super) dead_lettered: u64,
-    /// How often a message was tried again.
-    pub(super) retried: u64,
-    pub(super) read_bytes: u64,
-}
-
-impl Counts {
-    /// Messages that are done with.
-    pub(super) fn dealt_with(self) -> u64 {
-        self.processed + self.failed + self.dead_lettered
-    }
-
-    fn add(self, other: Self) -> Self {
-        Self {
-            processed: self.processed + other.processed,
-            failed: self.failed + other.failed,
-            dead_lettered: self.dead_lettered + other.dead_lettered,
-            retried: self.retried + other.retried,
-            read_bytes: self.read_bytes + other.read_bytes,
-        }
-    }
-}
 
 /// All partitions.
 #[derive(Clone, Debug, Default)]
@@ -319,85 +263,13 @@ impl Partitions {
 
     /// For the status.
     pub(super) fn status(&self) -> Vec<PartitionStatus> {
-        let row = |(name, partition): (&TopicPartition, &Partition)| {
-            let counts = partition.before.add(partition.now);
-            PartitionStatus {
-                topic: name.topic.clone(),
-                partition: name.partition,
-                worker: partition.slot,
-                first: partition.first,
-                next: partition.next,
-                committed: partition.committed,
-                end: partition.end,
-                until: partition.until,
-                lag: partition.lag(),
-                processed: counts.processed,
-                failed: counts.failed,
-                dead_lettered: counts.dead_lettered,
-                retried: counts.retried,
-                read_bytes: counts.read_bytes,
-                in_flight: partition.in_flight.map(|(in_flight, told)| InFlightStatus {
-                    offset: in_flight.offset,
-                    age_seconds: (Duration::from_millis(in_flight.age_ms) + told.elapsed()).as_secs_f64(),
-                }),
-                retrying: partition.retrying,
-                still_seconds: if partition.waiting() == 0 { 0.0 } else { partition.moved.elapsed().as_secs_f64() },
-                stopped: partition.stopped.clone(),
-            }
-        };
-        self.0.iter().map(row).collect()
+        self.0.iter().map(|(name, partition)| partition.status(name)).collect()
     }
 
     /// For the report.
     pub(super) fn report(&self) -> Vec<PartitionReport> {
-        let row = |(name, partition): (&TopicPartition, &Partition)| {
-            let counts = partition.before.add(partition.now);
-            PartitionReport {
-                topic: name.topic.clone(),
-                partition: name.partition,
-                worker: partition.slot,
-                first: partition.first,
-                next: partition.next,
-                committed: partition.committed,
-                end: partition.end,
-                lag: partition.end - partition.next,
-                processed: counts.processed,
-                failed: counts.failed,
-                dead_lettered: counts.dead_lettered,
-                retried: counts.retried,
-                abandoned: partition.abandoned,
-                stopped: partition.stopped.clone(),
-            }
-        };
-        self.0.iter().map(row).collect()
+        self.0.iter().map(|(name, partition)| partition.report(name)).collect()
     }
-}
-
-impl Partition {
-    /// Nobody adds to what was counted: it stays.
-    fn fold(&mut self) {
-        self.before = self.before.add(std::mem::take(&mut self.now));
-        (self.in_flight, self.retrying, self.read_up_to) = (None, false, None);
-    }
-
-    /// Kafka's own idea of what is left: marks of transactions count, and so does what is not to be read.
-    fn lag(&self) -> u64 {
-        distance(self.next, self.end)
-    }
-
-    /// The next offset at which there may be a message.
-    fn read(&self) -> i64 {
-        self.read_up_to.map_or(self.next, |end| end.max(self.next))
-    }
-
-    /// Messages that should come.
-    fn waiting(&self) -> u64 {
-        distance(self.read(), self.until.map_or(self.end, |until| until.min(self.end)))
-    }
-}
-
-fn distance(from: i64, to: i64) -> u64 {
-    u64::try_from(to - from).unwrap_or(0)
 }
 
 #[cfg(test)]
