@@ -31,8 +31,6 @@ const HEADERS: usize = 16 << 10;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// After an accept that failed, such as for the lack of descriptors.
 const AGAIN: Duration = Duration::from_millis(100);
-/// How long answers under way may take when the run is over.
-const LAST_ANSWERS: Duration = Duration::from_millis(200);
 
 /// The server; it ends with this.
 pub struct StatusServer {
@@ -62,7 +60,8 @@ impl StatusServer {
             runtime.block_on(async move {
                 tokio::select! {
                     () = serve(listener, routes::router(board), &own) => {}
-                    _ = stopped => sleep(LAST_ANSWERS).await,
+                    // Answers under way are cut off: a run that is over waits for nobody who watches it.
+                    _ = stopped => {}
                 }
             });
         });
