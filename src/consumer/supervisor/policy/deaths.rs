@@ -20,13 +20,15 @@ impl Policy {
             self.act(Action::End(Exit::failed(format!("worker {number}: {reason}"))));
             return;
         }
-        for (partition, to) in self.ownership.died(number) {
-            self.hand_over(to, vec![partition]);
+        if life.why == Some(Why::Fewer) {
+            slot.phase = Phase::Removed;
         }
+        // What was to move from it has moved.
+        let given = self.ownership.going_from(number);
+        self.pass_on(given);
         let mut was_hung = None;
         match life.why {
             Some(Why::Fewer) => {
-                self.slots[number].phase = Phase::Removed;
                 self.redistribute(number);
                 return;
             }

@@ -1,4 +1,4 @@
-//! What must hold in every history: no partition has two readers, restarts stay within their intensity, and an end that was
+//! What must hold in every history: no partition has two readers or none, restarts stay within their intensity, and an end that was
 //! asked for comes.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,6 +63,9 @@ struct World {
     killed: BTreeSet<usize>,
     wished: bool,
     over: bool,
+    quarantined: BTreeSet<TopicPartition>,
+    /// All that was ever anybody's.
+    known: BTreeSet<TopicPartition>,
 }
 
 impl World {
@@ -91,8 +94,31 @@ impl World {
                     self.giving_up.entry(slot).or_default().extend(partitions)
                 }
                 Action::Kill(slot) => _ = self.killed.insert(slot),
+                Action::Quarantine(partition, _) => _ = self.quarantined.insert(partition),
                 Action::End(_) => self.over = true,
                 _ => {}
+            }
+        }
+    }
+
+    /// All do as they are told, and nothing else happens.
+    fn settle(&mut self, policy: &mut Policy) {
+        // Longer than the longest pause and the time until a kill.
+        for _ in 0..150 {
+            self.now += Duration::from_secs(1);
+            let mut events = vec![Event::Ends(None), Event::Tick];
+            for slot in self.alive.clone() {
+                events.extend([Event::Ready(slot), Event::Heard(slot, Vec::new())]);
+                events.extend(self.give_up(slot));
+            }
+            for event in events {
+                let actions = policy.on(self.now, event);
+                self.obey(policy, actions);
+            }
+            let leaving: Vec<_> = self.alive.iter().copied().filter(|slot| policy.why(*slot).is_some()).collect();
+            for died in leaving.into_iter().filter_map(|slot| self.die(slot, false, true)).collect::<Vec<_>>() {
+                let actions = policy.on(self.now, died);
+                self.obey(policy, actions);
             }
         }
     }
@@ -178,8 +204,18 @@ proptest! {
             let actions = policy.on(world.now, event);
             world.obey(&policy, actions);
             // Whatever lives reads what the books say, no more.
+            world.known.extend((0..12).map(|number| TopicPartition::new("t", number)).filter(|name| policy.owner(name).is_some()));
             for (partition, reader) in &world.readers {
                 prop_assert_eq!(policy.owner(partition), Some(*reader), "{} is read by {}", partition, reader);
+            }
+        }
+        // Once things have settled, whoever lives reads everything.
+        world.settle(&mut policy);
+        if !world.over && !world.alive.is_empty() {
+            for partition in world.known.difference(&world.quarantined) {
+                let owner = policy.owner(partition);
+                prop_assert!(owner.is_some_and(|owner| world.alive.contains(&owner)), "{} is {:?}'s, who is dead", partition, owner);
+                prop_assert_eq!(world.readers.get(partition).copied(), owner, "{} is read by nobody", partition);
             }
         }
         // No more starts within the time than were allowed; planned ones and a slot's first are no restarts.
