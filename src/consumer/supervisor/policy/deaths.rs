@@ -29,7 +29,10 @@ impl Policy {
         let mut was_hung = None;
         match life.why {
             Some(Why::Fewer) => {
-                self.redistribute(number);
+                // The others may have been parked meanwhile.
+                if !self.end_without_workers(&format!("worker {number} was taken away")) {
+                    self.redistribute(number);
+                }
                 return;
             }
             Some(why) if why.is_planned() && (death.clean || life.was_killed) => {
@@ -103,11 +106,19 @@ impl Policy {
         if self.replacing == Some(number) {
             self.replacing = None;
         }
-        if self.slots.iter().all(|slot| matches!(slot.phase, Phase::Parked | Phase::Removed)) {
-            self.act(Action::End(Exit::failed(format!("{text}, and no other worker is left"))));
+        if self.end_without_workers(text) {
             return;
         }
         self.act(Action::Warn(format!("{text}: it is started no more, the others get its partitions")));
         self.redistribute(number);
+    }
+
+    /// Ends the program if nobody is left who could read anything; whether it does.
+    fn end_without_workers(&mut self, text: &str) -> bool {
+        let ends = self.slots.iter().all(|slot| matches!(slot.phase, Phase::Parked | Phase::Removed));
+        if ends {
+            self.act(Action::End(Exit::failed(format!("{text}, and no other worker is left"))));
+        }
+        ends
     }
 }

@@ -211,7 +211,8 @@ proptest! {
         }
         // Once things have settled, whoever lives reads everything.
         world.settle(&mut policy);
-        if !world.over && !world.alive.is_empty() {
+        if !world.over {
+            prop_assert!(!world.alive.is_empty(), "nobody is left, and nobody says so");
             for partition in world.known.difference(&world.quarantined) {
                 let owner = policy.owner(partition);
                 prop_assert!(owner.is_some_and(|owner| world.alive.contains(&owner)), "{} is {:?}'s, who is dead", partition, owner);

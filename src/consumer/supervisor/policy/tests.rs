@@ -137,6 +137,19 @@ fn a_worker_that_dies_too_often_is_parked_and_the_others_get_its_partitions() {
 }
 
 #[test]
+fn the_program_ends_when_all_are_parked_while_the_last_one_is_taken_away() {
+    let mut world = world(2, &rules(|rules| rules.restart.most = 1));
+    world.on(Event::Asked(Wish::Fewer));
+    for _ in 0..2 {
+        world.on(Event::Died(0, crash(0)));
+        world.pass(A_SECOND, &[]);
+    }
+    assert!(!world.has(|action| matches!(action, Action::End(_))), "the other one is not dead yet");
+    world.on(Event::Died(1, Death { clean: true, ..Death::default() }));
+    assert!(world.has(|action| matches!(action, Action::End(exit) if !exit.is_clean())), "{:?}", world.log);
+}
+
+#[test]
 fn too_many_deaths_end_the_program_if_asked() {
     let mut world = world(1, &rules(|rules| (rules.restart.most, rules.restart.exceeded) = (1, Exceeded::End)));
     world.on(Event::Died(0, crash(0)));
