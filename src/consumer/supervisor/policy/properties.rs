@@ -116,7 +116,10 @@ impl World {
                 self.obey(policy, actions);
             }
             let leaving: Vec<_> = self.alive.iter().copied().filter(|slot| policy.why(*slot).is_some()).collect();
-            for died in leaving.into_iter().filter_map(|slot| self.die(slot, false, true)).collect::<Vec<_>>() {
+            for slot in leaving {
+                let Some(died) = event(self, policy, &Step::Die { slot, by_message: false, clean: true }) else {
+                    continue;
+                };
                 let actions = policy.on(self.now, died);
                 self.obey(policy, actions);
             }
