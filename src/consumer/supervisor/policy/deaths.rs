@@ -58,7 +58,9 @@ impl Policy {
     ) {
         // Somebody from outside has killed it: no message's fault. (Out of memory is.)
         let killed_from_outside = death.killed && !death.out_of_memory && hung.is_none();
-        if killed_from_outside || death.blameless {
+        // It was asked to end, by whomever, and could: what it had in hand has not killed it.
+        let ended_well = death.clean && hung.is_none();
+        if killed_from_outside || ended_well || death.blameless {
             return;
         }
         // With several in hand any of them may hold up the others.

@@ -384,6 +384,48 @@ fn a_kill_from_outside_is_no_messages_fault_and_out_of_memory_is() {
 }
 
 #[test]
+fn a_clean_end_is_no_messages_fault() {
+    let mut world = world(2, &rules(|rules| rules.restart.most = 0));
+    let clean = || Death { clean: true, ..crash(5) };
+    for _ in 0..5 {
+        world.on(Event::Died(0, clean()));
+        world.pass(60 * A_SECOND, &[(1, at(1, 0))]);
+    }
+    assert!(!world.policy.is_cautious(0));
+    for _ in 0..2 {
+        world.on(Event::Died(0, crash(5)));
+        world.pass(60 * A_SECOND, &[(1, at(1, 0))]);
+    }
+    assert!(world.policy.is_cautious(0));
+    // Somebody's SIGTERM; and one that was silent and ends in time.
+    for silence in [0, 11] {
+        world.on(Event::Ready(0));
+        world.on(Event::Announced(0, partition(0), 7));
+        world.pass(silence * A_SECOND, &[(1, at(1, 0))]);
+        world.on(Event::Died(0, clean()));
+        world.pass(60 * A_SECOND, &[(1, at(1, 0))]);
+        assert!(world.policy.condemned().is_empty(), "{:?}", world.policy.condemned());
+    }
+    assert!(world.policy.is_cautious(0), "what killed it has not been found");
+}
+
+#[test]
+fn a_message_that_hangs_is_named_also_if_its_worker_ends_cleanly() {
+    let mut world = world(2, &rules(|_| ()));
+    for _ in 0..2 {
+        world.on(Event::Ready(0));
+        let hung = PartitionProgress { in_flight: Some(InFlight { offset: 9, age_ms: 60_000 }), ..at(0, 9) };
+        world.on(Event::Heard(0, vec![hung]));
+        world.pass(A_SECOND, &[(1, at(1, 0))]);
+        let mut death = Death { clean: true, ..crash(5) };
+        death.seen[0].in_flight = Some(9);
+        world.on(Event::Died(0, death));
+        world.pass(A_SECOND, &[(1, at(1, 0))]);
+    }
+    assert_eq!(world.policy.condemned()[0].offset, 9);
+}
+
+#[test]
 fn caution_ends_when_it_has_come_past_the_place() {
     let mut world = world(2, &rules(|_| ()));
     for _ in 0..2 {
