@@ -63,10 +63,13 @@ impl Policy {
         if killed_from_outside || ended_well || death.blameless {
             return;
         }
+        // What is read no further has nothing to do with it.
+        let seen: Vec<_> =
+            death.seen.iter().filter(|seen| !self.ownership.is_quarantined(&seen.partition)).cloned().collect();
         // With several in hand any of them may hold up the others.
-        let in_hand = death.seen.iter().filter(|seen| seen.in_flight.is_some()).count();
+        let in_hand = seen.iter().filter(|seen| seen.in_flight.is_some()).count();
         let hung = hung.filter(|_| in_hand == 1);
-        if let Some(condemned) = self.suspects.died(&death.seen, hung, announced, &death.cause) {
+        if let Some(condemned) = self.suspects.died(&seen, hung, announced, &death.cause) {
             let Condemned { partition, offset, reason } = condemned;
             self.act(Action::Warn(format!(
                 "{partition}@{offset} is given up, it is processed no more (consumer.on_failure says what becomes of it): {reason}"
@@ -78,7 +81,7 @@ impl Policy {
                 }
             }
         }
-        let seen: Vec<_> = death.seen.iter().map(|seen| seen.partition.clone()).collect();
+        let seen: Vec<_> = seen.into_iter().map(|seen| seen.partition).collect();
         self.slots[number].cautious = self.suspects.is_any(&seen);
     }
 

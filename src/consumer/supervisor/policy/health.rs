@@ -111,9 +111,7 @@ impl Policy {
                 self.move_to(number, vec![partition], to);
             }
             None => {
-                self.act(Action::Say(number, ToWorker::Revoke(vec![partition.clone()])));
-                self.ownership.quarantine(&partition);
-                self.watchdog.forget(&partition);
+                self.quarantine(&partition);
                 self.act(Action::Quarantine(partition, text));
             }
         }

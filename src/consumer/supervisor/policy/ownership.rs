@@ -80,6 +80,10 @@ impl Ownership {
         }
     }
 
+    pub(super) fn is_quarantined(&self, partition: &TopicPartition) -> bool {
+        self.0.get(partition) == Some(&Owner::Quarantined)
+    }
+
     /// Who may read it now.
     pub(super) fn owner(&self, partition: &TopicPartition) -> Option<usize> {
         match *self.0.get(partition)? {

@@ -45,6 +45,24 @@ impl Policy {
         shares.into_iter().for_each(|(to, share)| self.hand_over(to, share));
     }
 
+    pub(super) fn stopped(&mut self, partition: &TopicPartition) {
+        if self.is_group() {
+            self.watchdog.forget(partition);
+        } else {
+            self.quarantine(partition);
+        }
+    }
+
+    /// Nobody reads it any more; whoever has it gives it up.
+    pub(super) fn quarantine(&mut self, partition: &TopicPartition) {
+        let owner = self.ownership.owner(partition);
+        self.watchdog.forget(partition);
+        self.ownership.quarantine(partition);
+        if let Some(owner) = owner.filter(|owner| self.slots[*owner].may_be_running()) {
+            self.act(Action::Say(owner, ToWorker::Revoke(vec![partition.clone()])));
+        }
+    }
+
     pub(super) fn found(&mut self, partitions: Vec<TopicPartition>) {
         for partition in partitions {
             if self.ownership.is_known(&partition) {

@@ -221,6 +221,46 @@ fn a_stuck_partition_gets_a_new_client_then_a_new_worker_then_another_one_then_n
 }
 
 #[test]
+fn a_partition_that_was_stopped_is_read_by_nobody_any_more() {
+    let mut world = world(4, &rules(|_| ()));
+    world.on(Event::Stopped(partition(0)));
+    assert!(
+        world.has(
+            |action| matches!(action, Action::Say(0, ToWorker::Revoke(partitions)) if *partitions == [partition(0)])
+        )
+    );
+    assert!(!world.has(|action| matches!(action, Action::Quarantine(..))), "it is told already");
+    world.on(Event::Revoked(0, vec![partition(0)]));
+    world.on(Event::Found(vec![partition(0)]));
+    world.on(Event::Died(0, crash(0)));
+    world.pass(A_SECOND, &[(1, at(2, 1))]);
+    assert_eq!((world.started(), world.policy.partitions(0)), (vec![0], vec![partition(1)]));
+    world.on(Event::Asked(Wish::Fewer));
+    world.on(Event::Died(1, Death { clean: true, ..Death::default() }));
+    assert_eq!(world.policy.partitions(0), [1, 2, 3].map(partition));
+}
+
+#[test]
+fn a_partition_that_stopped_on_its_way_to_another_worker_does_not_get_there() {
+    let mut world = world_with_moves();
+    let going = world.policy.partitions(0).pop().unwrap();
+    world.on(Event::Stopped(going.clone()));
+    world.on(Event::Revoked(0, vec![going.clone()]));
+    assert_eq!((world.policy.owner(&going), shares(&world, 0..3)), (None, vec![2, 3, 0]));
+}
+
+#[test]
+fn a_partition_that_is_read_no_further_makes_nobody_cautious() {
+    let mut world = world(4, &rules(|_| ()));
+    world.on(Event::Stopped(partition(0)));
+    for _ in 0..3 {
+        world.on(Event::Died(0, crash(5)));
+        world.pass(A_SECOND, &[(1, at(2, 1))]);
+    }
+    assert!(!world.policy.is_cautious(0), "all these deaths were elsewhere");
+}
+
+#[test]
 fn what_a_group_deals_is_helped_twice_and_then_left_alone() {
     let mut world = world(0, &rules(|rules| (rules.processes, rules.assignment) = (1, Assignment::Group)));
     world.on(Event::Assigned(0, vec![partition(0)]));
