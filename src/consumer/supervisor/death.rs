@@ -21,11 +21,11 @@ impl MemoryKills {
         Self(process::out_of_memory_kills())
     }
 
-    /// Whether there was one since this was last asked.
-    fn is_new(&mut self) -> bool {
-        let now = process::out_of_memory_kills();
+    /// Whether this death was one; `now`: how many there have been. To be asked at every death: what was counted before one
+    /// says nothing about the next.
+    fn is_one(&mut self, killed: bool, now: Option<u64>) -> bool {
         let before = std::mem::replace(&mut self.0, now);
-        matches!((before, now), (Some(before), Some(now)) if now > before)
+        killed && matches!((before, now), (Some(before), Some(now)) if now > before)
     }
 }
 
@@ -42,7 +42,7 @@ pub(super) fn of(
     Death {
         killed,
         crashed: matches!(ended, Ended::Signal { .. }),
-        out_of_memory: killed && kills.is_new(),
+        out_of_memory: kills.is_one(killed, process::out_of_memory_kills()),
         clean: running.finished && ended == Ended::Code(0),
         blameless: running.broken.is_some() && !running.crashed,
         lasting: running.lasting(),
@@ -124,5 +124,21 @@ fn row(seen: &Seen) -> DeathPartition {
         next: seen.next,
         committed: Some(seen.committed),
         in_flight: seen.in_flight,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_ran_out_before_another_death_has_killed_nobody_later() {
+        let mut kills = MemoryKills(Some(3));
+        assert!(!kills.is_one(true, Some(3)), "somebody has sent SIGKILL");
+        assert!(kills.is_one(true, Some(4)));
+        assert!(!kills.is_one(false, Some(5)), "another process of the group");
+        assert!(!kills.is_one(true, Some(5)), "that was long ago");
+        assert!(!kills.is_one(true, None));
+        assert!(!kills.is_one(true, Some(9)), "since when is not known");
     }
 }

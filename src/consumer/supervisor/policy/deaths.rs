@@ -20,14 +20,19 @@ impl Policy {
             self.act(Action::End(Exit::failed(format!("worker {number}: {reason}"))));
             return;
         }
-        for (partition, to) in self.ownership.died(number) {
-            self.hand_over(to, vec![partition]);
+        if life.why == Some(Why::Fewer) {
+            slot.phase = Phase::Removed;
         }
+        // What was to move from it has moved.
+        let given = self.ownership.going_from(number);
+        self.pass_on(given);
         let mut was_hung = None;
         match life.why {
             Some(Why::Fewer) => {
-                self.slots[number].phase = Phase::Removed;
-                self.redistribute(number);
+                // The others may have been parked meanwhile.
+                if !self.end_without_workers(&format!("worker {number} was taken away")) {
+                    self.redistribute(number);
+                }
                 return;
             }
             Some(why) if why.is_planned() && (death.clean || life.was_killed) => {
@@ -53,13 +58,18 @@ impl Policy {
     ) {
         // Somebody from outside has killed it: no message's fault. (Out of memory is.)
         let killed_from_outside = death.killed && !death.out_of_memory && hung.is_none();
-        if killed_from_outside || death.blameless {
+        // It was asked to end, by whomever, and could: what it had in hand has not killed it.
+        let ended_well = death.clean && hung.is_none();
+        if killed_from_outside || ended_well || death.blameless {
             return;
         }
+        // What is read no further has nothing to do with it.
+        let seen: Vec<_> =
+            death.seen.iter().filter(|seen| !self.ownership.is_quarantined(&seen.partition)).cloned().collect();
         // With several in hand any of them may hold up the others.
-        let in_hand = death.seen.iter().filter(|seen| seen.in_flight.is_some()).count();
+        let in_hand = seen.iter().filter(|seen| seen.in_flight.is_some()).count();
         let hung = hung.filter(|_| in_hand == 1);
-        if let Some(condemned) = self.suspects.died(&death.seen, hung, announced, &death.cause) {
+        if let Some(condemned) = self.suspects.died(&seen, hung, announced, &death.cause) {
             let Condemned { partition, offset, reason } = condemned;
             self.act(Action::Warn(format!(
                 "{partition}@{offset} is given up, it is processed no more (consumer.on_failure says what becomes of it): {reason}"
@@ -71,7 +81,7 @@ impl Policy {
                 }
             }
         }
-        let seen: Vec<_> = death.seen.iter().map(|seen| seen.partition.clone()).collect();
+        let seen: Vec<_> = seen.into_iter().map(|seen| seen.partition).collect();
         self.slots[number].cautious = self.suspects.is_any(&seen);
     }
 
@@ -101,11 +111,19 @@ impl Policy {
         if self.replacing == Some(number) {
             self.replacing = None;
         }
-        if self.slots.iter().all(|slot| matches!(slot.phase, Phase::Parked | Phase::Removed)) {
-            self.act(Action::End(Exit::failed(format!("{text}, and no other worker is left"))));
+        if self.end_without_workers(text) {
             return;
         }
         self.act(Action::Warn(format!("{text}: it is started no more, the others get its partitions")));
         self.redistribute(number);
+    }
+
+    /// Ends the program if nobody is left who could read anything; whether it does.
+    fn end_without_workers(&mut self, text: &str) -> bool {
+        let ends = self.slots.iter().all(|slot| matches!(slot.phase, Phase::Parked | Phase::Removed));
+        if ends {
+            self.act(Action::End(Exit::failed(format!("{text}, and no other worker is left"))));
+        }
+        ends
     }
 }

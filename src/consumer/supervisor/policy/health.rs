@@ -111,9 +111,7 @@ impl Policy {
                 self.move_to(number, vec![partition], to);
             }
             None => {
-                self.act(Action::Say(number, ToWorker::Revoke(vec![partition.clone()])));
-                self.ownership.quarantine(&partition);
-                self.watchdog.forget(&partition);
+                self.quarantine(&partition);
                 self.act(Action::Quarantine(partition, text));
             }
         }
@@ -121,9 +119,13 @@ impl Policy {
 
     pub(super) fn ready(&mut self, number: usize) {
         let slot = &mut self.slots[number];
-        slot.ready = true;
+        let was_ready = std::mem::replace(&mut slot.ready, true);
         slot.heard = self.now;
-        if self.replacing == Some(number) && matches!(slot.phase, Phase::Running) {
+        if !was_ready {
+            let going = self.ownership.going_from(number);
+            self.ask_for(number, going.into_iter().map(|(partition, _)| partition).collect());
+        }
+        if self.replacing == Some(number) && matches!(self.slots[number].phase, Phase::Running) {
             self.replacing = None;
             self.replace_next();
         }

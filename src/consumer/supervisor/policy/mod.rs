@@ -57,7 +57,8 @@ pub(super) enum Event {
     Revoked(usize, Vec<TopicPartition>),
     /// A worker is about to process this message, by itself, and waits.
     Announced(usize, TopicPartition, i64),
-    /// A partition is read no further by its worker's own decision.
+    /// A partition is read no further by its worker's own decision: by nobody in this run. (A group may deal it again, and
+    /// then it is read again: it knows nothing of the decision.)
     Stopped(TopicPartition),
     /// The partitions' ends; `None`: the brokers did not say.
     Ends(Option<Offsets>),
@@ -223,7 +224,7 @@ impl Policy {
             Event::Assigned(slot, partitions) => self.assigned(slot, partitions),
             Event::Revoked(slot, partitions) => self.revoked(slot, &partitions),
             Event::Announced(slot, partition, offset) => self.announced(slot, partition, offset),
-            Event::Stopped(partition) => self.watchdog.forget(&partition),
+            Event::Stopped(partition) => self.stopped(&partition),
             Event::Ends(ends) => self.watchdog.ends(ends.as_ref(), self.now),
             Event::Until(ends) => self.watchdog.until(&ends),
             Event::Found(partitions) => self.found(partitions),

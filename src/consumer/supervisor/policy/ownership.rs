@@ -19,45 +19,52 @@ enum Owner {
     Quarantined,
 }
 
+impl Owner {
+    /// Whose it is when all moves are done.
+    fn in_the_end(&self) -> Option<usize> {
+        match *self {
+            Self::Slot(slot) | Self::Moving { to: slot, .. } => Some(slot),
+            Self::Quarantined => None,
+        }
+    }
+}
+
 impl Ownership {
     /// It is this worker's, and nobody else may read it.
     pub(super) fn give(&mut self, partition: TopicPartition, slot: usize) {
         self.0.insert(partition, Owner::Slot(slot));
     }
 
-    /// It will be the other one's when its owner has given it up.
-    pub(super) fn plan_move(&mut self, partition: &TopicPartition, to: usize) {
-        if let Some(owner) = self.0.get_mut(partition)
-            && let Owner::Slot(from) | Owner::Moving { from, .. } = *owner
-        {
-            *owner = Owner::Moving { from, to };
-        }
+    /// It will be the other one's when its owner has given it up; whether its owner does not know yet that it has to.
+    pub(super) fn plan_move(&mut self, partition: &TopicPartition, to: usize) -> bool {
+        let Some(owner) = self.0.get_mut(partition) else { return false };
+        let (from, is_new) = match *owner {
+            Owner::Slot(from) => (from, true),
+            Owner::Moving { from, .. } => (from, false),
+            Owner::Quarantined => return false,
+        };
+        *owner = Owner::Moving { from, to };
+        is_new
     }
 
-    /// Its owner has given it up: the new one, if it was to move.
-    pub(super) fn settle(&mut self, partition: &TopicPartition, slot: usize) -> Option<usize> {
-        let owner = self.0.get_mut(partition)?;
-        match *owner {
-            Owner::Moving { from, to } if from == slot => {
-                *owner = Owner::Slot(to);
-                Some(to)
-            }
+    /// To whom it goes when this owner gives it up, if it is to move.
+    pub(super) fn destination(&self, partition: &TopicPartition, slot: usize) -> Option<usize> {
+        match *self.0.get(partition)? {
+            Owner::Moving { from, to } if from == slot => Some(to),
             _ => None,
         }
     }
 
-    /// A worker is dead: what was to move from it has moved; to whom.
-    pub(super) fn died(&mut self, slot: usize) -> Vec<(TopicPartition, usize)> {
-        let mut moved = Vec::new();
-        for (partition, owner) in &mut self.0 {
-            if let Owner::Moving { from, to } = *owner
-                && from == slot
-            {
-                *owner = Owner::Slot(to);
-                moved.push((partition.clone(), to));
-            }
-        }
-        moved
+    /// What a worker has to give up, and to whom it goes.
+    pub(super) fn going_from(&self, slot: usize) -> Vec<(TopicPartition, usize)> {
+        let going = self.0.keys().filter_map(|name| Some((name.clone(), self.destination(name, slot)?)));
+        going.collect()
+    }
+
+    /// What a worker gets when others have given it up.
+    pub(super) fn coming_to(&self, slot: usize) -> Vec<TopicPartition> {
+        let comes = |owner: &Owner| matches!(*owner, Owner::Moving { to, .. } if to == slot);
+        self.0.iter().filter(|(_, owner)| comes(owner)).map(|(name, _)| name.clone()).collect()
     }
 
     /// The group has taken it away.
@@ -71,6 +78,10 @@ impl Ownership {
         if let Some(owner) = self.0.get_mut(partition) {
             *owner = Owner::Quarantined;
         }
+    }
+
+    pub(super) fn is_quarantined(&self, partition: &TopicPartition) -> bool {
+        self.0.get(partition) == Some(&Owner::Quarantined)
     }
 
     /// Who may read it now.
@@ -94,12 +105,17 @@ impl Ownership {
 
     /// How many a worker has when all moves are done.
     pub(super) fn promised(&self, slot: usize) -> usize {
-        let counts = |owner: &&Owner| matches!(owner, Owner::Slot(to) | Owner::Moving { to, .. } if *to == slot);
-        self.0.values().filter(counts).count()
+        self.0.values().filter(|owner| owner.in_the_end() == Some(slot)).count()
     }
 
-    /// How many there are.
+    /// The last of these.
+    pub(super) fn last_promised(&self, slot: usize) -> Option<TopicPartition> {
+        let last = self.0.iter().rfind(|(_, owner)| owner.in_the_end() == Some(slot));
+        last.map(|(name, _)| name.clone())
+    }
+
+    /// How many are anybody's.
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.0.values().filter(|owner| **owner != Owner::Quarantined).count()
     }
 }

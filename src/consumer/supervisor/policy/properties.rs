@@ -1,4 +1,4 @@
-//! What must hold in every history: no partition has two readers, restarts stay within their intensity, and an end that was
+//! What must hold in every history: no partition has two readers or none, restarts stay within their intensity, and an end that was
 //! asked for comes.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +20,7 @@ enum Step {
     Ends(i64),
     NoEnds,
     Found(i32),
+    Stopped(i32),
     Measured(usize, u64),
     Asked(Wish),
 }
@@ -43,6 +44,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (0..200_i64).prop_map(Step::Ends),
         1 => Just(Step::NoEnds),
         1 => (0..12_i32).prop_map(Step::Found),
+        1 => (0..12_i32).prop_map(Step::Stopped),
         1 => (slot, 0..300_u64).prop_map(|(slot, rss_mb)| Step::Measured(slot, rss_mb)),
         2 => wish.prop_map(Step::Asked),
     ];
@@ -63,10 +65,14 @@ struct World {
     killed: BTreeSet<usize>,
     wished: bool,
     over: bool,
+    quarantined: BTreeSet<TopicPartition>,
+    /// All that was ever anybody's.
+    known: BTreeSet<TopicPartition>,
 }
 
 impl World {
     fn read(&mut self, slot: usize, partition: TopicPartition) {
+        assert!(!self.quarantined.contains(&partition), "{partition} was to be read by nobody");
         let before = self.readers.insert(partition.clone(), slot);
         assert!(before.is_none_or(|before| before == slot), "{partition} is read by {before:?} and by {slot}");
     }
@@ -91,8 +97,34 @@ impl World {
                     self.giving_up.entry(slot).or_default().extend(partitions)
                 }
                 Action::Kill(slot) => _ = self.killed.insert(slot),
+                Action::Quarantine(partition, _) => _ = self.quarantined.insert(partition),
                 Action::End(_) => self.over = true,
                 _ => {}
+            }
+        }
+    }
+
+    /// All do as they are told, and nothing else happens.
+    fn settle(&mut self, policy: &mut Policy) {
+        // Longer than the longest pause and the time until a kill.
+        for _ in 0..150 {
+            self.now += Duration::from_secs(1);
+            let mut events = vec![Event::Ends(None), Event::Tick];
+            for slot in self.alive.clone() {
+                events.extend([Event::Ready(slot), Event::Heard(slot, Vec::new())]);
+                events.extend(self.give_up(slot));
+            }
+            for event in events {
+                let actions = policy.on(self.now, event);
+                self.obey(policy, actions);
+            }
+            let leaving: Vec<_> = self.alive.iter().copied().filter(|slot| policy.why(*slot).is_some()).collect();
+            for slot in leaving {
+                let Some(died) = event(self, policy, &Step::Die { slot, by_message: false, clean: true }) else {
+                    continue;
+                };
+                let actions = policy.on(self.now, died);
+                self.obey(policy, actions);
             }
         }
     }
@@ -149,6 +181,13 @@ fn event(world: &mut World, policy: &Policy, step: &Step) -> Option<Event> {
         }
         Step::NoEnds => Some(Event::Ends(None)),
         Step::Found(number) => Some(Event::Found(vec![TopicPartition::new("t", number)])),
+        // By whoever reads it.
+        Step::Stopped(number) => {
+            let partition = TopicPartition::new("t", number);
+            world.readers.remove(&partition)?;
+            world.quarantined.insert(partition.clone());
+            Some(Event::Stopped(partition))
+        }
         Step::Measured(slot, rss_mb) => Some(Event::Measured(slot, rss_mb)),
         Step::Asked(wish) => Some(Event::Asked(wish)),
     }
@@ -178,8 +217,20 @@ proptest! {
             let actions = policy.on(world.now, event);
             world.obey(&policy, actions);
             // Whatever lives reads what the books say, no more.
-            for (partition, reader) in &world.readers {
+            world.known.extend((0..12).map(|number| TopicPartition::new("t", number)).filter(|name| policy.owner(name).is_some()));
+            // (Until it is given up, a quarantined one is read on.)
+            for (partition, reader) in world.readers.iter().filter(|(partition, _)| !world.quarantined.contains(partition)) {
                 prop_assert_eq!(policy.owner(partition), Some(*reader), "{} is read by {}", partition, reader);
+            }
+        }
+        // Once things have settled, whoever lives reads everything.
+        world.settle(&mut policy);
+        if !world.over {
+            prop_assert!(!world.alive.is_empty(), "nobody is left, and nobody says so");
+            for partition in world.known.difference(&world.quarantined) {
+                let owner = policy.owner(partition);
+                prop_assert!(owner.is_some_and(|owner| world.alive.contains(&owner)), "{} is {:?}'s, who is dead", partition, owner);
+                prop_assert_eq!(world.readers.get(partition).copied(), owner, "{} is read by nobody", partition);
             }
         }
         // No more starts within the time than were allowed; planned ones and a slot's first are no restarts.

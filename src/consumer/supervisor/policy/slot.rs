@@ -136,7 +136,7 @@ impl Slot {
 
     /// The process has ended.
     pub(super) fn end(&mut self, now: Duration) -> Life {
-        let (why, was_killed) = match std::mem::take(&mut self.phase) {
+        let (why, was_killed) = match std::mem::replace(&mut self.phase, Phase::Pausing { until: now }) {
             Phase::Leaving { why, .. } => (Some(why), false),
             Phase::Killed { why } => (Some(why), true),
             _ => (None, false),

@@ -137,6 +137,19 @@ fn a_worker_that_dies_too_often_is_parked_and_the_others_get_its_partitions() {
 }
 
 #[test]
+fn the_program_ends_when_all_are_parked_while_the_last_one_is_taken_away() {
+    let mut world = world(2, &rules(|rules| rules.restart.most = 1));
+    world.on(Event::Asked(Wish::Fewer));
+    for _ in 0..2 {
+        world.on(Event::Died(0, crash(0)));
+        world.pass(A_SECOND, &[]);
+    }
+    assert!(!world.has(|action| matches!(action, Action::End(_))), "the other one is not dead yet");
+    world.on(Event::Died(1, Death { clean: true, ..Death::default() }));
+    assert!(world.has(|action| matches!(action, Action::End(exit) if !exit.is_clean())), "{:?}", world.log);
+}
+
+#[test]
 fn too_many_deaths_end_the_program_if_asked() {
     let mut world = world(1, &rules(|rules| (rules.restart.most, rules.restart.exceeded) = (1, Exceeded::End)));
     world.on(Event::Died(0, crash(0)));
@@ -205,6 +218,46 @@ fn a_stuck_partition_gets_a_new_client_then_a_new_worker_then_another_one_then_n
         world.log
     );
     assert_eq!(world.policy.owner(&partition(0)), None);
+}
+
+#[test]
+fn a_partition_that_was_stopped_is_read_by_nobody_any_more() {
+    let mut world = world(4, &rules(|_| ()));
+    world.on(Event::Stopped(partition(0)));
+    assert!(
+        world.has(
+            |action| matches!(action, Action::Say(0, ToWorker::Revoke(partitions)) if *partitions == [partition(0)])
+        )
+    );
+    assert!(!world.has(|action| matches!(action, Action::Quarantine(..))), "it is told already");
+    world.on(Event::Revoked(0, vec![partition(0)]));
+    world.on(Event::Found(vec![partition(0)]));
+    world.on(Event::Died(0, crash(0)));
+    world.pass(A_SECOND, &[(1, at(2, 1))]);
+    assert_eq!((world.started(), world.policy.partitions(0)), (vec![0], vec![partition(1)]));
+    world.on(Event::Asked(Wish::Fewer));
+    world.on(Event::Died(1, Death { clean: true, ..Death::default() }));
+    assert_eq!(world.policy.partitions(0), [1, 2, 3].map(partition));
+}
+
+#[test]
+fn a_partition_that_stopped_on_its_way_to_another_worker_does_not_get_there() {
+    let mut world = world_with_moves();
+    let going = world.policy.partitions(0).pop().unwrap();
+    world.on(Event::Stopped(going.clone()));
+    world.on(Event::Revoked(0, vec![going.clone()]));
+    assert_eq!((world.policy.owner(&going), shares(&world, 0..3)), (None, vec![2, 3, 0]));
+}
+
+#[test]
+fn a_partition_that_is_read_no_further_makes_nobody_cautious() {
+    let mut world = world(4, &rules(|_| ()));
+    world.on(Event::Stopped(partition(0)));
+    for _ in 0..3 {
+        world.on(Event::Died(0, crash(5)));
+        world.pass(A_SECOND, &[(1, at(2, 1))]);
+    }
+    assert!(!world.policy.is_cautious(0), "all these deaths were elsewhere");
 }
 
 #[test]
@@ -371,6 +424,48 @@ fn a_kill_from_outside_is_no_messages_fault_and_out_of_memory_is() {
 }
 
 #[test]
+fn a_clean_end_is_no_messages_fault() {
+    let mut world = world(2, &rules(|rules| rules.restart.most = 0));
+    let clean = || Death { clean: true, ..crash(5) };
+    for _ in 0..5 {
+        world.on(Event::Died(0, clean()));
+        world.pass(60 * A_SECOND, &[(1, at(1, 0))]);
+    }
+    assert!(!world.policy.is_cautious(0));
+    for _ in 0..2 {
+        world.on(Event::Died(0, crash(5)));
+        world.pass(60 * A_SECOND, &[(1, at(1, 0))]);
+    }
+    assert!(world.policy.is_cautious(0));
+    // Somebody's SIGTERM; and one that was silent and ends in time.
+    for silence in [0, 11] {
+        world.on(Event::Ready(0));
+        world.on(Event::Announced(0, partition(0), 7));
+        world.pass(silence * A_SECOND, &[(1, at(1, 0))]);
+        world.on(Event::Died(0, clean()));
+        world.pass(60 * A_SECOND, &[(1, at(1, 0))]);
+        assert!(world.policy.condemned().is_empty(), "{:?}", world.policy.condemned());
+    }
+    assert!(world.policy.is_cautious(0), "what killed it has not been found");
+}
+
+#[test]
+fn a_message_that_hangs_is_named_also_if_its_worker_ends_cleanly() {
+    let mut world = world(2, &rules(|_| ()));
+    for _ in 0..2 {
+        world.on(Event::Ready(0));
+        let hung = PartitionProgress { in_flight: Some(InFlight { offset: 9, age_ms: 60_000 }), ..at(0, 9) };
+        world.on(Event::Heard(0, vec![hung]));
+        world.pass(A_SECOND, &[(1, at(1, 0))]);
+        let mut death = Death { clean: true, ..crash(5) };
+        death.seen[0].in_flight = Some(9);
+        world.on(Event::Died(0, death));
+        world.pass(A_SECOND, &[(1, at(1, 0))]);
+    }
+    assert_eq!(world.policy.condemned()[0].offset, 9);
+}
+
+#[test]
 fn caution_ends_when_it_has_come_past_the_place() {
     let mut world = world(2, &rules(|_| ()));
     for _ in 0..2 {
@@ -438,6 +533,108 @@ fn one_worker_more_gets_its_share_and_one_less_gives_it_back() {
     world.on(Event::Died(1, Death { clean: true, ..Death::default() }));
     world.on(Event::Asked(Wish::Fewer));
     assert_eq!(world.policy.partitions(0).len(), 6, "the last one stays");
+}
+
+/// Two workers with three partitions each and a third one that is to get two, which their owners still have in hand.
+fn world_with_moves() -> World {
+    let mut world = world(6, &rules(|rules| rules.restart.most = 1));
+    world.on(Event::Asked(Wish::More));
+    world.on(Event::Ready(2));
+    world
+}
+
+/// How many partitions each of these has.
+fn shares(world: &World, slots: std::ops::Range<usize>) -> Vec<usize> {
+    slots.map(|slot| world.policy.partitions(slot).len()).collect()
+}
+
+#[test]
+fn what_was_to_move_to_a_worker_that_is_taken_away_stays_with_those_that_are_there() {
+    let mut world = world_with_moves();
+    world.on(Event::Asked(Wish::Fewer));
+    world.on(Event::Died(2, Death { clean: true, ..Death::default() }));
+    world.log.clear();
+    for slot in 0..2 {
+        let given = world.policy.partitions(slot).pop().unwrap();
+        world.on(Event::Revoked(slot, vec![given.clone()]));
+        let owner = world.policy.owner(&given).unwrap();
+        assert!(owner < 2, "worker {owner} is no more");
+        assert!(world.has(
+            |action| matches!(action, Action::Assign(to, partitions) if *to == owner && partitions.contains(&given))
+        ));
+    }
+    assert_eq!(shares(&world, 0..3), [3, 3, 0]);
+}
+
+#[test]
+fn what_is_given_up_for_a_worker_that_is_leaving_goes_to_one_that_stays() {
+    let mut world = world_with_moves();
+    world.on(Event::Asked(Wish::Fewer));
+    for slot in 0..2 {
+        let given = world.policy.partitions(slot).pop().unwrap();
+        world.on(Event::Revoked(slot, vec![given]));
+    }
+    assert_eq!(shares(&world, 0..3), [3, 3, 0]);
+    assert!(!world.has(|action| matches!(action, Action::Assign(2, _))));
+}
+
+#[test]
+fn what_was_to_move_to_a_worker_that_is_parked_is_read_by_another() {
+    let mut world = world_with_moves();
+    for _ in 0..2 {
+        world.on(Event::Died(2, Death { seen: Vec::new(), ..crash(0) }));
+        world.pass(A_SECOND, &[(0, at(0, 1)), (1, at(3, 1))]);
+    }
+    for slot in 0..2 {
+        let given = world.policy.partitions(slot).pop().unwrap();
+        world.on(Event::Revoked(slot, vec![given]));
+    }
+    assert_eq!(shares(&world, 0..3), [3, 3, 0]);
+}
+
+#[test]
+fn what_a_dead_worker_was_to_give_to_one_that_is_gone_is_read_by_another() {
+    let mut world = world_with_moves();
+    world.on(Event::Asked(Wish::Fewer));
+    world.on(Event::Died(0, Death { clean: true, ..Death::default() }));
+    assert_eq!(shares(&world, 0..3), [3, 3, 0], "the third one is leaving");
+    world.on(Event::Died(2, Death { clean: true, ..Death::default() }));
+    world.on(Event::Died(1, Death { clean: true, ..Death::default() }));
+    assert_eq!(shares(&world, 0..3), [3, 3, 0]);
+}
+
+#[test]
+fn a_worker_that_is_not_there_yet_is_asked_for_its_partitions_when_it_is() {
+    let mut world = world(6, &rules(|_| ()));
+    world.on(Event::Died(0, Death { clean: true, ..crash(0) }));
+    world.pass(A_SECOND, &[(1, at(3, 1))]);
+    world.on(Event::Asked(Wish::More));
+    let asked = |action: &Action| matches!(action, Action::Say(0, ToWorker::Revoke(_)));
+    assert!(!world.has(asked), "it may have no process that hears it");
+    world.on(Event::Ready(0));
+    assert!(world.has(asked));
+}
+
+#[test]
+fn each_new_worker_gets_its_share_also_of_what_is_under_way_to_another() {
+    let mut world = world(8, &rules(|rules| rules.processes = 1));
+    for slot in [1, 2, 3] {
+        world.on(Event::Asked(Wish::More));
+        world.on(Event::Ready(slot));
+    }
+    let given: Vec<_> = world
+        .log
+        .iter()
+        .filter_map(|action| match action {
+            Action::Say(0, ToWorker::Revoke(partitions)) => Some(partitions.clone()),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    let unique: std::collections::BTreeSet<_> = given.iter().cloned().collect();
+    assert_eq!(unique.len(), given.len(), "each is asked for once");
+    world.on(Event::Revoked(0, given));
+    assert_eq!(shares(&world, 0..4), [2, 2, 2, 2]);
 }
 
 #[test]
