@@ -134,6 +134,57 @@ fn a_handler_that_hangs_gives_its_partition_back_to_nobody() {
     assert!(!lasting, "a new process may do better");
 }
 
+/// What it does with each message takes longer than it may take to give a partition back.
+const SLOW: &str = "import sys, json, time\nfor line in sys.stdin:\n    m = json.loads(line)\n    time.sleep(4)\n    \
+                    print(json.dumps({'id': m['id']}), flush=True)\n";
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_partition_is_not_given_back_while_a_message_of_it_is_processed() {
+    let topic = Topic::new(1);
+    topic.fill(4);
+    let settings = ["consumer.membership.revoke_deadline=1s"];
+    let mut worker = Worker::start_with(SLOW, &topic, &settings, from_the_beginning(&topic, 0..1), None);
+    worker.hear_progress("a message in hand", |progress| progress.in_flight.is_some());
+    worker.say(&ToWorker::Revoke(vec![named(&topic, 0)]));
+    let (reason, _) = worker.hear_broken();
+    assert!(reason.contains("could not be given back"), "{reason}");
+    worker.hear("its end", |frame| {
+        assert!(!matches!(frame, FromWorker::Revoked { .. }), "somebody else would read it, too: {frame:?}");
+        matches!(frame, FromWorker::Finished).then_some(())
+    });
+    let last = worker.last_of(&named(&topic, 0));
+    assert_eq!((last.next, last.committed), (1, Some(1)), "the message in hand is dealt with and committed");
+    assert_eq!(topic.committed_and_lag(), (1, 3));
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_group_does_not_deal_a_partition_while_a_message_of_it_is_processed() {
+    for protocol in ["classic", "consumer"] {
+        let topic = Topic::new(2);
+        topic.fill(8);
+        let protocol = format!("consumer.membership.protocol={protocol}");
+        let settings = ["consumer.membership.revoke_deadline=1s", protocol.as_str()];
+        let member = || Some(Member { id: None, partitions: 2 });
+        let mut first = Worker::start_with(SLOW, &topic, &settings, Vec::new(), member());
+        first.hear_progress("a message in hand", |progress| progress.in_flight.is_some());
+        let mut second = Worker::start_with(SLOW, &topic, &settings, Vec::new(), member());
+        let (reason, _) = first.hear_broken();
+        assert!(reason.contains("could not be given back"), "{reason}");
+        let starts = second.hear("what it is dealt", |frame| match frame {
+            FromWorker::Assigned(starts) => Some(starts.clone()).filter(|starts| !starts.is_empty()),
+            _ => None,
+        });
+        first.hear("its end", |frame| matches!(frame, FromWorker::Finished).then_some(()));
+        for start in starts {
+            let last = first.last_of(&start.partition);
+            assert_eq!((start.start, last.committed), (last.next, Some(last.next)), "{protocol}: {}", start.partition);
+            assert!(last.next > 0, "{protocol}: what was in hand is dealt with");
+        }
+    }
+}
+
 /// A worker in the middle of a partition whose messages are deleted before they are fetched: it fetches little ahead
 /// and processes slowly.
 fn behind(policy: &str, group: Option<&str>) -> (Topic, Worker, i64) {

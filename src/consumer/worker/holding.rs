@@ -48,13 +48,15 @@ pub(super) struct Holding {
     held: Arc<Mutex<Held>>,
     /// It has been told that the client is broken.
     broken: bool,
+    /// The group wants these back, and a message of theirs is in hand: acknowledged when the client is closed.
+    unacknowledged: Vec<TopicPartition>,
     /// The brokers have a dead member of this one's id: since when, when to try again, the pause after that.
     pub(super) id_taken: Option<(Instant, Instant, Duration)>,
 }
 
 impl Holding {
     pub(super) fn new(work: Work) -> Self {
-        Self { work, reader: None, held: Arc::default(), broken: false, id_taken: None }
+        Self { work, reader: None, held: Arc::default(), broken: false, unacknowledged: Vec::new(), id_taken: None }
     }
 
     /// Makes the client and takes the partitions that the worker was started with, or becomes a member of the group.
@@ -206,7 +208,8 @@ impl Holding {
         }
     }
 
-    /// Gives these back, and tells so. (The rebalance that wants it is acknowledged by it.)
+    /// Gives these back, and tells so. (The rebalance that wants it is acknowledged by it.) While a message of theirs is in
+    /// hand, they are nobody else's: this worker ends then, and its end moves them.
     pub(super) fn give_back(&mut self, partitions: Vec<TopicPartition>, lost: bool) {
         let known: Vec<_> = {
             let held = self.held();
@@ -219,7 +222,17 @@ impl Holding {
                 self.shut(&known, true);
                 true
             }
-            false => !(self.shut(&known, false) && self.commit_these(&known)),
+            false if !self.shut(&known, false) => {
+                // Whoever had them next would read what is processed here. A supervisor waits until this process is dead. A
+                // group waits for the acknowledgement, which comes with the client's end and after the last commit, or for
+                // the brokers' patience: max.poll.interval.ms for a member that lives, the session's timeout for one that
+                // was killed. Beyond that they are lost, whatever is done here.
+                if self.work.start.member.is_some() {
+                    self.unacknowledged.extend(partitions);
+                }
+                return;
+            }
+            false => !self.commit_these(&known),
         };
         if lost
             && !known.is_empty()
@@ -228,6 +241,7 @@ impl Holding {
             journal.lost();
         }
         self.held().retain(|name, _| !partitions.contains(name));
+        self.unacknowledged.retain(|name| !partitions.contains(name));
         // Before whoever has them next can tell that it does: nothing happens to them here any more.
         self.work.router.do_send(FromPoll::GivenBack { partitions: partitions.clone(), lost });
         if let Some(Err(failure)) = self.reader.as_ref().map(|reader| reader.unassign(&partitions)) {
@@ -341,6 +355,11 @@ impl Holding {
         self.reader = Some(reader);
         self.commit();
         if let Some(reader) = self.reader.take() {
+            if !self.unacknowledged.is_empty()
+                && let Err(failure) = reader.unassign(&self.unacknowledged)
+            {
+                warn!(self.work.logger, "{failure}");
+            }
             reader.close(leave);
         }
     }
