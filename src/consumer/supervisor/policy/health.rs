@@ -7,7 +7,7 @@ use super::watchdog::Remedy;
 use super::{Action, Policy};
 use crate::consumer::control::{PartitionProgress, ToWorker};
 use crate::record::TopicPartition;
-use crate::settings::LastResort;
+use crate::settings::{LastResort, Watchdog};
 
 /// A worker that was silent for longer than this has probably not run: nothing that stood still meanwhile is its fault.
 const SILENCE_HIDES: Duration = Duration::from_secs(3);
@@ -24,15 +24,7 @@ impl Policy {
         for number in 0..self.slots.len() {
             match self.slots[number].phase {
                 Phase::Pausing { until } if until <= self.now && !self.stopping => self.start(number),
-                Phase::Leaving { kill_at, .. } if kill_at <= self.now => {
-                    let text = format!(
-                        "worker {number} has not ended within {:?} (consumer.watchdog.grace): killed",
-                        self.rules.watchdog.grace
-                    );
-                    self.slots[number].kill();
-                    self.act(Action::Warn(text));
-                    self.act(Action::Kill(number));
-                }
+                Phase::Leaving { .. } => self.look_after_end(number),
                 Phase::Running if !self.stopping => self.look_after(number, looks),
                 _ => {}
             }
@@ -40,6 +32,28 @@ impl Policy {
         if !self.stopping {
             self.replace_next();
         }
+    }
+
+    /// A worker that was asked to end: does it take too long, or has it fallen silent over it?
+    fn look_after_end(&mut self, number: usize) {
+        let slot = &self.slots[number];
+        let Phase::Leaving { why, kill_at } = &slot.phase else { return };
+        let silent = self.now.saturating_sub(slot.heard);
+        let Watchdog { silence_timeout, grace, .. } = self.rules.watchdog;
+        let text = if *kill_at <= self.now {
+            let (patience, setting) = self.patience(why);
+            format!("worker {number} has not ended within {patience:?} ({setting}): killed")
+        } else if silent >= silence_timeout + grace {
+            format!(
+                "worker {number} was to end, and nothing was heard of it for {silent:.1?} \
+                 (consumer.watchdog.silence_timeout, grace): killed"
+            )
+        } else {
+            return;
+        };
+        self.slots[number].kill();
+        self.act(Action::Warn(text));
+        self.act(Action::Kill(number));
     }
 
     /// A worker that runs: is it silent, stuck, too old?

@@ -118,6 +118,8 @@ pub(super) struct Death {
     pub(super) out_of_memory: bool,
     /// It had committed and closed everything.
     pub(super) clean: bool,
+    /// By its own deadline: it was asked to end, and could not finish what it had in hand.
+    pub(super) forced: bool,
     /// It said that it could not go on, and that no message is to blame.
     pub(super) blameless: bool,
     /// It said that another start would end the same way, and why.

@@ -496,6 +496,57 @@ fn all_are_replaced_one_after_the_other() {
 }
 
 #[test]
+fn a_worker_that_is_well_may_finish_what_it_has_in_hand_before_it_is_replaced() {
+    let minute = 60 * A_SECOND;
+    let times = |stall, grace| rules(|rules| (rules.watchdog.stall_timeout, rules.watchdog.grace) = (stall, grace));
+    for (stall, grace, patience) in
+        [(minute, 5 * A_SECOND, 60), (Duration::ZERO, 5 * A_SECOND, 60), (10 * A_SECOND, 20 * A_SECOND, 20)]
+    {
+        for wish in [Wish::Roll, Wish::Fewer] {
+            let mut world = world(2, &times(stall, grace));
+            world.on(Event::Asked(wish));
+            world.on(Event::Tick);
+            let leaving = world.retired()[0];
+            let alive = [(0, at(0, 0)), (1, at(1, 0))];
+            world.pass((patience - 1) * A_SECOND, &alive);
+            assert!(!world.has(|action| matches!(action, Action::Kill(_))), "{stall:?} {grace:?} {wish:?}");
+            world.pass(2 * A_SECOND, &alive);
+            assert!(
+                world.has(|action| matches!(action, Action::Kill(slot) if *slot == leaving)),
+                "{stall:?} {grace:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_worker_that_falls_silent_while_it_is_being_replaced_is_killed_as_any_other() {
+    let mut world = world(2, &rules(|_| ()));
+    world.on(Event::Asked(Wish::Roll));
+    world.on(Event::Tick);
+    world.pass(14 * A_SECOND, &[(1, at(1, 0))]);
+    assert!(!world.has(|action| matches!(action, Action::Kill(_))));
+    world.pass(2 * A_SECOND, &[(1, at(1, 0))]);
+    assert!(world.has(|action| matches!(action, Action::Kill(0))));
+}
+
+#[test]
+fn a_worker_that_ends_itself_since_it_could_not_finish_in_time_is_replaced_at_once_and_no_message_blamed() {
+    let mut world = world(2, &rules(|_| ()));
+    for _ in 0..3 {
+        world.on(Event::Asked(Wish::Roll));
+        world.on(Event::Tick);
+        world.log.clear();
+        world.on(Event::Died(0, Death { forced: true, ..crash(5) }));
+        assert_eq!(world.started(), [0]);
+        world.on(Event::Ready(0));
+        world.on(Event::Died(1, Death { clean: true, ..Death::default() }));
+        world.on(Event::Ready(1));
+    }
+    assert!(!world.policy.is_cautious(0));
+}
+
+#[test]
 fn a_worker_beyond_a_limit_is_replaced() {
     let limits = |rules: &mut Consumer| (rules.limits.rss_mb, rules.limits.messages) = (100, 50);
     let mut world = world(2, &rules(limits));
