@@ -154,7 +154,6 @@ impl Policy {
         slot.heard = self.now;
         for progress in progress {
             slot.note(progress);
-            self.watchdog.progress(progress, self.now);
             if slot
                 .announced
                 .as_ref()
@@ -162,7 +161,11 @@ impl Policy {
             {
                 slot.announced = None;
             }
-            self.suspects.progressed(&progress.partition, progress.next);
+            // Last words about a partition that is somebody else's by now say nothing about it.
+            if self.ownership.owner(&progress.partition) == Some(number) {
+                self.watchdog.progress(progress, self.now);
+                self.suspects.progressed(&progress.partition, progress.next);
+            }
         }
         if slot.cautious && !self.suspects.is_any(&self.ownership.of(number)) {
             slot.cautious = false;

@@ -281,6 +281,48 @@ fn what_a_group_deals_is_helped_twice_and_then_left_alone() {
 }
 
 #[test]
+fn in_a_group_the_distance_at_which_nothing_helped_is_left_alone_after_each_transaction() {
+    let mut world = world(0, &rules(|rules| (rules.processes, rules.assignment) = (1, Assignment::Group)));
+    world.on(Event::Assigned(0, vec![partition(0)]));
+    let idle = |world: &mut World, next, end| {
+        world.ends(end, 1);
+        for _ in 0..5 {
+            world.pass(61 * A_SECOND, &[(0, at(0, next))]);
+            if world.policy.why(0).is_some() {
+                world.on(Event::Revoked(0, vec![partition(0)]));
+                world.on(Event::Died(0, Death { clean: true, ..crash(next) }));
+                world.pass(A_SECOND, &[]);
+                world.on(Event::Ready(0));
+                world.on(Event::Assigned(0, vec![partition(0)]));
+            }
+        }
+        let rebuilds = world.log.iter().filter(|action| matches!(action, Action::Say(0, ToWorker::Rebuild))).count();
+        (rebuilds, world.retired().len())
+    };
+    assert_eq!(idle(&mut world, 100, 101), (1, 1));
+    for transaction in 1..5 {
+        assert_eq!(idle(&mut world, 100 + 10 * transaction, 101 + 10 * transaction), (1, 1), "its mark is known");
+    }
+    assert_eq!(idle(&mut world, 150, 155), (2, 2), "these have not come before");
+    assert_eq!(idle(&mut world, 150, 300), (2, 2), "nothing has helped, and it has not moved");
+}
+
+#[test]
+fn last_words_about_a_partition_that_is_somebody_elses_say_nothing_about_it() {
+    let mut world = world(0, &rules(|rules| rules.assignment = Assignment::Group));
+    world.on(Event::Assigned(0, vec![partition(0)]));
+    world.on(Event::Assigned(1, vec![partition(0)]));
+    world.ends(100, 1);
+    world.on(Event::Heard(1, vec![at(0, 100)]));
+    let late = PartitionProgress { in_flight: Some(InFlight { offset: 40, age_ms: 59_000 }), ..at(0, 40) };
+    world.on(Event::Heard(0, vec![late]));
+    for _ in 0..130 {
+        world.pass(A_SECOND, &[(0, at(7, 0)), (1, at(8, 0))]);
+    }
+    assert!(world.log.iter().all(|action| matches!(action, Action::Inform(_))), "{:?}", world.log);
+}
+
+#[test]
 fn a_slow_handler_is_left_alone_and_one_that_hangs_is_found() {
     let mut world = world(2, &rules(|_| ()));
     world.ends(1_000, 2);
@@ -336,6 +378,19 @@ fn the_mark_of_a_transaction_at_the_end_is_nothing_to_read() {
     world.ends(110, 1);
     world.pass(61 * A_SECOND, &told);
     assert!(world.has(|action| matches!(action, Action::Say(0, ToWorker::Rebuild))), "these should have come");
+}
+
+#[test]
+fn what_comes_behind_the_mark_of_a_transaction_after_a_quiet_time_has_its_time() {
+    let mut world = world(1, &rules(|rules| rules.processes = 1));
+    let told = [(0, PartitionProgress { read_up_to: Some(101), ..at(0, 100) })];
+    world.ends(101, 1);
+    world.pass(200 * A_SECOND, &told);
+    world.ends(105, 1);
+    world.pass(58 * A_SECOND, &told);
+    assert!(world.log.is_empty(), "only now is there something to read: {:?}", world.log);
+    world.pass(4 * A_SECOND, &told);
+    assert!(world.has(|action| matches!(action, Action::Say(0, ToWorker::Rebuild))));
 }
 
 #[test]
