@@ -102,7 +102,7 @@ pub(super) fn record(
 fn kind(running: &Running, death: &Death, why: Option<&Why>, panicked: bool) -> &'static str {
     match why {
         Some(Why::Silent(_)) => "silent",
-        Some(Why::Hung { .. }) => "hung",
+        Some(Why::Hung { .. } | Why::NotReady(_)) => "hung",
         Some(Why::Stuck(..)) => "stuck",
         Some(Why::Memory { .. }) => "memory",
         Some(Why::Age) => "age",

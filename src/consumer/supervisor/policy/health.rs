@@ -6,6 +6,7 @@ use super::slot::{Phase, Why};
 use super::watchdog::Remedy;
 use super::{Action, Policy};
 use crate::consumer::control::{PartitionProgress, ToWorker};
+use crate::kafka::cluster::Offsets;
 use crate::record::TopicPartition;
 use crate::settings::{LastResort, Watchdog};
 
@@ -14,6 +15,9 @@ const SILENCE_HIDES: Duration = Duration::from_secs(3);
 
 /// How often the partitions are looked at, of which there may be thousands. What stands still is found so much later.
 const LOOKS: Duration = Duration::from_millis(500);
+
+/// The least time for a worker's start, whatever a message may take: its processor may have to load something.
+const LEAST_START: Duration = Duration::from_secs(60);
 
 impl Policy {
     pub(super) fn tick(&mut self) {
@@ -63,6 +67,10 @@ impl Policy {
             self.leave(number, Why::Silent(silent));
             return;
         }
+        if let Some(time) = self.starts_for_too_long(number) {
+            self.leave(number, Why::NotReady(time));
+            return;
+        }
         if self.slots[number].is_old(self.now) {
             self.plan_replacement(number, Why::Age);
         }
@@ -78,6 +86,24 @@ impl Policy {
             {
                 return;
             }
+        }
+    }
+
+    /// For how long a process has been there that is not ready, if that is too long. It does not wait for its
+    /// group: it is ready before that has dealt anything.
+    fn starts_for_too_long(&self, number: usize) -> Option<Duration> {
+        let (slot, timeout) = (&self.slots[number], self.rules.watchdog.stall_timeout);
+        let time = self.now.saturating_sub(slot.starting.filter(|_| !slot.ready)?);
+        (!timeout.is_zero() && time >= timeout.max(LEAST_START)).then_some(time)
+    }
+
+    /// The brokers' ends, or that they did not answer.
+    pub(super) fn ends(&mut self, ends: Option<&Offsets>) {
+        self.watchdog.ends(ends, self.now);
+        if ends.is_none() {
+            // Whoever asks them for anything while it starts has to wait as well.
+            let starting = self.slots.iter_mut().filter_map(|slot| slot.starting.as_mut());
+            starting.for_each(|since| *since = self.now);
         }
     }
 
@@ -185,6 +211,7 @@ impl Policy {
     }
 
     pub(super) fn measured(&mut self, number: usize, rss_mb: u64) {
+        self.slots[number].starting.get_or_insert(self.now);
         let limit = self.rules.limits.rss_mb;
         if limit > 0 && rss_mb > limit {
             self.plan_replacement(number, Why::Memory { rss_mb, limit });

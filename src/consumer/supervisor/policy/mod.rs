@@ -66,7 +66,7 @@ pub(super) enum Event {
     Until(Offsets),
     /// Partitions that nobody reads yet.
     Found(Vec<TopicPartition>),
-    /// A worker's resident memory, in MiB.
+    /// A worker's resident memory, in MiB; so there is a process.
     Measured(usize, u64),
     /// A process has ended and is reaped: nobody reads its partitions.
     Died(usize, Death),
@@ -227,7 +227,7 @@ impl Policy {
             Event::Revoked(slot, partitions) => self.revoked(slot, &partitions),
             Event::Announced(slot, partition, offset) => self.announced(slot, partition, offset),
             Event::Stopped(partition) => self.stopped(&partition),
-            Event::Ends(ends) => self.watchdog.ends(ends.as_ref(), self.now),
+            Event::Ends(ends) => self.ends(ends.as_ref()),
             Event::Until(ends) => self.watchdog.until(&ends),
             Event::Found(partitions) => self.found(partitions),
             Event::Measured(slot, rss_mb) => self.measured(slot, rss_mb),

@@ -323,6 +323,46 @@ fn last_words_about_a_partition_that_is_somebody_elses_say_nothing_about_it() {
 }
 
 #[test]
+fn a_worker_whose_processor_is_never_made_is_found() {
+    let start = |stall: Duration| {
+        let mut world = world(2, &rules(|rules| rules.watchdog.stall_timeout = stall));
+        world.on(Event::Died(0, crash(0)));
+        world.pass(A_SECOND, &[(1, at(1, 0))]);
+        assert_eq!(world.started(), [0]);
+        world
+    };
+    let alive = [(0, at(7, 0)), (1, at(1, 0))];
+    let lives = |world: &mut World, seconds: u32| {
+        for _ in 0..seconds {
+            world.on(Event::Measured(0, 10));
+            world.pass(A_SECOND, &alive);
+        }
+    };
+    // As long as it has no process, it waits for the brokers.
+    let mut first = start(20 * A_SECOND);
+    first.pass(300 * A_SECOND, &alive);
+    lives(&mut first, 30);
+    // And while they do not answer, a process may wait for them.
+    first.on(Event::Ends(None));
+    lives(&mut first, 59);
+    assert!(first.retired().is_empty(), "a minute is the least");
+    lives(&mut first, 2);
+    assert_eq!(first.retired(), [0]);
+    assert!(first.policy.why(0).is_some_and(|why| why.to_string().contains("not become ready")));
+
+    let mut longer = start(90 * A_SECOND);
+    lives(&mut longer, 88);
+    assert!(longer.retired().is_empty());
+    longer.on(Event::Ready(0));
+    lives(&mut longer, 100);
+    assert!(longer.retired().is_empty(), "it is ready");
+
+    let mut never = start(Duration::ZERO);
+    lives(&mut never, 500);
+    assert!(never.retired().is_empty());
+}
+
+#[test]
 fn a_slow_handler_is_left_alone_and_one_that_hangs_is_found() {
     let mut world = world(2, &rules(|_| ()));
     world.ends(1_000, 2);
