@@ -6,6 +6,7 @@ use slog::{Logger, error, info};
 
 use super::policy::{Death, Seen, Why};
 use super::worker::Running;
+use crate::exit::ExitCode;
 use crate::os::child::Ended;
 use crate::os::process;
 use crate::panics::LAST_WORDS;
@@ -44,6 +45,7 @@ pub(super) fn of(
         crashed: matches!(ended, Ended::Signal { .. }),
         out_of_memory: kills.is_one(killed, process::out_of_memory_kills()),
         clean: running.finished && ended == Ended::Code(0),
+        forced: !running.finished && ended == Ended::Code(ExitCode::Forced as i32),
         blameless: running.broken.is_some() && !running.crashed,
         lasting: running.lasting(),
         cause: why.map_or_else(|| own.clone(), |why| format!("{own} ({why})")),
@@ -100,7 +102,7 @@ pub(super) fn record(
 fn kind(running: &Running, death: &Death, why: Option<&Why>, panicked: bool) -> &'static str {
     match why {
         Some(Why::Silent(_)) => "silent",
-        Some(Why::Hung { .. }) => "hung",
+        Some(Why::Hung { .. } | Why::NotReady(_)) => "hung",
         Some(Why::Stuck(..)) => "stuck",
         Some(Why::Memory { .. }) => "memory",
         Some(Why::Age) => "age",

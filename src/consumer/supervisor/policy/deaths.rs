@@ -35,7 +35,8 @@ impl Policy {
                 }
                 return;
             }
-            Some(why) if why.is_planned() && (death.clean || life.was_killed) => {
+            // Whatever it had in hand was not done in time, by our clock or by its own.
+            Some(why) if why.is_planned() && (death.clean || death.forced || life.was_killed) => {
                 self.start(number);
                 return;
             }

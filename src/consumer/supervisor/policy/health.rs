@@ -6,14 +6,18 @@ use super::slot::{Phase, Why};
 use super::watchdog::Remedy;
 use super::{Action, Policy};
 use crate::consumer::control::{PartitionProgress, ToWorker};
+use crate::kafka::cluster::Offsets;
 use crate::record::TopicPartition;
-use crate::settings::LastResort;
+use crate::settings::{LastResort, Watchdog};
 
 /// A worker that was silent for longer than this has probably not run: nothing that stood still meanwhile is its fault.
 const SILENCE_HIDES: Duration = Duration::from_secs(3);
 
 /// How often the partitions are looked at, of which there may be thousands. What stands still is found so much later.
 const LOOKS: Duration = Duration::from_millis(500);
+
+/// The least time for a worker's start, whatever a message may take: its processor may have to load something.
+const LEAST_START: Duration = Duration::from_secs(60);
 
 impl Policy {
     pub(super) fn tick(&mut self) {
@@ -24,15 +28,7 @@ impl Policy {
         for number in 0..self.slots.len() {
             match self.slots[number].phase {
                 Phase::Pausing { until } if until <= self.now && !self.stopping => self.start(number),
-                Phase::Leaving { kill_at, .. } if kill_at <= self.now => {
-                    let text = format!(
-                        "worker {number} has not ended within {:?} (consumer.watchdog.grace): killed",
-                        self.rules.watchdog.grace
-                    );
-                    self.slots[number].kill();
-                    self.act(Action::Warn(text));
-                    self.act(Action::Kill(number));
-                }
+                Phase::Leaving { .. } => self.look_after_end(number),
                 Phase::Running if !self.stopping => self.look_after(number, looks),
                 _ => {}
             }
@@ -42,11 +38,37 @@ impl Policy {
         }
     }
 
+    /// A worker that was asked to end: does it take too long, or has it fallen silent over it?
+    fn look_after_end(&mut self, number: usize) {
+        let slot = &self.slots[number];
+        let Phase::Leaving { why, kill_at } = &slot.phase else { return };
+        let silent = self.now.saturating_sub(slot.heard);
+        let Watchdog { silence_timeout, grace, .. } = self.rules.watchdog;
+        let text = if *kill_at <= self.now {
+            let (patience, setting) = self.patience(why);
+            format!("worker {number} has not ended within {patience:?} ({setting}): killed")
+        } else if silent >= silence_timeout + grace {
+            format!(
+                "worker {number} was to end, and nothing was heard of it for {silent:.1?} \
+                 (consumer.watchdog.silence_timeout, grace): killed"
+            )
+        } else {
+            return;
+        };
+        self.slots[number].kill();
+        self.act(Action::Warn(text));
+        self.act(Action::Kill(number));
+    }
+
     /// A worker that runs: is it silent, stuck, too old?
     pub(super) fn look_after(&mut self, number: usize, looks: bool) {
         let silent = self.now.saturating_sub(self.slots[number].heard);
         if silent >= self.rules.watchdog.silence_timeout {
             self.leave(number, Why::Silent(silent));
+            return;
+        }
+        if let Some(time) = self.starts_for_too_long(number) {
+            self.leave(number, Why::NotReady(time));
             return;
         }
         if self.slots[number].is_old(self.now) {
@@ -64,6 +86,24 @@ impl Policy {
             {
                 return;
             }
+        }
+    }
+
+    /// For how long a process has been there that is not ready, if that is too long. It does not wait for its
+    /// group: it is ready before that has dealt anything.
+    fn starts_for_too_long(&self, number: usize) -> Option<Duration> {
+        let (slot, timeout) = (&self.slots[number], self.rules.watchdog.stall_timeout);
+        let time = self.now.saturating_sub(slot.starting.filter(|_| !slot.ready)?);
+        (!timeout.is_zero() && time >= timeout.max(LEAST_START)).then_some(time)
+    }
+
+    /// The brokers' ends, or that they did not answer.
+    pub(super) fn ends(&mut self, ends: Option<&Offsets>) {
+        self.watchdog.ends(ends, self.now);
+        if ends.is_none() {
+            // Whoever asks them for anything while it starts has to wait as well.
+            let starting = self.slots.iter_mut().filter_map(|slot| slot.starting.as_mut());
+            starting.for_each(|since| *since = self.now);
         }
     }
 
@@ -140,7 +180,6 @@ impl Policy {
         slot.heard = self.now;
         for progress in progress {
             slot.note(progress);
-            self.watchdog.progress(progress, self.now);
             if slot
                 .announced
                 .as_ref()
@@ -148,7 +187,11 @@ impl Policy {
             {
                 slot.announced = None;
             }
-            self.suspects.progressed(&progress.partition, progress.next);
+            // Last words about a partition that is somebody else's by now say nothing about it.
+            if self.ownership.owner(&progress.partition) == Some(number) {
+                self.watchdog.progress(progress, self.now);
+                self.suspects.progressed(&progress.partition, progress.next);
+            }
         }
         if slot.cautious && !self.suspects.is_any(&self.ownership.of(number)) {
             slot.cautious = false;
@@ -168,6 +211,7 @@ impl Policy {
     }
 
     pub(super) fn measured(&mut self, number: usize, rss_mb: u64) {
+        self.slots[number].starting.get_or_insert(self.now);
         let limit = self.rules.limits.rss_mb;
         if limit > 0 && rss_mb > limit {
             self.plan_replacement(number, Why::Memory { rss_mb, limit });

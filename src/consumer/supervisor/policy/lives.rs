@@ -1,8 +1,14 @@
 //! The policy's part that starts workers and lets them go: because somebody asks for it, or one after the other to replace them.
 
+use std::time::Duration;
+
 use super::slot::{Phase, Slot, Why};
 use super::{Action, MOST_WORKERS, Policy, Wish, random};
 use crate::consumer::control::ToWorker;
+use crate::settings::Watchdog;
+
+/// How long a message in hand may hold up a planned end when nothing else says how long a message may take.
+const UNWATCHED: Duration = Duration::from_secs(60);
 
 impl Policy {
     pub(super) fn asked(&mut self, wish: Wish) {
@@ -84,8 +90,21 @@ impl Policy {
     }
 
     pub(super) fn leave_for(&mut self, number: usize, why: Why) {
-        self.slots[number].phase = Phase::Leaving { why, kill_at: self.now + self.rules.watchdog.grace };
+        let (patience, _) = self.patience(&why);
+        self.slots[number].phase = Phase::Leaving { why, kill_at: self.now + patience };
         self.act(Action::Retire(number));
+    }
+
+    /// How long a worker may take to end, and the setting that says so. One that is well has time for the message in hand:
+    /// as long as a message may take at all.
+    pub(super) fn patience(&self, why: &Why) -> (Duration, &'static str) {
+        let Watchdog { stall_timeout, grace, .. } = self.rules.watchdog;
+        let for_a_message = if stall_timeout.is_zero() { UNWATCHED } else { stall_timeout };
+        if why.is_planned() && for_a_message > grace {
+            (for_a_message, "consumer.watchdog.stall_timeout")
+        } else {
+            (grace, "consumer.watchdog.grace")
+        }
     }
 
     pub(super) fn plan_replacement(&mut self, number: usize, why: Why) {

@@ -66,7 +66,7 @@ pub(super) enum Event {
     Until(Offsets),
     /// Partitions that nobody reads yet.
     Found(Vec<TopicPartition>),
-    /// A worker's resident memory, in MiB.
+    /// A worker's resident memory, in MiB; so there is a process.
     Measured(usize, u64),
     /// A process has ended and is reaped: nobody reads its partitions.
     Died(usize, Death),
@@ -118,6 +118,8 @@ pub(super) struct Death {
     pub(super) out_of_memory: bool,
     /// It had committed and closed everything.
     pub(super) clean: bool,
+    /// By its own deadline: it was asked to end, and could not finish what it had in hand.
+    pub(super) forced: bool,
     /// It said that it could not go on, and that no message is to blame.
     pub(super) blameless: bool,
     /// It said that another start would end the same way, and why.
@@ -225,7 +227,7 @@ impl Policy {
             Event::Revoked(slot, partitions) => self.revoked(slot, &partitions),
             Event::Announced(slot, partition, offset) => self.announced(slot, partition, offset),
             Event::Stopped(partition) => self.stopped(&partition),
-            Event::Ends(ends) => self.watchdog.ends(ends.as_ref(), self.now),
+            Event::Ends(ends) => self.ends(ends.as_ref()),
             Event::Until(ends) => self.watchdog.until(&ends),
             Event::Found(partitions) => self.found(partitions),
             Event::Measured(slot, rss_mb) => self.measured(slot, rss_mb),

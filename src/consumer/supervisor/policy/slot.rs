@@ -13,6 +13,9 @@ use crate::record::TopicPartition;
 pub(super) struct Slot {
     pub(super) phase: Phase,
     pub(super) ready: bool,
+    /// Since when there has been a process that is not ready, as far as is known; without one it waits for the brokers, which
+    /// are asked first where it has to go on.
+    pub(super) starting: Option<Duration>,
     /// When it was last heard of, or started.
     pub(super) heard: Duration,
     /// Messages that the process has dealt with.
@@ -55,6 +58,8 @@ pub(super) enum Phase {
 pub(in super::super) enum Why {
     /// Nothing was heard of it.
     Silent(Duration),
+    /// It lives, and does not come to reading.
+    NotReady(Duration),
     /// A message is in processing for too long.
     Hung {
         /// Where.
@@ -96,6 +101,10 @@ impl fmt::Display for Why {
             Self::Silent(time) => {
                 write!(f, "nothing was heard of it for {time:.1?} (consumer.watchdog.silence_timeout)")
             }
+            Self::NotReady(time) => write!(
+                f,
+                "it has not become ready within {time:.1?}: its processor is still being made (consumer.watchdog.stall_timeout)"
+            ),
             Self::Hung { partition, offset, age } => {
                 write!(f, "{partition}@{offset} is in processing for {age:.1?} (consumer.watchdog.stall_timeout)")
             }
@@ -128,6 +137,7 @@ impl Slot {
     pub(super) fn begin(&mut self, now: Duration, age: Duration, jitter: f64) {
         self.phase = Phase::Running;
         (self.ready, self.heard, self.born) = (false, now, now);
+        self.starting = None;
         self.dealt_with = 0;
         self.by_partition.clear();
         self.announced = None;

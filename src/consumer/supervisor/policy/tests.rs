@@ -281,6 +281,88 @@ fn what_a_group_deals_is_helped_twice_and_then_left_alone() {
 }
 
 #[test]
+fn in_a_group_the_distance_at_which_nothing_helped_is_left_alone_after_each_transaction() {
+    let mut world = world(0, &rules(|rules| (rules.processes, rules.assignment) = (1, Assignment::Group)));
+    world.on(Event::Assigned(0, vec![partition(0)]));
+    let idle = |world: &mut World, next, end| {
+        world.ends(end, 1);
+        for _ in 0..5 {
+            world.pass(61 * A_SECOND, &[(0, at(0, next))]);
+            if world.policy.why(0).is_some() {
+                world.on(Event::Revoked(0, vec![partition(0)]));
+                world.on(Event::Died(0, Death { clean: true, ..crash(next) }));
+                world.pass(A_SECOND, &[]);
+                world.on(Event::Ready(0));
+                world.on(Event::Assigned(0, vec![partition(0)]));
+            }
+        }
+        let rebuilds = world.log.iter().filter(|action| matches!(action, Action::Say(0, ToWorker::Rebuild))).count();
+        (rebuilds, world.retired().len())
+    };
+    assert_eq!(idle(&mut world, 100, 101), (1, 1));
+    for transaction in 1..5 {
+        assert_eq!(idle(&mut world, 100 + 10 * transaction, 101 + 10 * transaction), (1, 1), "its mark is known");
+    }
+    assert_eq!(idle(&mut world, 150, 155), (2, 2), "these have not come before");
+    assert_eq!(idle(&mut world, 150, 300), (2, 2), "nothing has helped, and it has not moved");
+}
+
+#[test]
+fn last_words_about_a_partition_that_is_somebody_elses_say_nothing_about_it() {
+    let mut world = world(0, &rules(|rules| rules.assignment = Assignment::Group));
+    world.on(Event::Assigned(0, vec![partition(0)]));
+    world.on(Event::Assigned(1, vec![partition(0)]));
+    world.ends(100, 1);
+    world.on(Event::Heard(1, vec![at(0, 100)]));
+    let late = PartitionProgress { in_flight: Some(InFlight { offset: 40, age_ms: 59_000 }), ..at(0, 40) };
+    world.on(Event::Heard(0, vec![late]));
+    for _ in 0..130 {
+        world.pass(A_SECOND, &[(0, at(7, 0)), (1, at(8, 0))]);
+    }
+    assert!(world.log.iter().all(|action| matches!(action, Action::Inform(_))), "{:?}", world.log);
+}
+
+#[test]
+fn a_worker_whose_processor_is_never_made_is_found() {
+    let start = |stall: Duration| {
+        let mut world = world(2, &rules(|rules| rules.watchdog.stall_timeout = stall));
+        world.on(Event::Died(0, crash(0)));
+        world.pass(A_SECOND, &[(1, at(1, 0))]);
+        assert_eq!(world.started(), [0]);
+        world
+    };
+    let alive = [(0, at(7, 0)), (1, at(1, 0))];
+    let lives = |world: &mut World, seconds: u32| {
+        for _ in 0..seconds {
+            world.on(Event::Measured(0, 10));
+            world.pass(A_SECOND, &alive);
+        }
+    };
+    // As long as it has no process, it waits for the brokers.
+    let mut first = start(20 * A_SECOND);
+    first.pass(300 * A_SECOND, &alive);
+    lives(&mut first, 30);
+    // And while they do not answer, a process may wait for them.
+    first.on(Event::Ends(None));
+    lives(&mut first, 59);
+    assert!(first.retired().is_empty(), "a minute is the least");
+    lives(&mut first, 2);
+    assert_eq!(first.retired(), [0]);
+    assert!(first.policy.why(0).is_some_and(|why| why.to_string().contains("not become ready")));
+
+    let mut longer = start(90 * A_SECOND);
+    lives(&mut longer, 88);
+    assert!(longer.retired().is_empty());
+    longer.on(Event::Ready(0));
+    lives(&mut longer, 100);
+    assert!(longer.retired().is_empty(), "it is ready");
+
+    let mut never = start(Duration::ZERO);
+    lives(&mut never, 500);
+    assert!(never.retired().is_empty());
+}
+
+#[test]
 fn a_slow_handler_is_left_alone_and_one_that_hangs_is_found() {
     let mut world = world(2, &rules(|_| ()));
     world.ends(1_000, 2);
@@ -336,6 +418,19 @@ fn the_mark_of_a_transaction_at_the_end_is_nothing_to_read() {
     world.ends(110, 1);
     world.pass(61 * A_SECOND, &told);
     assert!(world.has(|action| matches!(action, Action::Say(0, ToWorker::Rebuild))), "these should have come");
+}
+
+#[test]
+fn what_comes_behind_the_mark_of_a_transaction_after_a_quiet_time_has_its_time() {
+    let mut world = world(1, &rules(|rules| rules.processes = 1));
+    let told = [(0, PartitionProgress { read_up_to: Some(101), ..at(0, 100) })];
+    world.ends(101, 1);
+    world.pass(200 * A_SECOND, &told);
+    world.ends(105, 1);
+    world.pass(58 * A_SECOND, &told);
+    assert!(world.log.is_empty(), "only now is there something to read: {:?}", world.log);
+    world.pass(4 * A_SECOND, &told);
+    assert!(world.has(|action| matches!(action, Action::Say(0, ToWorker::Rebuild))));
 }
 
 #[test]
@@ -493,6 +588,57 @@ fn all_are_replaced_one_after_the_other() {
         world.on(Event::Ready(slot));
     }
     assert_eq!(world.retired().len(), 3);
+}
+
+#[test]
+fn a_worker_that_is_well_may_finish_what_it_has_in_hand_before_it_is_replaced() {
+    let minute = 60 * A_SECOND;
+    let times = |stall, grace| rules(|rules| (rules.watchdog.stall_timeout, rules.watchdog.grace) = (stall, grace));
+    for (stall, grace, patience) in
+        [(minute, 5 * A_SECOND, 60), (Duration::ZERO, 5 * A_SECOND, 60), (10 * A_SECOND, 20 * A_SECOND, 20)]
+    {
+        for wish in [Wish::Roll, Wish::Fewer] {
+            let mut world = world(2, &times(stall, grace));
+            world.on(Event::Asked(wish));
+            world.on(Event::Tick);
+            let leaving = world.retired()[0];
+            let alive = [(0, at(0, 0)), (1, at(1, 0))];
+            world.pass((patience - 1) * A_SECOND, &alive);
+            assert!(!world.has(|action| matches!(action, Action::Kill(_))), "{stall:?} {grace:?} {wish:?}");
+            world.pass(2 * A_SECOND, &alive);
+            assert!(
+                world.has(|action| matches!(action, Action::Kill(slot) if *slot == leaving)),
+                "{stall:?} {grace:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_worker_that_falls_silent_while_it_is_being_replaced_is_killed_as_any_other() {
+    let mut world = world(2, &rules(|_| ()));
+    world.on(Event::Asked(Wish::Roll));
+    world.on(Event::Tick);
+    world.pass(14 * A_SECOND, &[(1, at(1, 0))]);
+    assert!(!world.has(|action| matches!(action, Action::Kill(_))));
+    world.pass(2 * A_SECOND, &[(1, at(1, 0))]);
+    assert!(world.has(|action| matches!(action, Action::Kill(0))));
+}
+
+#[test]
+fn a_worker_that_ends_itself_since_it_could_not_finish_in_time_is_replaced_at_once_and_no_message_blamed() {
+    let mut world = world(2, &rules(|_| ()));
+    for _ in 0..3 {
+        world.on(Event::Asked(Wish::Roll));
+        world.on(Event::Tick);
+        world.log.clear();
+        world.on(Event::Died(0, Death { forced: true, ..crash(5) }));
+        assert_eq!(world.started(), [0]);
+        world.on(Event::Ready(0));
+        world.on(Event::Died(1, Death { clean: true, ..Death::default() }));
+        world.on(Event::Ready(1));
+    }
+    assert!(!world.policy.is_cautious(0));
 }
 
 #[test]

@@ -33,6 +33,9 @@ struct Watched {
     moved: Duration,
     rung: Rung,
     was_moved: bool,
+    /// How far it was behind when it last stood still and nothing helped. It is left alone each time that it stands still so
+    /// far behind: with a group, this is what the marks of a transaction at the end of a log look like.
+    left_alone_at: Option<i64>,
 }
 
 /// What was tried since it last moved.
@@ -61,6 +64,12 @@ pub(super) enum Remedy {
 }
 
 impl Watched {
+    /// How many messages may be there to be read.
+    fn behind(&self) -> i64 {
+        let to = self.until.map_or(self.end, |until| until.min(self.end));
+        to - self.next.max(self.read_up_to)
+    }
+
     /// The message in processing, and for how long it has been: what its worker has told, and the time since.
     fn age(&self, now: Duration) -> Option<(i64, Duration)> {
         let (InFlight { offset, age_ms }, heard) = self.in_flight?;
@@ -84,6 +93,7 @@ impl Watchdog {
             moved: now,
             rung: Rung::Nothing,
             was_moved: false,
+            left_alone_at: None,
         });
     }
 
@@ -106,10 +116,10 @@ impl Watchdog {
         }
     }
 
-    /// Nothing more is tried until it moves.
+    /// Nothing more is tried until it moves; and after that not when it stands still as far behind as now.
     pub(super) fn leave_alone(&mut self, partition: &TopicPartition) {
         if let Some(watched) = self.watched.get_mut(partition) {
-            watched.rung = Rung::LeftAlone;
+            (watched.left_alone_at, watched.rung) = (Some(watched.behind()), Rung::LeftAlone);
         }
     }
 
@@ -136,7 +146,7 @@ impl Watchdog {
         for (partition, watched) in &mut self.watched {
             match ends.and_then(|ends| ends.get(partition)) {
                 Some(end) => {
-                    if *end > watched.end.max(watched.next) && watched.next >= watched.end {
+                    if *end > watched.end.max(watched.next) && watched.next.max(watched.read_up_to) >= watched.end {
                         // Only now is there something to read.
                         watched.moved = now;
                     }
@@ -170,11 +180,11 @@ impl Watchdog {
             return (age >= timeout).then_some(Remedy::Hung { offset, age });
         }
         let still = now.saturating_sub(watched.moved);
-        let to = watched.until.map_or(watched.end, |until| until.min(watched.end));
-        let behind = to - watched.next.max(watched.read_up_to);
+        let behind = watched.behind();
         // A handler that holds up its worker's other partitions is the one to blame.
         let is_held_up = busy * 2 >= still;
-        if limited || behind <= 0 || still < timeout || is_held_up {
+        let is_known = watched.left_alone_at == Some(behind);
+        if limited || behind <= 0 || still < timeout || is_held_up || is_known {
             return None;
         }
         let text = format!(
