@@ -1,8 +1,11 @@
 //! A broker that goes away in the middle of work: brokers of the test's own.
 
+use kafka_actors::consumer::control::ToWorker;
+
 use crate::harness::broker::Broker;
 use crate::harness::kafka::Topic;
 use crate::harness::wait_for;
+use crate::harness::worker::{Worker, from_the_beginning, start_of};
 
 #[test]
 #[ignore = "needs a real Kafka"]
@@ -106,4 +109,42 @@ fn a_worker_that_dies_while_the_brokers_are_away_has_died_once() {
     running.signal(nix::sys::signal::Signal::SIGTERM);
     let ended = running.end().expect(0).expect_committed();
     assert_eq!(ended.restarts(), ["SIGKILL"], "{}", ended.stderr);
+}
+
+/// A worker whose broker was away when it processed the last ones of 40 messages and when its client was replaced; it is back.
+fn with_a_client_that_could_not_commit() -> (Broker, Topic, Worker) {
+    let broker = Broker::start();
+    let topic = Topic::on(broker.brokers.clone(), 1);
+    topic.fill(40);
+    // librdkafka looks after commits that wait for their coordinator when it is to commit something.
+    let mut start = start_of(&topic, &["consumer.commit_interval=1s"], from_the_beginning(&topic, 0..1), None);
+    // They wait for so long; the default is 45 s.
+    start.settings.consumer.properties.insert("session.timeout.ms".to_owned(), "6000".to_owned());
+    let mut worker = Worker::faulty("slow", start);
+    worker.hear_progress("a message", |progress| progress.next > 0);
+    broker.call("kill-broker");
+    let read = worker.hear_progress("what there is", |progress| progress.next == 40);
+    assert!(read.committed < Some(40), "{read:?}");
+    worker.say(&ToWorker::Rebuild);
+    wait_for("the commit to fail", || worker.log().contains("the commit before failed"));
+    broker.call("restart-broker");
+    (broker, topic, worker)
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn what_the_old_client_could_not_commit_is_committed_at_the_end() {
+    let (_broker, topic, mut worker) = with_a_client_that_could_not_commit();
+    worker.say(&ToWorker::Retire);
+    let last = worker.hear_progress("the last words", |progress| progress.committed == Some(40));
+    assert_eq!(last.processed, 40, "and nothing twice");
+    assert_eq!(topic.committed_and_lag(), (40, 0), "what it tells is true");
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn what_the_old_client_could_not_commit_is_committed_by_the_new_one() {
+    let (_broker, topic, mut worker) = with_a_client_that_could_not_commit();
+    worker.hear_progress("a commit", |progress| progress.committed == Some(40));
+    assert_eq!(topic.committed_and_lag(), (40, 0));
 }

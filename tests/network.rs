@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use kafka_actors::consumer::control::{FromWorker, ToWorker};
 use nix::sys::signal::Signal;
 
 use crate::harness::broker::Broker;
@@ -9,6 +10,7 @@ use crate::harness::kafka::Topic;
 use crate::harness::program::{Running, distinct, is_alive, printed};
 use crate::harness::proxy::{Fault, Proxy};
 use crate::harness::wait_for;
+use crate::harness::worker::{Worker, from_the_beginning, start_of};
 
 /// A broker behind a proxy, and `verify` on it under a load that lasts until it is stopped.
 fn under_load() -> (Proxy, Broker, Running) {
@@ -145,4 +147,39 @@ fn a_network_that_is_dead_from_the_start_is_said_in_time() {
         assert!(ended.reason().contains(&address.to_string()), "{command}: {}", ended.reason());
         assert!(ended.reason().contains("kafka.connect_timeout"), "{command}: {}", ended.reason());
     }
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_partition_that_is_being_given_back_is_not_at_its_end() {
+    let proxy = Proxy::start();
+    let _broker = Broker::behind(&proxy);
+    let topic = Topic::on(proxy.address.to_string(), 2);
+    topic.fill(200);
+    let mut starts = from_the_beginning(&topic, 0..2);
+    starts[1].until = Some(40);
+    let (going, staying) = (starts[0].partition.clone(), starts[1].partition.clone());
+    let mut worker = Worker::faulty("slow", start_of(&topic, &["consumer.commit_interval=1h"], starts, None));
+    worker.hear_progress("messages", |progress| progress.partition == going && progress.next > 0);
+    worker.hear_progress("messages", |progress| progress.partition == staying && progress.next > 0);
+    // It stops, and the commit takes long.
+    proxy.set(Fault::HalfOpen);
+    worker.say(&ToWorker::Revoke(vec![going]));
+    let too_early = |frame: &FromWorker| assert!(!matches!(frame, FromWorker::EndReached), "one is not read");
+    worker.hear("the other one's end", |frame| {
+        too_early(frame);
+        let FromWorker::Progress(list) = frame else { return None };
+        list.iter().any(|progress| progress.partition == staying && progress.next == 40).then_some(())
+    });
+    // Longer than it takes to tell.
+    worker.hear("a sign of life", |frame| {
+        too_early(frame);
+        matches!(frame, FromWorker::Progress(_)).then_some(())
+    });
+    proxy.set(Fault::None);
+    worker.hear("Revoked", |frame| {
+        too_early(frame);
+        matches!(frame, FromWorker::Revoked { .. }).then_some(())
+    });
+    worker.hear("the end of what it has", |frame| matches!(frame, FromWorker::EndReached).then_some(()));
 }

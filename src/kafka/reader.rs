@@ -176,6 +176,10 @@ impl Reader {
             Ok(list) => list,
             Err(failure) => return Commit::Failed(failure.to_string()),
         };
+        if self.is_member && self.consumer.assignment_lost() {
+            // The group has put this member out: as nobody's, librdkafka's request would pass if the group were empty.
+            return Commit::Refused("the group has dealt the partitions to others".to_owned());
+        }
         let result = self.consumer.commit(&list, CommitMode::Sync);
         commit_of(result, &list).unwrap_or(Commit::Done(Vec::new()))
     }

@@ -115,9 +115,16 @@ impl Counters {
         self.next.load(Ordering::Relaxed)
     }
 
-    /// It is read from here on: what was to be read next is gone.
+    /// It is read from here on: by a new client, or what was to be read next is gone. Further back than before, the log is
+    /// another one: what was known of the old one's end and commits says nothing.
     pub(super) fn move_to(&self, next: i64) {
-        self.next.store(next, Ordering::Relaxed);
+        let before = self.next.swap(next, Ordering::Relaxed);
+        if next < before {
+            for known in [&self.read_up_to, &self.stored, &self.committed] {
+                known.store(NONE, Ordering::Relaxed);
+            }
+            self.waits_since.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Everything before `next` is processed, and the client knows it.
@@ -232,5 +239,20 @@ mod tests {
         counters.stored(8);
         assert!(counters.committed(8).is_some());
         assert_eq!(counters.uncommitted(), None);
+    }
+
+    #[test]
+    fn of_a_log_that_was_made_again_nothing_is_known() {
+        let counters = Counters::new(TopicPartition::new("t", 0), 0);
+        counters.reach_end(70);
+        counters.stored(70);
+        counters.committed(60);
+        counters.move_to(70);
+        assert_eq!((counters.uncommitted(), counters.read_up_to()), (Some(70), Some(70)), "the same, by a new client");
+        counters.move_to(5);
+        assert_eq!((counters.next(), counters.uncommitted(), counters.read_up_to()), (5, None, None));
+        assert_eq!(counters.snapshot().committed, None);
+        counters.stored(60);
+        assert_eq!(counters.uncommitted(), Some(60), "that offset was committed of another log");
     }
 }

@@ -188,15 +188,8 @@ impl Holding {
 
     /// Commits what is stored of these, and waits for it.
     pub(super) fn commit_these(&self, partitions: &[TopicPartition]) -> bool {
-        let Some(reader) = &self.reader else { return true };
-        let held = self.held().clone();
-        let stored = partitions.iter().filter_map(|name| Some((name.clone(), held.get(name)?.uncommitted()?)));
-        let stored: Vec<_> = stored.collect();
-        match reader.commit(&stored) {
-            Commit::Done(_) => {
-                note_committed(&stored, &held, self.work.journal.as_deref());
-                true
-            }
+        match self.commit_stored(partitions) {
+            Commit::Done(_) => true,
             Commit::Failed(reason) | Commit::Refused(reason) => {
                 warn!(
                     self.work.logger,
@@ -206,6 +199,20 @@ impl Holding {
                 false
             }
         }
+    }
+
+    /// By name and offset: this client may have nothing stored of what the one before it could not commit.
+    fn commit_stored(&self, partitions: &[TopicPartition]) -> Commit {
+        let Some(reader) = &self.reader else { return Commit::Done(Vec::new()) };
+        let held = self.held().clone();
+        let stored = partitions.iter().filter_map(|name| Some((name.clone(), held.get(name)?.uncommitted()?)));
+        let commit = reader.commit(&stored.collect::<Vec<_>>());
+        if let Commit::Done(offsets) = &commit {
+            // The client tells of it with its next poll, and there may be none: the supervisor has to know where whoever
+            // is next starts.
+            note_committed(offsets, &held, self.work.journal.as_deref());
+        }
+        commit
     }
 
     /// Gives these back, and tells so. (The rebalance that wants it is acknowledged by it.) While a message of theirs is in
@@ -323,18 +330,13 @@ impl Holding {
 
     // ---- the end ---------------------------------------------------------------------------------------------------
 
-    /// All partitions have stopped: what is processed is stored.
+    /// All partitions have stopped: what is processed is stored. What was lost is not held any more.
     pub(super) fn commit(&self) {
-        let held = self.held().clone();
-        let stored: Vec<_> =
-            held.iter().filter_map(|(name, counters)| Some((name.clone(), counters.uncommitted()?))).collect();
-        match self.reader.as_ref().map(Reader::commit_all) {
-            None => {}
-            // The client tells of it with its next poll, and there may be none: the supervisor has to know where this worker's
-            // successor starts.
-            Some(Commit::Done(_)) => drop(note_committed(&stored, &held, self.work.journal.as_deref())),
-            Some(Commit::Failed(reason)) => error!(self.work.logger, "the last commit failed: {reason}"),
-            Some(Commit::Refused(reason)) => error!(self.work.logger, "the last commit was refused: {reason}"),
+        let names: Vec<_> = self.held().keys().cloned().collect();
+        match self.commit_stored(&names) {
+            Commit::Done(_) => {}
+            Commit::Failed(reason) => error!(self.work.logger, "the last commit failed: {reason}"),
+            Commit::Refused(reason) => error!(self.work.logger, "the last commit was refused: {reason}"),
         }
     }
 

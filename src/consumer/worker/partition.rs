@@ -38,7 +38,8 @@ pub(super) struct PartitionConsumer {
     shared: Rc<Shared>,
     counters: Arc<Counters>,
     next: i64,
-    stored: i64,
+    /// `None`: the client has to be told, also if nothing more is read.
+    stored: Option<i64>,
     /// When the last message was dealt with.
     now: Instant,
     anchor: Anchor,
@@ -83,12 +84,14 @@ enum State {
 impl PartitionConsumer {
     pub(super) fn new(opening: Opening, shared: Rc<Shared>) -> Self {
         let breaker = Breaker::new(&shared.context.settings.consumer.breaker);
+        // What the client before this one could not commit, this one has to.
+        let is_committed = opening.counters.uncommitted() != Some(opening.start);
         Self {
             stream: Some(opening.stream),
             shared,
             counters: opening.counters,
             next: opening.start,
-            stored: opening.start,
+            stored: is_committed.then_some(opening.start),
             now: Instant::now(),
             anchor: Anchor::now(),
             entries: Vec::new(),
@@ -186,7 +189,7 @@ impl PartitionConsumer {
 
     /// Only what was processed is ever stored, and nothing behind a message that failed.
     fn store(&mut self, stream: &PartitionStream) {
-        if self.next == self.stored {
+        if self.stored == Some(self.next) {
             return;
         }
         if let Some(journal) = &self.shared.journal {
@@ -198,7 +201,7 @@ impl PartitionConsumer {
         }
         match stream.store(self.next) {
             Ok(()) => {
-                self.stored = self.next;
+                self.stored = Some(self.next);
                 self.counters.stored(self.next);
             }
             // Tried again after the next turn, and when it stops.

@@ -37,7 +37,7 @@ pub(super) struct PartitionRouter {
     pub(super) partitions: BTreeMap<TopicPartition, Reading>,
     /// For the status: those that are this worker's.
     pub(super) counters: Vec<Arc<Counters>>,
-    /// Those that have not been read to their ends.
+    /// Those that have not been read to their ends; also those that are shut, until they are opened again or given back.
     pub(super) reading: BTreeSet<TopicPartition>,
     /// Those that are read no further, although they are this worker's.
     pub(super) given_up: BTreeSet<TopicPartition>,
@@ -231,7 +231,6 @@ impl PartitionRouter {
             // An actor that is gone has stopped.
             context.spawn(wrap_future::<_, Self>(partition.actor.send(stop)).map(move |_gone, router, context| {
                 router.partitions.remove(&name);
-                router.reading.remove(&name);
                 router.go_on_stopping(context);
             }));
         }
