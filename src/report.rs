@@ -36,7 +36,7 @@
 //! - `panicked`: the program's own code did, which is a mistake in it; a processor's panic is its message's failure.
 //! - `restarted`: how often in all; `pids` and `restarts` have the last 1,000.
 //! - A restart's `kind`: `killed`, `out_of_memory`, `crash`, `exit`, `panic`, `broken`, `asked`; by its supervisor for being `silent`,
-//!   `hung`, `stuck`, of too much `memory`, too old (`age`), for its count of `messages`, to `roll` all, to be one `fewer`.
+//!   `hung` (or never ready), `stuck`, of too much `memory`, too old (`age`), for its count of `messages`, to `roll` all, to be one `fewer`.
 //! - A restart's `rss_mb` is what was last seen of that process, `partitions` what it had said last: all but the last
 //!   tenth of a second.
 //! - `verify`, of `verify` and `demo`: see [`crate::judge::Verdict`].

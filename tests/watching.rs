@@ -76,6 +76,24 @@ fn hang_up_replaces_all_workers_one_after_the_other_and_nothing_is_read_twice() 
     assert!(causes.iter().all(|cause| cause.contains("SIGHUP")), "{causes:?}");
 }
 
+/// Longer than `grace`, and than a worker that is left alone takes to end.
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_worker_finishes_a_long_message_before_it_is_replaced() {
+    let topic = Topic::new(1);
+    topic.fill(4);
+    let long =
+        "time.sleep(13 if m['offset'] == 1 else 0); print('did', m['offset'], file=sys.stderr, flush=True); answer(m)";
+    let running = topic.consume_with("--processes 1", long).start();
+    wait_for("the message before it", || running.stderr().contains("did 0"));
+    running.signal(Signal::SIGHUP);
+    wait_for("the last message", || running.stderr().contains("did 3"));
+    running.signal(Signal::SIGTERM);
+    let ended = running.end().expect(0).expect_committed();
+    assert_eq!(ended.stderr.matches("did 1").count(), 1, "{}", ended.stderr);
+    assert!(matches!(&ended.restarts()[..], [cause] if cause.contains("SIGHUP")), "{:?}", ended.restarts());
+}
+
 #[test]
 #[ignore = "needs a real Kafka"]
 fn a_quiet_program_takes_no_message_and_keeps_what_it_has() {

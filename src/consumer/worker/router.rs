@@ -24,6 +24,8 @@ use crate::record::TopicPartition;
 
 /// A supervisor that lives ends its workers at the deadline by itself; this is for those that end on their own.
 const SUPERVISOR_FIRST: Duration = Duration::from_secs(1);
+/// How long a message may take where the watchdog is off.
+const UNWATCHED: Duration = Duration::from_secs(60);
 
 /// The actor that a worker's life hangs on.
 pub(super) struct PartitionRouter {
@@ -277,6 +279,7 @@ impl PartitionRouter {
         error!(self.logger, "{reason}");
         self.code = ExitCode::Failed;
         self.tell(FromWorker::Broken { reason, lasting });
+        self.end_within(self.start.settings.shutdown.deadline, context);
         // One that is started again goes on as the same member.
         self.stop(lasting, context);
     }
@@ -288,11 +291,19 @@ impl PartitionRouter {
         if self.stopping.swap(true, Ordering::AcqRel) {
             return;
         }
-        context.run_later(self.start.settings.shutdown.deadline + SUPERVISOR_FIRST, |router, _| {
+        // As long as a message may take: nothing may be wrong, and the supervisor ends it sooner if there is a reason.
+        let stall = self.start.settings.consumer.watchdog.stall_timeout;
+        let message = if stall.is_zero() { UNWATCHED } else { stall };
+        self.end_within(self.start.settings.shutdown.deadline.max(message), context);
+        self.go_on_stopping(context);
+    }
+
+    /// The end comes by then, whatever is still in hand.
+    pub(super) fn end_within(&self, time: Duration, context: &mut Context<Self>) {
+        context.run_later(time + SUPERVISOR_FIRST, |router, _| {
             error!(router.logger, "this worker has not ended by its own deadline");
             router.say_ended(ExitCode::Forced);
         });
-        self.go_on_stopping(context);
     }
 
     /// Partitions have stopped; a commit, then the processor, then the client, then the last frame.

@@ -65,6 +65,8 @@ impl Handler<FromSupervisor> for PartitionRouter {
                     warn!(self.logger, "the supervisor is gone: finishing, committing, ending");
                 }
                 self.code = ExitCode::Orphaned;
+                // Nobody else ends it.
+                self.end_within(self.start.settings.shutdown.deadline, context);
                 // Nobody is known to start a successor.
                 self.stop(true, context);
             }
