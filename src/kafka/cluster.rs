@@ -1,6 +1,6 @@
 //! Questions to the cluster. Every call blocks, each with a deadline: not for an arbiter's thread.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -135,7 +135,7 @@ impl Cluster {
     /// # Errors
     /// What the broker says.
     pub fn look_for(&self, topic: &str) -> Result<Option<Vec<i32>>, Failure> {
-        let metadata = self.metadata(topic)?;
+        let metadata = self.metadata(topic, self.patience())?;
         let Some(found) = metadata.topics().iter().find(|candidate| candidate.name() == topic) else { return Ok(None) };
         match found.error().map(RDKafkaErrorCode::from) {
             None => {}
@@ -151,9 +151,9 @@ impl Cluster {
         Ok((!partitions.is_empty()).then_some(partitions))
     }
 
-    fn metadata(&self, topic: &str) -> Result<Metadata, Failure> {
+    fn metadata(&self, topic: &str, timeout: Duration) -> Result<Metadata, Failure> {
         let what = format!("the metadata of the topic {topic:?} could not be read");
-        let answer = self.client.fetch_metadata(Some(topic), self.patience());
+        let answer = self.client.fetch_metadata(Some(topic), timeout);
         self.serve_events();
         answer.map_err(|error| self.failed(what, &error))
     }
@@ -172,6 +172,65 @@ impl Cluster {
     /// What the brokers say.
     pub fn ends(&self, partitions: &[TopicPartition]) -> Result<Offsets, Failure> {
         self.list(partitions, Offset::End)
+    }
+
+    /// As [`Cluster::ends`], of those partitions whose leaders answer within `timeout`; others are left out.
+    ///
+    /// # Errors
+    /// Why there is no answer for any of them.
+    pub fn ends_within(&self, partitions: &[TopicPartition], timeout: Duration) -> Result<Offsets, Failure> {
+        let what = "the partitions' ends could not be read";
+        if partitions.is_empty() {
+            return Ok(Offsets::new());
+        }
+        let deadline = Instant::now() + timeout;
+        let ask = &|led: &Vec<TopicPartition>| {
+            let answer = self.client.offsets_for_times(list_of(led, Offset::End)?, left(deadline));
+            Ok(known_of(&answer.map_err(|error| self.failed(what, &error))?))
+        };
+        // librdkafka waits for all of a question's leaders: each is asked by itself, all at once, so that one that is away
+        // holds up none of the others.
+        let by_leader = self.by_leader(partitions, deadline)?;
+        let answers: Vec<Result<Offsets, Failure>> = std::thread::scope(|scope| {
+            // Without a thread its partitions are left out.
+            let start = |led| std::thread::Builder::new().spawn_scoped(scope, move || ask(led));
+            let asking: Vec<_> = by_leader.values().filter_map(|led| start(led).ok()).collect();
+            asking.into_iter().filter_map(|thread| thread.join().ok()).collect()
+        });
+        self.serve_events();
+        let (mut ends, mut failed) = (Offsets::new(), None);
+        for answer in answers {
+            match answer {
+                Ok(some) => ends.extend(some),
+                Err(failure) => failed = Some(failure),
+            }
+        }
+        let nobody = || Failure::Request { what: what.to_owned(), reason: "none of them has a leader".to_owned() };
+        if ends.is_empty() { Err(failed.unwrap_or_else(nobody)) } else { Ok(ends) }
+    }
+
+    /// These partitions by their leaders; those without one are left out.
+    fn by_leader(
+        &self,
+        partitions: &[TopicPartition],
+        deadline: Instant,
+    ) -> Result<BTreeMap<i32, Vec<TopicPartition>>, Failure> {
+        let topics: BTreeSet<_> = partitions.iter().map(|partition| partition.topic.as_str()).collect();
+        let mut leaders = BTreeMap::new();
+        for topic in topics {
+            let metadata = self.metadata(topic, left(deadline))?;
+            for found in metadata.topics().iter().filter(|found| found.name() == topic) {
+                let led = found.partitions().iter().filter(|partition| partition.leader() >= 0);
+                leaders.extend(led.map(|partition| ((topic, partition.id()), partition.leader())));
+            }
+        }
+        let mut by_leader: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for partition in partitions {
+            if let Some(leader) = leaders.get(&(partition.topic.as_str(), partition.partition)) {
+                by_leader.entry(*leader).or_default().push(partition.clone());
+            }
+        }
+        Ok(by_leader)
     }
 
     /// The first offsets of `time_ms` or later; the end where nothing is that young.
@@ -230,14 +289,27 @@ impl Cluster {
     /// # Errors
     /// What the group's coordinator says.
     pub fn committed(&self, partitions: &[TopicPartition]) -> Result<Offsets, Failure> {
+        self.committed_within(partitions, self.patience())
+    }
+
+    /// As [`Cluster::committed`].
+    ///
+    /// # Errors
+    /// What the group's coordinator says, or nothing within `timeout`.
+    pub fn committed_within(&self, partitions: &[TopicPartition], timeout: Duration) -> Result<Offsets, Failure> {
         let what = "the group's committed offsets could not be read";
         if partitions.is_empty() {
             return Ok(Offsets::new());
         }
-        let answer = self.client.committed_offsets(list_of(partitions, Offset::Invalid)?, self.patience());
+        let answer = self.client.committed_offsets(list_of(partitions, Offset::Invalid)?, timeout);
         self.serve_events();
         offsets_of(&answer.map_err(|error| self.failed(what, &error))?, what)
     }
+}
+
+/// What is left until then; a question always has time for a quick answer.
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(50))
 }
 
 fn is_leaderless(error: &KafkaError) -> bool {
@@ -270,4 +342,15 @@ pub(super) fn offsets_of(list: &TopicPartitionList, what: &str) -> Result<Offset
         }
     }
     Ok(offsets)
+}
+
+/// Those that were told without an error.
+fn known_of(list: &TopicPartitionList) -> Offsets {
+    let elements = list.elements();
+    let known = elements.iter().filter(|element| element.error().is_ok());
+    let offset = |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| match element.offset() {
+        Offset::Offset(offset) => Some((TopicPartition::new(element.topic(), element.partition()), offset)),
+        _ => None,
+    };
+    known.filter_map(offset).collect()
 }

@@ -7,8 +7,8 @@ use nix::unistd::Pid;
 
 use super::{PATIENCE, leaders};
 use crate::harness::broker::Broker;
-use crate::harness::kafka::Topic;
-use crate::harness::program::{Ended, Running};
+use crate::harness::kafka::{Topic, tool};
+use crate::harness::program::{Ended, Running, printed};
 use crate::harness::wait_for;
 
 /// What is acknowledged and processed so far.
@@ -99,4 +99,53 @@ fn both_sides_end_by_the_deadline_when_the_brokers_are_gone_for_ever() {
         assert!(asked.elapsed().as_secs() < 9, "{assignment}: {:?}", asked.elapsed());
         assert!(!family.into_iter().any(crate::harness::program::is_alive), "{assignment}");
     }
+}
+
+/// The broker that keeps the commits of the group that is named after a topic.
+fn coordinator(topic: &Topic) -> u32 {
+    let arguments = ["--bootstrap-server", &topic.brokers, "--describe", "--state", "--group", &topic.name];
+    let output = tool("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", &arguments, "");
+    let number = output.split('(').find_map(|text| text.split(')').next()?.parse().ok());
+    number.unwrap_or_else(|| panic!("{output}"))
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_partition_whose_leader_is_away_keeps_no_worker_from_the_others() {
+    let broker = Broker::cluster();
+    // Nobody else has what is on a broker; the range of each worker has partitions of all three.
+    let topic = Topic::replicated(broker.brokers.clone(), 6, 1);
+    topic.fill(600);
+    // So that the group is there.
+    topic.consume("--processor count --max-messages 6").run().expect(0);
+    // What is committed is told when all replicas have it: with commits under way, that waits for the lost broker, too.
+    let settings = "--set consumer.commit_interval=1h --set shutdown.deadline=30s";
+    let running = topic.consume(&format!("--processor print --processes 2 {settings}")).start();
+    running.wait_for_lines(594);
+    let (led_by, coordinator) = (leaders(&topic), coordinator(&topic));
+    let away = (1..=3).find(|number| *number != coordinator && led_by[..3].contains(number)).unwrap();
+    // Messages without a key go to where there is a leader.
+    let load = "--key none --rate 200 --messages-per-thread 0 --set producer.message_timeout=5s";
+    let producing = topic.produce(load).start();
+    running.wait_for_lines(700);
+    broker.call_on("kill-broker", away);
+    // The others believe for some 9 s that it leads.
+    kill(Pid::from_raw(running.workers()[0]), Signal::SIGKILL).unwrap();
+    let asked = Instant::now();
+    wait_for("its death", || running.stderr().contains("died: SIGKILL"));
+    let of_the_killed = || {
+        let (stdout, leads) = (running.stdout(), |partition: i64| led_by[partition as usize] == away);
+        let whole = &stdout[..stdout.rfind('\n').map_or(0, |end| end + 1)];
+        printed(whole).iter().filter(|(partition, _)| *partition < 3 && !leads(*partition)).count()
+    };
+    let then = of_the_killed();
+    wait_for("messages of its other partitions", || of_the_killed() > then + 20);
+    let asking = asked.elapsed();
+    running.signal(Signal::SIGTERM);
+    let ended = running.end();
+    assert!(asking < Duration::from_secs(5), "{asking:?}\n{}", ended.stderr);
+    assert_eq!(ended.status.code(), Some(0), "all is committed: {}\n{}", ended.reason(), ended.stderr);
+    assert_eq!(ended.restarts(), ["SIGKILL"]);
+    producing.signal(Signal::SIGTERM);
+    producing.end();
 }

@@ -8,7 +8,7 @@ use slog::{debug, error, info, warn};
 use super::actor::ConsumerSupervisor;
 use super::link::WorkerLink;
 use super::log_pipe::{self, LastLines};
-use super::messages::ReadCommitted;
+use super::messages::ReadCommits;
 use super::policy::{Action, Death, Event, Why};
 use super::worker::Worker;
 use crate::consumer::control::{Member, Start, ToWorker, VERSION};
@@ -20,8 +20,14 @@ use crate::settings::Assignment;
 
 /// How long one question about commits may take; it is asked again until there is an answer.
 const COMMITTED: Duration = Duration::from_secs(5);
+/// And how much of it the brokers have: why they did not answer is told, too.
+const BROKERS: Duration = Duration::from_millis(4_500);
 /// Between two such questions.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+fn commits_of(partitions: &[TopicPartition]) -> ReadCommits {
+    ReadCommits { partitions: partitions.to_vec(), deadline: Instant::now() + BROKERS }
+}
 
 impl ConsumerSupervisor {
     /// Tells the policy what has happened, and does what it says.
@@ -98,11 +104,11 @@ impl ConsumerSupervisor {
         }
         let names = self.policy.as_ref().map(|policy| policy.partitions(slot)).unwrap_or_default();
         self.workers[slot].resuming = true;
-        let answer = self.watcher.send(ReadCommitted(names.clone())).timeout(COMMITTED);
+        let answer = self.watcher.send(commits_of(&names)).timeout(COMMITTED);
         context.spawn(answer.into_actor(self).map(move |answer, supervisor, context| match answer {
             _ if !is_meant(supervisor) => {}
-            Ok(Ok(answer)) => {
-                supervisor.partitions.resume(&names, &answer.committed);
+            Ok(Ok(committed)) => {
+                supervisor.partitions.resume(&names, &committed);
                 supervisor.spawn_worker(slot, context);
             }
             failed => {
@@ -188,7 +194,7 @@ impl ConsumerSupervisor {
         partitions: Vec<TopicPartition>,
         context: &mut Context<Self>,
     ) {
-        let answer = self.watcher.send(ReadCommitted(partitions.clone())).timeout(COMMITTED);
+        let answer = self.watcher.send(commits_of(&partitions)).timeout(COMMITTED);
         context.spawn(answer.into_actor(self).map(move |answer, supervisor, context| {
             if supervisor.stopping.is_some() || supervisor.workers[slot].process(process).is_none() {
                 return;
@@ -197,14 +203,14 @@ impl ConsumerSupervisor {
             let owner = |partition: &TopicPartition| supervisor.policy.as_ref()?.owner(partition);
             let partitions: Vec<_> =
                 partitions.into_iter().filter(|partition| owner(partition) == Some(slot)).collect();
-            let Ok(Ok(answer)) = answer else {
+            let Ok(Ok(committed)) = answer else {
                 let again = move |supervisor: &mut Self, context: &mut Context<Self>| {
                     supervisor.ask_and_assign(slot, process, partitions, context);
                 };
                 context.run_later(ASK_AGAIN, again);
                 return;
             };
-            supervisor.partitions.resume(&partitions, &answer.committed);
+            supervisor.partitions.resume(&partitions, &committed);
             let Some(running) = supervisor.workers[slot].process(process) else { return };
             let new: Vec<_> =
                 partitions.into_iter().filter(|partition| running.given.insert(partition.clone())).collect();

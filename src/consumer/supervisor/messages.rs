@@ -1,5 +1,7 @@
 //! What travels between the supervisor, its links, its watcher, and whoever started it.
 
+use std::time::Instant;
+
 use actix::Message;
 
 use crate::consumer::control::{FromWorker, StartPartition};
@@ -73,10 +75,20 @@ pub(super) struct Found {
 #[rtype(result = "Result<Vec<Found>, Exit>")]
 pub(super) struct FindNew(pub(super) Vec<TopicPartition>);
 
-/// To the watcher: the partitions' ends as they are now.
+/// To the watcher: the partitions' ends as they are now; those that nobody can tell are left out, unless the run is one that
+/// ends where its topics do, which has to know them all.
 #[derive(Message)]
 #[rtype(result = "Result<Offsets, Failure>")]
 pub(super) struct ReadEnds(pub(super) Vec<TopicPartition>);
+
+/// To the watcher: what the group has committed.
+#[derive(Message)]
+#[rtype(result = "Result<Offsets, Failure>")]
+pub(super) struct ReadCommits {
+    pub(super) partitions: Vec<TopicPartition>,
+    /// When nobody waits for the answer any more.
+    pub(super) deadline: Instant,
+}
 
 /// To the watcher: what the group has committed, and the partitions' ends.
 #[derive(Message)]
@@ -86,5 +98,6 @@ pub(super) struct ReadCommitted(pub(super) Vec<TopicPartition>);
 /// Answer to [`ReadCommitted`].
 pub(super) struct ReadBack {
     pub(super) committed: Offsets,
+    /// Those that could be told soon.
     pub(super) ends: Offsets,
 }

@@ -1,11 +1,12 @@
 //! Questions to the cluster, on a thread of its own: they block.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use slog::{Logger, warn};
 
-use super::messages::{FindNew, Found, Prepare, ReadBack, ReadCommitted, ReadEnds};
+use super::messages::{FindNew, Found, Prepare, ReadBack, ReadCommits, ReadCommitted, ReadEnds};
 use super::start::{Begin, Known, begin};
 use crate::consumer::control::StartPartition;
 use crate::exit::Exit;
@@ -13,6 +14,12 @@ use crate::kafka::cluster::{Cluster, Offsets};
 use crate::kafka::error::Failure;
 use crate::record::TopicPartition;
 use crate::settings::{Assignment, OffsetOutOfRange, Settings, Start};
+
+/// How long the leaders may take to tell ends. A question about commits may wait behind this one, and has 5 s (acting.rs);
+/// without all answers, the next question is asked 2 s later.
+const ENDS: Duration = Duration::from_secs(3);
+/// How long they may take at the end, where commits are what counts and the shutdown's deadline may be near.
+const LAST_ENDS: Duration = Duration::from_secs(1);
 
 /// Knows the topics: their partitions, ends, and what the group has committed.
 pub(super) struct TopicWatcher {
@@ -110,7 +117,9 @@ impl TopicWatcher {
             }
         }
         new.retain(|partition| !known.contains(partition));
-        let ends = if new.is_empty() { Ok(Offsets::new()) } else { cluster.ends(&new) };
+        let ends = cluster.ends_within(&new, ENDS);
+        // One without a leader is found when it has one.
+        new.retain(|partition| ends.as_ref().is_ok_and(|ends| ends.contains_key(partition)));
         let beginnings = if new.is_empty() { Ok(Offsets::new()) } else { cluster.beginnings(&new) };
         self.missing = if gone.is_some() { self.missing + 1 } else { 0 };
         if let (Some(topic), GONE..) = (gone, self.missing) {
@@ -203,7 +212,17 @@ impl Handler<ReadEnds> for TopicWatcher {
     type Result = MessageResult<ReadEnds>;
 
     fn handle(&mut self, ReadEnds(partitions): ReadEnds, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.cluster().and_then(|cluster| cluster.ends(&partitions)))
+        let all = self.own_group;
+        MessageResult(self.cluster().and_then(|cluster| {
+            let ends = cluster.ends_within(&partitions, ENDS)?;
+            match partitions.iter().find(|partition| !ends.contains_key(partition)) {
+                Some(missing) if all => Err(Failure::Request {
+                    what: format!("the end of {missing} could not be read"),
+                    reason: format!("its leader is away, or has not answered within {ENDS:?}"),
+                }),
+                _ => Ok(ends),
+            }
+        }))
     }
 }
 
@@ -214,8 +233,24 @@ impl Handler<ReadCommitted> for TopicWatcher {
         MessageResult(self.cluster().and_then(|cluster| {
             let committed = cluster.committed(&partitions)?;
             // A partition without a leader has commits all the same.
-            Ok(ReadBack { committed, ends: cluster.ends(&partitions).unwrap_or_default() })
+            Ok(ReadBack { committed, ends: cluster.ends_within(&partitions, LAST_ENDS).unwrap_or_default() })
         }))
+    }
+}
+
+impl Handler<ReadCommits> for TopicWatcher {
+    type Result = MessageResult<ReadCommits>;
+
+    fn handle(&mut self, ReadCommits { partitions, deadline }: ReadCommits, _: &mut Self::Context) -> Self::Result {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            // Asked anew meanwhile.
+            return MessageResult(Err(Failure::Request {
+                what: "the group's committed offsets could not be read".to_owned(),
+                reason: "other questions took too long".to_owned(),
+            }));
+        }
+        MessageResult(self.cluster().and_then(|cluster| cluster.committed_within(&partitions, left)))
     }
 }
 
