@@ -155,3 +155,19 @@ fn a_service_manager_hears_that_the_run_is_up_alive_and_ending() {
     hear("STOPPING=1");
     running.end().expect(0);
 }
+
+#[test]
+fn a_service_manager_that_does_not_listen_holds_up_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let _socket = UnixDatagram::bind(&path).unwrap();
+    let running = kafka_actors(&format!("demo --rate 200 --messages-per-thread 0 {LISTEN}"))
+        .env("NOTIFY_SOCKET", path.to_str().unwrap())
+        // More words in these seconds than such a socket keeps.
+        .env("WATCHDOG_USEC", "100000")
+        .start();
+    let site = Site::of(&running);
+    let begun = Instant::now();
+    wait_for("the run to go on", || begun.elapsed() > Duration::from_secs(3) && processed(&site) > 400);
+    finish(running);
+}

@@ -4,6 +4,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 
 use super::error::Failure;
+use crate::os::signal_mask::deaf;
 
 /// What it is, and what it is not.
 pub const WHAT_IT_IS: &str = "an embedded broker: in memory, gone at the end, not Apache Kafka (it is librdkafka's mock \
@@ -25,7 +26,8 @@ impl Embedded {
     /// When the operating system gives no port or thread.
     pub fn start(topic: &str, partitions: i32) -> Result<Self, Failure> {
         let failed = |error| Failure::request("the embedded broker could not be started", &error);
-        let cluster = MockCluster::new(1).map_err(failed)?;
+        // A signal that interrupted its thread would end it, and with it the broker.
+        let cluster = deaf(|| MockCluster::new(1)).map_err(failed)?;
         cluster.create_topic(topic, partitions, 1).map_err(failed)?;
         Ok(Self { cluster })
     }

@@ -3,8 +3,8 @@
 //! - [`child`]: worker processes as the supervisor sees them: started, signalled, reaped.
 //! - [`host`]: this machine's name.
 //! - [`isolation`]: what a worker does first thing to be on its own.
-//! - [`host`]: its name.
 //! - [`process`]: memory, and the kernel's kills for the lack of it.
+//! - [`signal_mask`]: threads that hear no signals.
 //! - [`signal_number`]: of the signals by which workers are supervised.
 //! - [`private_folder`]: where sockets and the like are put.
 
@@ -13,4 +13,5 @@ pub mod host;
 pub mod isolation;
 pub mod private_folder;
 pub mod process;
+pub mod signal_mask;
 pub mod signal_number;
