@@ -105,7 +105,10 @@ fn what_is_asked_at_the_wrong_time_is_answered() {
     worker.say(&ToWorker::Assign(from_the_beginning(&topic, 0..1)));
     let read = worker.end();
     let of = |partition| read.iter().filter(|(of, _)| *of == partition).map(|(_, at)| *at).collect::<BTreeSet<_>>();
-    assert_eq!((of(1), of(2)), ((0..50).collect(), (0..50).collect()));
+    // It was reading the first of them when it was told the end, and may have been past it.
+    let to_the_end: BTreeSet<_> = (0..50).collect();
+    assert!(of(1).is_superset(&to_the_end), "{:?}", of(1));
+    assert_eq!(of(2), to_the_end);
 }
 
 /// Starts with an end.
