@@ -148,3 +148,16 @@ fn what_the_old_client_could_not_commit_is_committed_by_the_new_one() {
     worker.hear_progress("a commit", |progress| progress.committed == Some(40));
     assert_eq!(topic.committed_and_lag(), (40, 0));
 }
+
+/// Its coordinator does not know the group yet, and says so; most of the time, hence three of them.
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_broker_that_has_just_started_is_waited_for() {
+    for _ in 0..3 {
+        let broker = Broker::start();
+        let arguments = "--topic test-topic --processor count --until-end";
+        crate::harness::program::kafka_actors(&format!("consume --brokers {} {arguments}", broker.brokers))
+            .run()
+            .expect(0);
+    }
+}

@@ -15,6 +15,9 @@ use super::events::ClientEvents;
 use crate::record::TopicPartition;
 use crate::settings::Settings;
 
+/// Between two questions of which the first was too early.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
 /// One attempt to reach a broker; short, so that a refused login is noticed at once.
 const ATTEMPT: Duration = Duration::from_millis(500);
 /// How long a topic that was just created may take to be known to the broker that is asked.
@@ -277,8 +280,16 @@ impl Cluster {
     /// What the brokers say.
     pub fn members(&self) -> Result<Vec<String>, Failure> {
         let what = "the group's members could not be read";
-        let answer = self.client.fetch_group_list(Some(&self.group), self.patience());
-        self.serve_events();
+        let deadline = Instant::now() + self.patience();
+        let answer = loop {
+            let answer = self.client.fetch_group_list(Some(&self.group), left(deadline));
+            self.serve_events();
+            // A broker that has just started, or taken a group over, does not know its groups yet: it says so, and soon does.
+            if !answer.as_ref().is_err_and(is_coordinator_coming) || Instant::now() >= deadline {
+                break answer;
+            }
+            std::thread::sleep(ASK_AGAIN);
+        };
         let list = answer.map_err(|error| self.failed(what, &error))?;
         let members = list.groups().iter().flat_map(|group| group.members());
         Ok(members.map(|member| format!("{} at {}", member.client_id(), member.client_host())).collect())
@@ -305,6 +316,11 @@ impl Cluster {
         self.serve_events();
         offsets_of(&answer.map_err(|error| self.failed(what, &error))?, what)
     }
+}
+
+fn is_coordinator_coming(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator};
+    matches!(error.rdkafka_error_code(), Some(CoordinatorLoadInProgress | CoordinatorNotAvailable | NotCoordinator))
 }
 
 /// What is left until then; a question always has time for a quick answer.
