@@ -3,20 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
-use rdkafka::{Offset, TopicPartitionList};
 use slog::Logger;
 
-use super::config;
 use super::error::{Failure, creation};
 use super::events::ClientEvents;
+use super::offsets::{Offsets, known_of, list_of, offsets_of};
+use super::{config, coordinator};
 use crate::record::TopicPartition;
 use crate::settings::Settings;
-
-/// Between two questions of which the first was too early.
-const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// One attempt to reach a broker; short, so that a refused login is noticed at once.
 const ATTEMPT: Duration = Duration::from_millis(500);
@@ -37,9 +35,6 @@ pub struct Cluster {
     /// The end of the first contact: what is asked until then shares one deadline.
     first_contact: Instant,
 }
-
-/// An offset of each partition; a partition without one is left out.
-pub type Offsets = BTreeMap<TopicPartition, i64>;
 
 impl Cluster {
     /// Connects, and waits until a broker answers. The client asks for `consumer.group`.
@@ -281,15 +276,8 @@ impl Cluster {
     pub fn members(&self) -> Result<Vec<String>, Failure> {
         let what = "the group's members could not be read";
         let deadline = Instant::now() + self.patience();
-        let answer = loop {
-            let answer = self.client.fetch_group_list(Some(&self.group), left(deadline));
-            self.serve_events();
-            // A broker that has just started, or taken a group over, does not know its groups yet: it says so, and soon does.
-            if !answer.as_ref().is_err_and(is_coordinator_coming) || Instant::now() >= deadline {
-                break answer;
-            }
-            std::thread::sleep(ASK_AGAIN);
-        };
+        let answer = coordinator::ask(deadline, || self.client.fetch_group_list(Some(&self.group), left(deadline)));
+        self.serve_events();
         let list = answer.map_err(|error| self.failed(what, &error))?;
         let members = list.groups().iter().flat_map(|group| group.members());
         Ok(members.map(|member| format!("{} at {}", member.client_id(), member.client_host())).collect())
@@ -312,15 +300,11 @@ impl Cluster {
         if partitions.is_empty() {
             return Ok(Offsets::new());
         }
-        let answer = self.client.committed_offsets(list_of(partitions, Offset::Invalid)?, timeout);
+        let (asked, deadline) = (list_of(partitions, Offset::Invalid)?, Instant::now() + timeout);
+        let answer = coordinator::ask(deadline, || self.client.committed_offsets(asked.clone(), left(deadline)));
         self.serve_events();
         offsets_of(&answer.map_err(|error| self.failed(what, &error))?, what)
     }
-}
-
-fn is_coordinator_coming(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode::{CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator};
-    matches!(error.rdkafka_error_code(), Some(CoordinatorLoadInProgress | CoordinatorNotAvailable | NotCoordinator))
 }
 
 /// What is left until then; a question always has time for a quick answer.
@@ -337,36 +321,4 @@ fn is_leaderless(error: &KafkaError) -> bool {
                 | RDKafkaErrorCode::UnknownTopicOrPartition
         )
     )
-}
-
-pub(super) fn list_of(partitions: &[TopicPartition], offset: Offset) -> Result<TopicPartitionList, Failure> {
-    let mut list = TopicPartitionList::with_capacity(partitions.len());
-    for partition in partitions {
-        list.add_partition_offset(&partition.topic, partition.partition, offset)
-            .map_err(|error| Failure::request(format!("{partition} at {offset:?}"), &error))?;
-    }
-    Ok(list)
-}
-
-pub(super) fn offsets_of(list: &TopicPartitionList, what: &str) -> Result<Offsets, Failure> {
-    let mut offsets = Offsets::new();
-    for element in list.elements() {
-        let partition = TopicPartition::new(element.topic(), element.partition());
-        element.error().map_err(|error| Failure::request(format!("{what}: {partition}"), &error))?;
-        if let Offset::Offset(offset) = element.offset() {
-            offsets.insert(partition, offset);
-        }
-    }
-    Ok(offsets)
-}
-
-/// Those that were told without an error.
-fn known_of(list: &TopicPartitionList) -> Offsets {
-    let elements = list.elements();
-    let known = elements.iter().filter(|element| element.error().is_ok());
-    let offset = |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| match element.offset() {
-        Offset::Offset(offset) => Some((TopicPartition::new(element.topic(), element.partition()), offset)),
-        _ => None,
-    };
-    known.filter_map(offset).collect()
 }

@@ -1,6 +1,7 @@
 //! Kafka, through rdkafka: nothing else in the crate names that library, and nothing here knows an actor.
 //!
-//! - [`cluster`]: questions that block: is it there, which partitions, which offsets.
+//! - [`cluster`]: questions that block: is it there, which partitions, which [`offsets`]; `coordinator`: the group's broker,
+//!   waited for.
 //! - [`topics`]: topics made, described, deleted.
 //! - [`sender`]: a producer client, [`deliveries`]: what became of its messages, `birth`: when they were sent;
 //!   [`reader`]: a consumer client, `reader_events`: what it says, [`stream`]: its partitions' queues.
@@ -13,6 +14,7 @@
 mod birth;
 pub mod cluster;
 mod config;
+mod coordinator;
 pub mod dead_letters;
 pub mod deliveries;
 pub mod embedded;
@@ -20,6 +22,7 @@ pub mod error;
 mod events;
 #[allow(unsafe_code, reason = "the one place of the crate: see its text")]
 mod native;
+pub mod offsets;
 pub mod reader;
 mod reader_events;
 pub mod sender;

@@ -17,15 +17,15 @@ use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 use slog::Logger;
 
-use super::cluster::{Offsets, list_of, offsets_of};
-use super::config;
 pub use super::config::Role;
 use super::error::{Failure, code_text, creation};
 use super::native::batch::Turn;
+use super::offsets::{Offsets, list_of, offsets_of};
 pub use super::reader_events::{Commit, Rebalance};
 use super::reader_events::{ReaderEvents, assign, commit_of, unassign};
 use super::statistics::ClientStatus;
 pub use super::stream::{Next, PartitionStream, ReceivedMessage};
+use super::{config, coordinator};
 use crate::record::TopicPartition;
 use crate::settings::Settings;
 
@@ -35,6 +35,9 @@ const LEAVE: Duration = Duration::from_secs(5);
 const LEAVES: Duration = Duration::from_millis(200);
 /// One look at the client meanwhile.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// How long a commit waits for another coordinator. Kafka gives a group to the next broker within a second or two.
+const COORDINATOR: Duration = Duration::from_secs(5);
 
 /// Why a client cannot go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,13 +183,14 @@ impl Reader {
             // The group has put this member out: as nobody's, librdkafka's request would pass if the group were empty.
             return Commit::Refused("the group has dealt the partitions to others".to_owned());
         }
-        let result = self.consumer.commit(&list, CommitMode::Sync);
+        let result = coordinator::ask(Instant::now() + COORDINATOR, || self.consumer.commit(&list, CommitMode::Sync));
         commit_of(result, &list).unwrap_or(Commit::Done(Vec::new()))
     }
 
     /// Commits all that was stored; waits as [`Reader::commit`] does.
     pub fn commit_all(&self) -> Commit {
-        let result = self.consumer.commit_consumer_state(CommitMode::Sync);
+        let stored = || self.consumer.commit_consumer_state(CommitMode::Sync);
+        let result = coordinator::ask(Instant::now() + COORDINATOR, stored);
         // Nothing new is no failure: all of it is committed.
         commit_of(result, &TopicPartitionList::new()).unwrap_or(Commit::Done(Vec::new()))
     }

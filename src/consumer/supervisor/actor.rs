@@ -22,7 +22,7 @@ use super::watcher::TopicWatcher;
 use super::worker::Worker;
 use crate::consumer::control::{JournalPlace, Times, ToWorker};
 use crate::exit::{Exit, ExitCode};
-use crate::kafka::cluster::Offsets;
+use crate::kafka::offsets::Offsets;
 use crate::logging::Style;
 use crate::monitoring::board::Board;
 use crate::progress::ConsumeProgress;

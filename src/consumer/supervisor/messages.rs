@@ -6,8 +6,8 @@ use actix::Message;
 
 use crate::consumer::control::{FromWorker, StartPartition};
 use crate::exit::Exit;
-use crate::kafka::cluster::Offsets;
 use crate::kafka::error::Failure;
+use crate::kafka::offsets::Offsets;
 use crate::record::TopicPartition;
 use crate::report::ConsumeReport;
 

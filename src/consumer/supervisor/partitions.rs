@@ -7,7 +7,7 @@ use super::messages::{Found, ReadBack};
 use super::partition::{Counts, Partition, distance};
 use super::policy::Seen;
 use crate::consumer::control::{PartitionProgress, StartPartition};
-use crate::kafka::cluster::Offsets;
+use crate::kafka::offsets::Offsets;
 use crate::monitoring::status::PartitionStatus;
 use crate::record::TopicPartition;
 use crate::report::PartitionReport;

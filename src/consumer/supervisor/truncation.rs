@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::kafka::cluster::Offsets;
+use crate::kafka::offsets::Offsets;
 use crate::record::TopicPartition;
 
 /// So many answers in a row have to say so: a new leader may know of its log's end a moment later than its readers.

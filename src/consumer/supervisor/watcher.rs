@@ -10,8 +10,9 @@ use super::messages::{FindNew, Found, Prepare, ReadBack, ReadCommits, ReadCommit
 use super::start::{Begin, Known, begin};
 use crate::consumer::control::StartPartition;
 use crate::exit::Exit;
-use crate::kafka::cluster::{Cluster, Offsets};
+use crate::kafka::cluster::Cluster;
 use crate::kafka::error::Failure;
+use crate::kafka::offsets::Offsets;
 use crate::record::TopicPartition;
 use crate::settings::{Assignment, OffsetOutOfRange, Settings, Start};
 

@@ -6,7 +6,7 @@ use super::slot::{Phase, Why};
 use super::watchdog::Remedy;
 use super::{Action, Policy};
 use crate::consumer::control::{PartitionProgress, ToWorker};
-use crate::kafka::cluster::Offsets;
+use crate::kafka::offsets::Offsets;
 use crate::record::TopicPartition;
 use crate::settings::{LastResort, Watchdog};
 

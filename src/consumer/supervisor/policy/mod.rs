@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::plan::plan;
 use crate::consumer::control::{Condemned, PartitionProgress, ToWorker};
 use crate::exit::Exit;
-use crate::kafka::cluster::Offsets;
+use crate::kafka::offsets::Offsets;
 use crate::monitoring::status::WorkerState;
 use crate::record::TopicPartition;
 use crate::settings::{Assignment, Consumer};

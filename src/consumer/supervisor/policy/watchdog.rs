@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::consumer::control::{InFlight, PartitionProgress};
-use crate::kafka::cluster::Offsets;
+use crate::kafka::offsets::Offsets;
 use crate::record::TopicPartition;
 use crate::settings::Consumer;
 
