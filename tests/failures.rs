@@ -332,6 +332,24 @@ fn a_partition_in_which_too_much_fails_is_stopped_and_the_others_are_not() {
 
 #[test]
 #[ignore = "needs a real Kafka"]
+fn a_partition_that_is_stopped_stays_so_when_its_group_deals_it_again() {
+    let topic = Topic::new(2);
+    write(&topic, 0, &["a", "bad 1", "bad 2", "bad 3", "b"]);
+    let settings = "--assignment group --on-failure skip --set consumer.retry.attempts=0 \
+        --set consumer.breaker.consecutive=2";
+    let running = picky(&topic, settings).start();
+    wait_for("the breaker", || running.stderr().contains("2 messages failed, one after the other"));
+    running.signal(Signal::SIGHUP);
+    wait_for("its next worker", || running.stderr().contains("0: dealt again, and read no further as before"));
+    write(&topic, 1, &["c"]);
+    wait_for("the other partition", || attempts(&running.stdout(), 1).len() == 1);
+    let ended = stopped(running).expect_committed();
+    assert_eq!(attempts(&ended.stdout, 0), listed([("a", 1), ("bad 1", 1), ("bad 2", 1)]));
+    assert_eq!(ended.report["consume"]["partitions"][0]["next"], 2, "the second message stays the next one");
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
 fn many_failures_are_few_lines() {
     let topic = Topic::new(1);
     topic.write_lines(&"k\tbad\n".repeat(5_000));

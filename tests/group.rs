@@ -199,6 +199,7 @@ fn an_id_that_the_brokers_have_not_released_is_waited_for() {
     topic.fill(400);
     let running = member(&topic, KIP_848, "a", "--processes 1").start();
     running.wait_for_lines(400);
+    wait_for("the commit", || topic.committed_and_lag() == (400, 0));
     kill(Pid::from_raw(running.workers()[0]), Signal::SIGKILL).unwrap();
     wait_for("the refusal", || running.stderr().contains("has died without a word"));
     topic.fill(400);

@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::harness::kafka::Topic;
-use crate::harness::program::{Ended, distinct, printed};
+use crate::harness::program::{Ended, distinct, printed, shell};
 use crate::harness::wait_for;
 
 fn deaths(ended: &Ended) -> Vec<Value> {
@@ -48,6 +48,28 @@ fn a_slow_handler_is_left_alone() {
     let arguments = "--until-end --processes 1 --set consumer.watchdog.stall_timeout=2s";
     let ended = topic.consume_with(arguments, "time.sleep(1.5); answer(m)").run().expect(0);
     assert_eq!((ended.processed(), ended.restarts().len()), (4, 0));
+}
+
+/// Like a pager that shows its first page.
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_pipe_that_nobody_reads_is_no_hang() {
+    let topic = Topic::new(4);
+    topic.fill(4_000);
+    let (brokers, name) = (&topic.brokers, &topic.name);
+    let consume = format!(
+        "consume --brokers {brokers} --topic {name} --group {name} --processor print --until-end \
+         --set consumer.watchdog.stall_timeout=2s"
+    );
+    let reader = "(until [ -e go ]; do sleep 0.02; done; cat)";
+    let running = shell(&format!("set -o pipefail; $PROGRAM {consume} --report \"$1\" | {reader}")).start();
+    // After ten seconds.
+    wait_for("the word about it", || running.stderr().contains("stdout takes nothing"));
+    running.make_file("go");
+    let ended = running.end().expect(0).expect_committed();
+    assert!(ended.took.as_secs() >= 10, "five times as long as stall_timeout");
+    assert_eq!(distinct(&printed(&ended.stdout)), 4_000);
+    assert!(ended.restarts().is_empty(), "{:?}", ended.restarts());
 }
 
 #[test]

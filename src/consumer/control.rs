@@ -17,7 +17,7 @@ use crate::record::TopicPartition;
 use crate::settings::Settings;
 
 /// The version of this language.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The longest frame, in bytes: a heartbeat of 10,000 partitions has 2 MB. Longer is a broken peer, not a reason to
 /// use up the memory.
@@ -49,6 +49,8 @@ pub enum ToWorker {
     /// Messages that have killed workers: they are not processed, they have failed, for these reasons. All of them,
     /// each time.
     Condemned(Vec<Condemned>),
+    /// These are read no further by any worker, also when the group deals them again. All of them, each time.
+    Stopped(Vec<TopicPartition>),
     /// Finish what is in hand, commit, end. A member leaves its group, which deals its partitions to others
     /// (with a static id and KIP-848, when its session is over: see [`crate::kafka::reader::Reader::close`]).
     Stop,
@@ -76,6 +78,8 @@ pub struct Start {
     pub quiet: bool,
     /// As [`ToWorker::Condemned`].
     pub condemned: Vec<Condemned>,
+    /// As [`ToWorker::Stopped`].
+    pub stopped: Vec<TopicPartition>,
     /// Whether the partitions' ends have to be seen: some will be read up to an end only.
     pub finite: bool,
     /// Whether processing waits for [`ToWorker::Grant`]s.

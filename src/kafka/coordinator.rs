@@ -1,4 +1,4 @@
-//! A group's coordinator, which is not always there at once.
+//! A group's coordinator, which is not always there at once, or deals the partitions anew.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,8 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 const AGAIN: Duration = Duration::from_millis(100);
 
 /// Asks until `deadline` while the answer is that the group's coordinator is coming: a broker that has just started, or
-/// taken the group over from another one, does not know it yet; it says so, and soon does.
+/// taken the group over from another one, does not know it yet; it says so, and soon does. While it deals the partitions
+/// anew, a member has to hear of that first.
 pub(super) fn ask<T>(deadline: Instant, question: impl Fn() -> KafkaResult<T>) -> KafkaResult<T> {
     loop {
         let answer = question();
@@ -20,8 +21,19 @@ pub(super) fn ask<T>(deadline: Instant, question: impl Fn() -> KafkaResult<T>) -
 }
 
 fn is_coming(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode::{CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator};
-    matches!(error.rdkafka_error_code(), Some(CoordinatorLoadInProgress | CoordinatorNotAvailable | NotCoordinator))
+    use RDKafkaErrorCode::{
+        CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator, RebalanceInProgress, StaleMemberEpoch,
+    };
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            CoordinatorLoadInProgress
+                | CoordinatorNotAvailable
+                | NotCoordinator
+                | RebalanceInProgress
+                | StaleMemberEpoch
+        )
+    )
 }
 
 #[cfg(test)]

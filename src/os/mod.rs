@@ -3,6 +3,7 @@
 //! - [`child`]: worker processes as the supervisor sees them: started, signalled, reaped.
 //! - [`host`]: this machine's name.
 //! - [`isolation`]: what a worker does first thing to be on its own.
+//! - [`output`]: whether stdout and stderr take anything.
 //! - [`process`]: memory, and the kernel's kills for the lack of it.
 //! - [`signal_mask`]: threads that hear no signals.
 //! - [`signal_number`]: of the signals by which workers are supervised.
@@ -11,6 +12,7 @@
 pub mod child;
 pub mod host;
 pub mod isolation;
+pub mod output;
 pub mod private_folder;
 pub mod process;
 pub mod signal_mask;

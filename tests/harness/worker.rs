@@ -62,6 +62,7 @@ pub fn start_of(topic: &Topic, settings: &[&str], partitions: Vec<StartPartition
         cautious: false,
         quiet: false,
         condemned: Vec::new(),
+        stopped: Vec::new(),
         finite: true,
         limited: false,
         style: Style { color: false, ..Style::new(&settings.logging) },

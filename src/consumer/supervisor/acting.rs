@@ -144,6 +144,7 @@ impl ConsumerSupervisor {
             cautious: policy.is_cautious(slot),
             quiet: policy.is_quiet(),
             condemned: policy.condemned(),
+            stopped: self.partitions.all_stopped(),
             settings,
             style: self.order.style,
             journal: self.order.journal.clone(),

@@ -14,6 +14,7 @@ use super::awake::Awake;
 use super::death::MemoryKills;
 use super::log_pipe;
 use super::messages::{Found, FromLink, GiveUp, Observation, Outcome, Prepare, ReadToEnd};
+use super::output::Output;
 use super::output_lock::OutputLock;
 use super::partitions::Partitions;
 use super::policy::{Event, Policy, Wish};
@@ -84,6 +85,7 @@ pub struct ConsumerSupervisor {
     pub(super) times: Times,
     /// How often a group has dealt or taken partitions.
     pub(super) rebalances: u64,
+    pub(super) output: Output,
     pub(super) output_lock: Option<OutputLock>,
     pub(super) log_pipes: Vec<JoinHandle<()>>,
     begun: Instant,
@@ -106,6 +108,7 @@ impl ConsumerSupervisor {
         let (sender, receiver) = oneshot::channel();
         let watcher =
             TopicWatcher::start(Arc::clone(&order.settings), order.finite, order.starts.clone(), order.logger.clone());
+        let output = Output::new(order.settings.consumer.processor == "print", Instant::now());
         let supervisor = Self {
             order,
             watcher,
@@ -118,6 +121,7 @@ impl ConsumerSupervisor {
             truncation: Truncation::default(),
             times: Times::default(),
             rebalances: 0,
+            output,
             output_lock: None,
             log_pipes: Vec::new(),
             begun: Instant::now(),
@@ -232,6 +236,7 @@ impl ConsumerSupervisor {
             // It has no process that could be silent.
             self.decide(Event::Heard(slot, Vec::new()), context);
         }
+        self.look_at_output(context);
         self.decide(Event::Tick, context);
         self.show();
         let idle = self.order.settings.consumer.idle_exit;

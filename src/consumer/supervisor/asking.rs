@@ -1,13 +1,19 @@
-//! The supervisor asks: the brokers for ends and for partitions that are new, the operating system for its workers' memory.
+//! The supervisor asks: the brokers for ends and for partitions that are new, the operating system for its workers' memory
+//! and for the output.
+
+use std::time::Instant;
 
 use actix::prelude::*;
 use slog::{debug, info, warn};
 
 use super::actor::{ConsumerSupervisor, ENDS};
 use super::messages::{FindNew, ReadEnds};
+use super::output::Waits;
 use super::policy::Event;
 use crate::consumer::control::ToWorker;
 use crate::exit::Exit;
+use crate::monitoring::status::EventLevel as Level;
+use crate::os::output::Full;
 use crate::os::process;
 
 impl ConsumerSupervisor {
@@ -20,6 +26,22 @@ impl ConsumerSupervisor {
             running.cpu = process::cpu_seconds(running.process.pid()).unwrap_or(running.cpu);
             self.decide(Event::Measured(slot, resident), context);
         }
+    }
+
+    /// Looks whether anybody reads the output: who waits for that does not hang.
+    pub(super) fn look_at_output(&mut self, context: &mut Context<Self>) {
+        let Some(Waits { log, say }) = self.output.look(Full::now(), Instant::now()) else { return };
+        if say {
+            let which = if log { "stderr" } else { "stdout" };
+            let text = format!(
+                "{which} takes nothing: whoever reads it has stopped, and messages wait for that; meanwhile no handler \
+                 counts as hung"
+            );
+            // If it is for this log, the line comes when it is read again.
+            warn!(self.order.logger, "{text}");
+            self.event(Level::Warning, "output", None, text);
+        }
+        self.decide(Event::OutputFull { log }, context);
     }
 
     /// Reads the ends; a question that is still open is not asked again.

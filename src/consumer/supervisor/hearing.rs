@@ -93,6 +93,8 @@ impl ConsumerSupervisor {
                 self.event(Level::Error, "stopped", Some(slot), format!("{partition} is read no further: {reason}"));
                 self.partitions.stop(&partition, reason);
                 self.decide(Event::Stopped(partition), context);
+                let all = self.partitions.all_stopped();
+                self.workers.iter_mut().for_each(|worker| worker.say(ToWorker::Stopped(all.clone())));
                 self.end_if_all_stand_still(context);
             }
             FromWorker::MessageFailed { partition, offset, reason } => {
@@ -160,6 +162,9 @@ impl ConsumerSupervisor {
         let (moved, dealt_with) = self.partitions.update(slot, progress);
         if moved {
             self.moved = Instant::now();
+        }
+        if dealt_with > 0 {
+            self.output.moved(Instant::now());
         }
         self.workers[slot].deal_with(dealt_with);
         self.end_if_all_is_read(context);

@@ -4,7 +4,8 @@
 //!   `asking` brokers and the operating system; `acting` as was decided; `telling` how it goes; `ending`: reaping and stopping.
 //! - `policy`: what is to be done with the workers, when which of them stands still, dies, or has to go. `plan`: which worker
 //!   reads which partition at first; `start`: from which offset; `allowance`: who may process how many messages;
-//!   `truncation`: logs that have become shorter; `awake`: the time without that in which nothing ran. All pure.
+//!   `truncation`: logs that have become shorter; `awake`: the time without that in which nothing ran; `output`: whether
+//!   messages wait for somebody who reads. All pure.
 //! - `worker`: a slot and the processes that filled it; `partitions`: where reading has come to, `partition`: in one; `death`: what is written
 //!   down of one.
 //! - `link`: one per process: its control channel; `log_pipe`: its log lines; `output_lock`: keeps those on stdout
@@ -23,6 +24,7 @@ mod hearing;
 mod link;
 mod log_pipe;
 pub mod messages;
+mod output;
 mod output_lock;
 mod partition;
 mod partitions;

@@ -228,6 +228,12 @@ impl Partitions {
         }
     }
 
+    /// Those that are read no further.
+    pub(super) fn all_stopped(&self) -> Vec<TopicPartition> {
+        let stopped = self.0.iter().filter(|(_, partition)| partition.stopped.is_some());
+        stopped.map(|(name, _)| name.clone()).collect()
+    }
+
     /// The first partition that is read no further, and why; and whether all are.
     pub(super) fn stopped(&self) -> Option<(String, bool)> {
         let (name, partition) = self.0.iter().find(|(_, partition)| partition.stopped.is_some())?;

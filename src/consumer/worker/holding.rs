@@ -3,7 +3,6 @@
 //! A partition is taken in this order: queue split off, assigned, given to an actor. It is given back in this order: its
 //! actor has finished the message in hand, stored its offset and dropped the queue; committed; unassigned; told.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
@@ -11,6 +10,7 @@ use std::time::{Duration, Instant};
 use actix::Recipient;
 use slog::{Logger, error, info, warn};
 
+use super::commits::{Commits, Held};
 use super::counters::Counters;
 use super::journal::{Journal, no_journal};
 use super::messages::{Event, FromPoll, Opened, Opening};
@@ -37,15 +37,13 @@ pub(super) struct Work {
     pub(super) logger: Logger,
 }
 
-type Held = BTreeMap<TopicPartition, Arc<Counters>>;
-
 /// The client and its partitions.
 pub(super) struct Holding {
     pub(super) work: Work,
     /// `None` while the brokers do not take one.
     pub(super) reader: Option<Reader>,
-    /// Shared with the commits' callback.
     held: Arc<Mutex<Held>>,
+    commits: Arc<Commits>,
     /// It has been told that the client is broken.
     broken: bool,
     /// The group wants these back, and a message of theirs is in hand: acknowledged when the client is closed.
@@ -56,7 +54,16 @@ pub(super) struct Holding {
 
 impl Holding {
     pub(super) fn new(work: Work) -> Self {
-        Self { work, reader: None, held: Arc::default(), broken: false, unacknowledged: Vec::new(), id_taken: None }
+        let held = Arc::default();
+        Self {
+            commits: Arc::new(Commits::new(&work, Arc::clone(&held))),
+            work,
+            reader: None,
+            held,
+            broken: false,
+            unacknowledged: Vec::new(),
+            id_taken: None,
+        }
     }
 
     /// Makes the client and takes the partitions that the worker was started with, or becomes a member of the group.
@@ -88,44 +95,19 @@ impl Holding {
             Some(member) => (Role::Member(member.id.as_deref()), member.partitions),
             None => (Role::Manual, partitions.len()),
         };
-        let on_commit = self.on_commit();
+        let commits = Arc::clone(&self.commits);
         // librdkafka 2.12 counts an end that it reports in the middle of a batch as a message, and a rebalance makes every
         // partition go on where the application is: one message further than it was (librdkafka#4844). Without a group
         // nothing goes back there.
         let report_ends = start.member.is_none();
-        let reader = Reader::new(&start.settings, role, expected, report_ends, &self.work.logger, on_commit)?;
+        let reader = Reader::new(&start.settings, role, expected, report_ends, &self.work.logger, move |commit| {
+            commits.told(&commit);
+        })?;
         self.reader = Some(reader);
         self.take(partitions, opened)?;
         match (&start.member, &self.reader) {
             (Some(_), Some(reader)) => reader.subscribe(&start.settings.consumed_topics()),
             _ => Ok(()),
-        }
-    }
-
-    fn on_commit(&self) -> impl Fn(Commit) + Send + Sync + 'static {
-        let (held, journal, outbox) =
-            (Arc::clone(&self.held), self.work.journal.clone(), Arc::clone(&self.work.outbox));
-        let watched = self.work.start.settings.monitoring.listen.is_some();
-        let (events, logger) = (self.work.events.clone(), self.work.logger.clone());
-        let (group, is_member) = (self.work.start.settings.consumer.group.clone(), self.work.start.member.is_some());
-        move |commit| match commit {
-            Commit::Done(offsets) => {
-                let held = held.lock().unwrap_or_else(PoisonError::into_inner);
-                let waited = note_committed(&offsets, &held, journal.as_deref());
-                if watched && let Ok(mut outbox) = outbox.lock() {
-                    waited.into_iter().for_each(|waited| outbox.commit.record(waited));
-                }
-            }
-            Commit::Failed(reason) => warn!(logger, "a commit failed, the next one tries again: {reason}"),
-            // The group takes the partitions away as well, which is dealt with then.
-            Commit::Refused(reason) if is_member => warn!(logger, "the group has refused a commit: {reason}"),
-            Commit::Refused(reason) => {
-                let reason = format!(
-                    "the group {group:?} (consumer.group) is in use by other consumers, which subscribe with it: Kafka \
-                     takes no commits from here ({reason}); choose another group, or stop them"
-                );
-                events.do_send(Event::Broken { reason, lasting: true });
-            }
         }
     }
 
@@ -208,9 +190,7 @@ impl Holding {
         let stored = partitions.iter().filter_map(|name| Some((name.clone(), held.get(name)?.uncommitted()?)));
         let commit = reader.commit(&stored.collect::<Vec<_>>());
         if let Commit::Done(offsets) = &commit {
-            // The client tells of it with its next poll, and there may be none: the supervisor has to know where whoever
-            // is next starts.
-            note_committed(offsets, &held, self.work.journal.as_deref());
+            self.commits.done(offsets, &held);
         }
         commit
     }
@@ -365,17 +345,4 @@ impl Holding {
             reader.close(leave);
         }
     }
-}
-
-/// For how long what is committed now has waited for it, a partition each.
-fn note_committed(offsets: &[(TopicPartition, i64)], held: &Held, journal: Option<&Journal>) -> Vec<Duration> {
-    let mut waited = Vec::new();
-    for (name, offset) in offsets {
-        waited.extend(held.get(name).and_then(|counters| counters.committed(*offset)));
-        if let Some(journal) = journal {
-            // A journal that is broken is noticed where messages are written to it.
-            let _noticed = journal.committed(name.partition, *offset);
-        }
-    }
-    waited
 }

@@ -4,7 +4,7 @@
 //! - [`link`]: the control channel; heartbeats.
 //! - [`router`]: opens partitions, stops them; knows when all is done. [`told`]: its part that listens.
 //! - [`poll`]: the plain thread that owns the Kafka client; [`holding`]: what it holds, [`dealt`]: what the
-//!   group deals, [`mod@start`]: where that begins.
+//!   group deals, [`mod@start`]: where that begins; [`commits`]: what becomes of those.
 //! - [`host`]: lives on the processing arbiter, owns the processor.
 //! - [`partition`]: reads one partition and has each message processed.
 //!   `partition/attempt`: one message; `partition/failing`: what becomes of it when it fails: [`backoff`], [`breaker`], [`throttle`].
@@ -14,6 +14,7 @@
 
 mod backoff;
 mod breaker;
+mod commits;
 mod counters;
 mod dealt;
 mod gate;

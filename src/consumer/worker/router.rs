@@ -89,6 +89,7 @@ impl PartitionRouter {
         ended: oneshot::Sender<ExitCode>,
     ) -> Self {
         let (budget, orders) = (Budget::new(start.limited), Orders::new(&start));
+        let given_up = start.stopped.iter().cloned().collect();
         Self {
             start,
             budget,
@@ -99,7 +100,7 @@ impl PartitionRouter {
             partitions: BTreeMap::new(),
             counters: Vec::new(),
             reading: BTreeSet::new(),
-            given_up: BTreeSet::new(),
+            given_up,
             ends: BTreeMap::new(),
             grant_asked: false,
             opening: 0,
@@ -136,7 +137,14 @@ impl PartitionRouter {
         let Some((host, link)) = self.host.clone().zip(self.link.clone()).filter(|_| !self.is_stopping()) else {
             return;
         };
-        openings.retain(|opening| opened != Opened::Again || !self.given_up.contains(&opening.counters.partition));
+        openings.retain(|opening| {
+            let name = &opening.counters.partition;
+            let is_given_up = self.given_up.contains(name);
+            if is_given_up && opened != Opened::Again {
+                warn!(self.logger, "{name}: dealt again, and read no further as before");
+            }
+            !is_given_up
+        });
         for opening in &mut openings {
             let name = &opening.counters.partition;
             match opening.until {
@@ -256,7 +264,6 @@ impl PartitionRouter {
     pub(super) fn given_back(&mut self, partitions: Vec<TopicPartition>, lost: bool) {
         for name in &partitions {
             self.reading.remove(name);
-            self.given_up.remove(name);
         }
         self.counters.retain(|counters| !partitions.contains(&counters.partition));
         if !partitions.is_empty() {

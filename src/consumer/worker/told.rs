@@ -49,6 +49,7 @@ impl Handler<FromSupervisor> for PartitionRouter {
                 self.wake();
             }
             FromSupervisor::Frame(ToWorker::Condemned(list)) => self.orders.condemn(list),
+            FromSupervisor::Frame(ToWorker::Stopped(list)) => self.given_up.extend(list),
             FromSupervisor::Frame(ToWorker::Proceed(partition, offset)) => {
                 if let Some(announced) = self.partitions.get(&partition) {
                     announced.actor.do_send(Proceed(offset));

@@ -107,6 +107,14 @@ impl Policy {
         }
     }
 
+    pub(super) fn output_full(&mut self, log: bool) {
+        self.watchdog.output_full(self.now);
+        for slot in self.slots.iter_mut().filter(|slot| log && matches!(slot.phase, Phase::Running)) {
+            slot.heard = self.now;
+            slot.starting.iter_mut().for_each(|since| *since = self.now);
+        }
+    }
+
     /// Helps a stuck partition; whether its worker ends for it.
     pub(super) fn apply(&mut self, number: usize, partition: TopicPartition, remedy: Remedy) -> bool {
         match remedy {

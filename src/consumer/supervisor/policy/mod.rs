@@ -57,8 +57,8 @@ pub(super) enum Event {
     Revoked(usize, Vec<TopicPartition>),
     /// A worker is about to process this message, by itself, and waits.
     Announced(usize, TopicPartition, i64),
-    /// A partition is read no further by its worker's own decision: by nobody in this run. (A group may deal it again, and
-    /// then it is read again: it knows nothing of the decision.)
+    /// A partition is read no further by its worker's own decision: by nobody in this run. (A group may still deal it, to
+    /// workers that are told, or to another supervisor, which is not.)
     Stopped(TopicPartition),
     /// The partitions' ends; `None`: the brokers did not say.
     Ends(Option<Offsets>),
@@ -70,6 +70,9 @@ pub(super) enum Event {
     Measured(usize, u64),
     /// A process has ended and is reaped: nobody reads its partitions.
     Died(usize, Death),
+    /// Whoever reads the output has stopped, and what waits for that does not hang. `log`: it is stderr, so that a worker may
+    /// wait with whatever it does.
+    OutputFull { log: bool },
     /// Somebody wants something.
     Asked(Wish),
 }
@@ -232,6 +235,7 @@ impl Policy {
             Event::Found(partitions) => self.found(partitions),
             Event::Measured(slot, rss_mb) => self.measured(slot, rss_mb),
             Event::Died(slot, death) => self.died(slot, &death),
+            Event::OutputFull { log } => self.output_full(log),
             Event::Asked(wish) => self.asked(wish),
         }
         std::mem::take(&mut self.actions)

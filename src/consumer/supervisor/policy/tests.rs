@@ -384,6 +384,37 @@ fn a_slow_handler_is_left_alone_and_one_that_hangs_is_found() {
 }
 
 #[test]
+fn a_handler_that_waits_for_the_output_does_not_hang() {
+    let mut world = world(2, &rules(|_| ()));
+    world.ends(1_000, 2);
+    let in_hand = |second: u64| PartitionProgress {
+        in_flight: Some(InFlight { offset: 10, age_ms: second * 1_000 }),
+        ..at(0, 10)
+    };
+    for second in 0..300 {
+        world.pass(A_SECOND, &[(0, in_hand(second)), (1, at(1, 10))]);
+        world.on(Event::OutputFull { log: false });
+    }
+    assert!(world.log.is_empty(), "{:?}", world.log);
+    for second in 300..361 {
+        world.pass(A_SECOND, &[(0, in_hand(second)), (1, at(1, 1_000))]);
+        assert_eq!(world.retired().len(), usize::from(second == 360), "as long again after it was read: {second}");
+    }
+}
+
+#[test]
+fn a_worker_that_waits_for_its_log_is_silent_without_fault() {
+    for log in [true, false] {
+        let mut world = world(2, &rules(|_| ()));
+        for _ in 0..60 {
+            world.pass(A_SECOND, &[(1, at(1, 0))]);
+            world.on(Event::OutputFull { log });
+        }
+        assert_eq!(world.retired().is_empty(), log, "{:?}", world.log);
+    }
+}
+
+#[test]
 fn partitions_that_a_hanging_handler_holds_up_are_not_blamed() {
     let mut world = world(2, &rules(|rules| rules.processes = 1));
     world.ends(1_000, 2);

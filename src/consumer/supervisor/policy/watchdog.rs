@@ -18,6 +18,8 @@ pub(super) struct Watchdog {
     timeout: Duration,
     /// Workers wait for grants: a partition without a message in hand may stand still.
     limited: bool,
+    /// When the output was last seen to take nothing: what waits for it does not hang.
+    output_full: Option<Duration>,
     watched: BTreeMap<TopicPartition, Watched>,
 }
 
@@ -70,17 +72,18 @@ impl Watched {
         to - self.next.max(self.read_up_to)
     }
 
-    /// The message in processing, and for how long it has been: what its worker has told, and the time since.
-    fn age(&self, now: Duration) -> Option<(i64, Duration)> {
+    /// The message in processing, and for how long it has been: what its worker has told, and the time since; not more than
+    /// `most`.
+    fn age(&self, now: Duration, most: Duration) -> Option<(i64, Duration)> {
         let (InFlight { offset, age_ms }, heard) = self.in_flight?;
-        Some((offset, Duration::from_millis(age_ms) + now.saturating_sub(heard)))
+        Some((offset, most.min(Duration::from_millis(age_ms) + now.saturating_sub(heard))))
     }
 }
 
 impl Watchdog {
     pub(super) fn new(rules: &Consumer) -> Self {
         let (timeout, limited) = (rules.watchdog.stall_timeout, rules.max_messages > 0);
-        Self { timeout, limited, watched: BTreeMap::new() }
+        Self { timeout, limited, output_full: None, watched: BTreeMap::new() }
     }
 
     pub(super) fn watch(&mut self, partition: &TopicPartition, now: Duration) {
@@ -165,21 +168,32 @@ impl Watchdog {
         }
     }
 
+    /// The output takes nothing now.
+    pub(super) fn output_full(&mut self, now: Duration) {
+        self.output_full = Some(now);
+    }
+
+    /// The longest time for which anything can have stood still by its own fault.
+    fn longest(&self, now: Duration) -> Duration {
+        self.output_full.map_or(Duration::MAX, |full| now.saturating_sub(full))
+    }
+
     /// For how long the message that is longest in processing has been, of these partitions.
     pub(super) fn busy(&self, partitions: &[TopicPartition], now: Duration) -> Duration {
-        let ages = partitions.iter().filter_map(|partition| self.watched.get(partition)?.age(now));
+        let longest = self.longest(now);
+        let ages = partitions.iter().filter_map(|partition| self.watched.get(partition)?.age(now, longest));
         ages.map(|(_, age)| age).max().unwrap_or_default()
     }
 
     /// What has to be done for it now, if anything; the next rung is due after as long again. `busy`: see
     /// [`Self::busy`], of all partitions of its worker.
     pub(super) fn look(&mut self, partition: &TopicPartition, busy: Duration, now: Duration) -> Option<Remedy> {
-        let (timeout, limited) = (self.timeout, self.limited);
+        let (timeout, limited, longest) = (self.timeout, self.limited, self.longest(now));
         let watched = self.watched.get_mut(partition).filter(|_| !timeout.is_zero())?;
-        if let Some((offset, age)) = watched.age(now) {
+        if let Some((offset, age)) = watched.age(now, longest) {
             return (age >= timeout).then_some(Remedy::Hung { offset, age });
         }
-        let still = now.saturating_sub(watched.moved);
+        let still = longest.min(now.saturating_sub(watched.moved));
         let behind = watched.behind();
         // A handler that holds up its worker's other partitions is the one to blame.
         let is_held_up = busy * 2 >= still;
