@@ -96,6 +96,7 @@ fn control_frames(criterion: &mut Criterion) {
         read_bytes: 0,
         in_flight: None,
         retrying: false,
+        waits_for_turn: false,
         read_up_to: None,
     });
     let frame = serde_json::to_vec(&FromWorker::Progress(progress.collect())).unwrap();

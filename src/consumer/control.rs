@@ -137,7 +137,7 @@ pub struct StartPartition {
 /// From a worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum FromWorker {
-    /// The first frame: it has its partitions and reads.
+    /// It has its partitions and reads. Heartbeats may come before it.
     Ready {
         /// [`VERSION`].
         version: u32,
@@ -261,6 +261,8 @@ pub struct PartitionProgress {
     pub in_flight: Option<InFlight>,
     /// The message in hand has failed, and waits to be tried again.
     pub retrying: bool,
+    /// It has something to look at, and other partitions' messages have the processing thread.
+    pub waits_for_turn: bool,
     /// Up to here everything has been read, as the client has said at a partition's end: what is missing below is not going
     /// to come (marks of transactions, gaps). Members of a group are not told.
     pub read_up_to: Option<i64>,

@@ -7,9 +7,13 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+
+/// How long a process that was killed is waited for when its owner goes.
+const KILLED: Duration = Duration::from_secs(1);
 
 /// A worker process: this binary, executed anew, in a process group of its own.
 pub struct WorkerProcess {
@@ -159,11 +163,15 @@ impl WorkerProcess {
 }
 
 impl Drop for WorkerProcess {
-    /// Nothing outlives its owner.
+    /// Nothing outlives its owner, unless the kernel holds it.
     fn drop(&mut self) {
         if self.ended.is_none() {
             self.kill();
-            let _reaped = self.child.wait();
+            let begun = Instant::now();
+            // An error means that it is reaped.
+            while matches!(self.child.try_wait(), Ok(None)) && begun.elapsed() < KILLED {
+                std::thread::sleep(Duration::from_millis(1));
+            }
         }
     }
 }

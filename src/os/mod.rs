@@ -4,7 +4,7 @@
 //! - [`host`]: this machine's name.
 //! - [`isolation`]: what a worker does first thing to be on its own.
 //! - [`output`]: whether stdout and stderr take anything.
-//! - [`process`]: memory, and the kernel's kills for the lack of it.
+//! - [`process`]: memory, processor time, and the kernel's kills for the lack of memory.
 //! - [`signal_mask`]: threads that hear no signals.
 //! - [`signal_number`]: of the signals by which workers are supervised.
 //! - [`private_folder`]: where sockets and the like are put.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use slog::{debug, error, info, warn};
 
-use super::actor::ConsumerSupervisor;
+use super::actor::{ConsumerSupervisor, LookAfter};
 use super::link::WorkerLink;
 use super::log_pipe::{self, LastLines};
 use super::messages::ReadCommits;
@@ -109,7 +109,13 @@ impl ConsumerSupervisor {
             _ if !is_meant(supervisor) => {}
             Ok(Ok(committed)) => {
                 supervisor.partitions.resume(&names, &committed);
-                supervisor.spawn_worker(slot, context);
+                let own = supervisor.policy.as_ref().map(|policy| policy.partitions(slot)).unwrap_or_default();
+                if own.iter().all(|name| names.contains(name)) {
+                    supervisor.spawn_worker(slot, context);
+                } else {
+                    // It was given more meanwhile.
+                    supervisor.resume_worker(slot, attempt, context);
+                }
             }
             failed => {
                 // Started elsewhere, it would process again what its predecessor has committed.
@@ -124,9 +130,15 @@ impl ConsumerSupervisor {
         }));
     }
 
+    /// What the system has too little of (processes, descriptors, memory) it may have again a little later: a start that
+    /// fails is a death.
     fn spawn_worker(&mut self, slot: usize, context: &mut Context<Self>) {
         if let Err(error) = self.try_spawn_worker(slot, context) {
-            self.stop(Exit::failed(format!("worker {slot} could not be started: {error}")), context);
+            let cause = format!("it could not be started: {error}");
+            error!(self.order.logger, "worker {slot}: {cause}");
+            self.event(Level::Error, "death", Some(slot), cause.clone());
+            self.workers[slot].resuming = false;
+            self.decide(Event::Died(slot, Death { blameless: true, cause, ..Death::default() }), context);
         }
     }
 
@@ -156,7 +168,10 @@ impl ConsumerSupervisor {
         let pid = started.process.pid();
         let log = LastLines::default();
         self.log_pipes.retain(|pipe| !pipe.is_finished());
-        self.log_pipes.push(log_pipe::forward(started.stderr, slot, self.order.screen.clone(), log.clone())?);
+        let (screen, this) = (self.order.screen.clone(), context.address());
+        // A supervisor that is gone looks after nobody.
+        let at_end = move || _ = this.try_send(LookAfter);
+        self.log_pipes.push(log_pipe::forward(started.stderr, slot, screen, log.clone(), at_end)?);
         let supervisor = context.address().recipient();
         let link = WorkerLink::start(started.control, slot, pid, supervisor, self.order.logger.clone())?;
         self.workers[slot].begin(started.process, link, log, names.into_iter().collect());
@@ -205,6 +220,14 @@ impl ConsumerSupervisor {
             let partitions: Vec<_> =
                 partitions.into_iter().filter(|partition| owner(partition) == Some(slot)).collect();
             let Ok(Ok(committed)) = answer else {
+                let failure = answer.ok().and_then(Result::err).map(|failure| format!(": {failure}"));
+                warn!(
+                    supervisor.order.logger,
+                    "worker {slot} waits for {} partition(s): where they have to go on is not known{}",
+                    partitions.len(),
+                    failure.unwrap_or_default()
+                );
+                supervisor.decide(Event::Delayed(partitions.clone()), context);
                 let again = move |supervisor: &mut Self, context: &mut Context<Self>| {
                     supervisor.ask_and_assign(slot, process, partitions, context);
                 };

@@ -91,12 +91,16 @@ pub struct ConsumerSupervisor {
     begun: Instant,
     /// When a message was last dealt with, or the last worker became ready.
     pub(super) moved: Instant,
+    /// The same, by the clock that leaves out the time in which nothing ran.
+    moved_awake: Duration,
     pub(super) announced_ready: bool,
     pub(super) asking_ends: bool,
     pub(super) asking_new: bool,
     pub(super) asking_shared_end: bool,
     pub(super) reading_back: bool,
     interrupted: bool,
+    /// What was wanted before anything could be decided: signals of people, few.
+    early: Vec<Wish>,
     /// Set once it is stopping: how it will have ended, and when it ends by force.
     pub(super) stopping: Option<(Exit, Instant)>,
     pub(super) outcome: Option<oneshot::Sender<Outcome>>,
@@ -126,12 +130,14 @@ impl ConsumerSupervisor {
             log_pipes: Vec::new(),
             begun: Instant::now(),
             moved: Instant::now(),
+            moved_awake: Duration::ZERO,
             announced_ready: false,
             asking_ends: false,
             asking_new: false,
             asking_shared_end: false,
             reading_back: false,
             interrupted: false,
+            early: Vec::new(),
             stopping: None,
             outcome: Some(sender),
         };
@@ -161,7 +167,8 @@ impl ConsumerSupervisor {
             );
         }
         self.allowance = (consumer.max_messages > 0).then(|| Allowance::new(consumer.max_messages, consumer.processes));
-        (self.begun, self.moved) = (Instant::now(), Instant::now());
+        self.begun = Instant::now();
+        self.has_moved();
         if consumer.processor == "print" {
             match OutputLock::new() {
                 Ok(lock) => self.output_lock = Some(lock),
@@ -181,6 +188,23 @@ impl ConsumerSupervisor {
         self.policy = Some(policy);
         self.decide(Event::Until(self.partitions.untils()), context);
         self.perform(actions, context);
+        for wish in std::mem::take(&mut self.early) {
+            self.decide(Event::Asked(wish), context);
+        }
+    }
+
+    /// Somebody wants something; before anything can be decided it waits.
+    fn ask(&mut self, wish: Wish, context: &mut Context<Self>) {
+        match self.policy {
+            Some(_) => self.decide(Event::Asked(wish), context),
+            None => self.early.push(wish),
+        }
+    }
+
+    /// Messages move, or will.
+    pub(super) fn has_moved(&mut self) {
+        self.moved = Instant::now();
+        self.moved_awake = self.awake.at(self.moved);
     }
 
     pub(super) fn observe(&self, observation: Observation) {
@@ -241,8 +265,12 @@ impl ConsumerSupervisor {
         self.show();
         let idle = self.order.settings.consumer.idle_exit;
         self.announce_ready();
-        let ready = self.announced_ready && self.are_all_ready();
-        if !idle.is_zero() && ready && !self.partitions.in_flight() && self.moved.elapsed() >= idle {
+        // One that is quiet may not read what is there.
+        let may_read = self.announced_ready
+            && self.are_all_ready()
+            && !self.policy.as_ref().is_some_and(|policy| policy.is_quiet());
+        let still = self.awake.at(Instant::now()).saturating_sub(self.moved_awake);
+        if !idle.is_zero() && may_read && !self.partitions.in_flight() && still >= idle {
             self.stop(Exit::clean(format!("idle for {idle:?} (consumer.idle_exit)")), context);
         }
     }
@@ -265,7 +293,7 @@ impl Actor for ConsumerSupervisor {
                 actix::spawn(async move {
                     while children.recv().await.is_some() {
                         let Some(supervisor) = supervisor.upgrade() else { return };
-                        supervisor.do_send(ChildEnded);
+                        supervisor.do_send(LookAfter);
                     }
                 });
             }
@@ -290,15 +318,15 @@ impl Actor for ConsumerSupervisor {
     }
 }
 
-/// A child has ended, or several.
+/// A child has ended, or several, or the last of its lines has come.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct ChildEnded;
+pub(super) struct LookAfter;
 
-impl Handler<ChildEnded> for ConsumerSupervisor {
+impl Handler<LookAfter> for ConsumerSupervisor {
     type Result = ();
 
-    fn handle(&mut self, _: ChildEnded, context: &mut Self::Context) {
+    fn handle(&mut self, _: LookAfter, context: &mut Self::Context) {
         self.reap(context);
     }
 }
@@ -354,13 +382,14 @@ impl Handler<Interrupt> for ConsumerSupervisor {
                 let reason = "ended at once by a signal; what was not committed is processed again at the next start";
                 self.finish(Exit::new(ExitCode::Forced, reason), context);
             }
-            Interrupt::Roll => self.decide(Event::Asked(Wish::Roll), context),
-            Interrupt::More => self.decide(Event::Asked(Wish::More), context),
-            Interrupt::Fewer => self.decide(Event::Asked(Wish::Fewer), context),
-            Interrupt::Quiet => self.decide(Event::Asked(Wish::Quiet), context),
+            Interrupt::Roll => self.ask(Wish::Roll, context),
+            Interrupt::More => self.ask(Wish::More, context),
+            Interrupt::Fewer => self.ask(Wish::Fewer, context),
+            Interrupt::Quiet => self.ask(Wish::Quiet, context),
             Interrupt::Resume => {
                 self.partitions.excuse();
-                self.decide(Event::Asked(Wish::Resume), context);
+                self.has_moved();
+                self.ask(Wish::Resume, context);
             }
             Interrupt::Status => match serde_json::to_string(&self.report()) {
                 Ok(status) => info!(self.order.logger, "status"; "consume" => status),

@@ -54,7 +54,7 @@ impl Allowance {
         self.deal()
     }
 
-    /// A worker is gone; it has used `used` of what it had in all, and `granted` it had in all.
+    /// A worker is gone, and `unused` is left of what it was granted.
     pub(super) fn died(&mut self, slot: usize, unused: u64) -> Vec<Say> {
         self.waiting.remove(&slot);
         self.recalled.remove(&slot);

@@ -30,7 +30,7 @@ impl ConsumerSupervisor {
 
     /// Looks whether anybody reads the output: who waits for that does not hang.
     pub(super) fn look_at_output(&mut self, context: &mut Context<Self>) {
-        let Some(Waits { log, say }) = self.output.look(Full::now(), Instant::now()) else { return };
+        let Some(Waits { still, log, say }) = self.output.look(Full::now(), Instant::now()) else { return };
         if say {
             let which = if log { "stderr" } else { "stdout" };
             let text = format!(
@@ -41,7 +41,7 @@ impl ConsumerSupervisor {
             warn!(self.order.logger, "{text}");
             self.event(Level::Warning, "output", None, text);
         }
-        self.decide(Event::OutputFull { log }, context);
+        self.decide(Event::OutputFull { still, log }, context);
     }
 
     /// Reads the ends; a question that is still open is not asked again.

@@ -1,6 +1,6 @@
 //! What is written down when a worker has died.
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use slog::{Logger, error, info};
 
@@ -12,21 +12,35 @@ use crate::os::process;
 use crate::panics::LAST_WORDS;
 use crate::report::{DeathPartition, RestartReport};
 
+/// How long after the kernel has killed for the lack of memory a death by SIGKILL may be that one.
+const SAME_TIME: Duration = Duration::from_secs(1);
+
 /// Counts the kernel's kills for the lack of memory: whether one of them was a worker's is told by the time.
 #[derive(Debug, Default)]
-pub(super) struct MemoryKills(Option<u64>);
+pub(super) struct MemoryKills {
+    known: Option<u64>,
+    /// Those that are nobody's yet, and when they were seen.
+    unclaimed: Option<(u64, Instant)>,
+}
 
 impl MemoryKills {
     /// From now on.
     pub(super) fn new() -> Self {
-        Self(process::out_of_memory_kills())
+        Self { known: process::out_of_memory_kills(), unclaimed: None }
     }
 
-    /// Whether this death was one; `now`: how many there have been. To be asked at every death: what was counted before one
-    /// says nothing about the next.
-    fn is_one(&mut self, killed: bool, now: Option<u64>) -> bool {
-        let before = std::mem::replace(&mut self.0, now);
-        killed && matches!((before, now), (Some(before), Some(now)) if now > before)
+    /// Whether this death was one; `count`: how many there have been. To be asked at every death: what was counted long before
+    /// one says nothing about it, and several may have died of the same lack.
+    fn is_one(&mut self, killed: bool, count: Option<u64>, now: Instant) -> bool {
+        let before = std::mem::replace(&mut self.known, count);
+        let new = before.zip(count).map_or(0, |(before, count)| count.saturating_sub(before));
+        let recent = self.unclaimed.take().filter(|(_, at)| now.saturating_duration_since(*at) < SAME_TIME);
+        let (left, at) =
+            if new > 0 { (recent.map_or(0, |(left, _)| left) + new, now) } else { recent.unwrap_or((0, now)) };
+        let is_one = killed && left > 0;
+        let left = left - u64::from(is_one);
+        self.unclaimed = (left > 0).then_some((left, at));
+        is_one
     }
 }
 
@@ -43,7 +57,8 @@ pub(super) fn of(
     Death {
         killed,
         crashed: matches!(ended, Ended::Signal { .. }),
-        out_of_memory: kills.is_one(killed, process::out_of_memory_kills()),
+        terminated: matches!(ended, Ended::Signal { number: 15, .. }),
+        out_of_memory: kills.is_one(killed, process::out_of_memory_kills(), Instant::now()),
         clean: running.finished && ended == Ended::Code(0),
         forced: !running.finished && ended == Ended::Code(ExitCode::Forced as i32),
         blameless: running.broken.is_some() && !running.crashed,
@@ -61,7 +76,7 @@ pub(super) fn record(
     slot: usize,
     logger: &Logger,
 ) -> RestartReport {
-    let planned = death.clean && why.is_some();
+    let planned = is_planned(death, why);
     let partitions: Vec<_> = death.seen.iter().map(row).collect();
     let in_hand =
         partitions.iter().filter_map(|row| Some(format!("{}/{}@{}", row.topic, row.partition, row.in_flight?)));
@@ -96,6 +111,11 @@ pub(super) fn record(
         partitions,
         log,
     }
+}
+
+/// Whether it has ended as it was asked to.
+pub(super) fn is_planned(death: &Death, why: Option<&Why>) -> bool {
+    why.is_some_and(|why| death.clean || (death.terminated && why.is_planned()))
 }
 
 /// One word for it: there are few, so that they can be counted.
@@ -135,12 +155,21 @@ mod tests {
 
     #[test]
     fn memory_that_ran_out_before_another_death_has_killed_nobody_later() {
-        let mut kills = MemoryKills(Some(3));
-        assert!(!kills.is_one(true, Some(3)), "somebody has sent SIGKILL");
-        assert!(kills.is_one(true, Some(4)));
-        assert!(!kills.is_one(false, Some(5)), "another process of the group");
-        assert!(!kills.is_one(true, Some(5)), "that was long ago");
-        assert!(!kills.is_one(true, None));
-        assert!(!kills.is_one(true, Some(9)), "since when is not known");
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let mut kills = MemoryKills { known: Some(3), unclaimed: None };
+        assert!(!kills.is_one(true, Some(3), at(0)), "somebody has sent SIGKILL");
+        assert!(kills.is_one(true, Some(4), at(1)));
+        assert!(!kills.is_one(false, Some(5), at(2)), "another process of the group");
+        assert!(!kills.is_one(true, Some(5), at(60)), "that was long ago");
+        assert!(!kills.is_one(true, None, at(61)));
+        assert!(!kills.is_one(true, Some(9), at(62)), "since when is not known");
+    }
+
+    #[test]
+    fn several_may_die_of_the_same_lack() {
+        let now = Instant::now();
+        let mut kills = MemoryKills { known: Some(3), unclaimed: None };
+        assert_eq!([5, 5, 5].map(|count| kills.is_one(true, Some(count), now)), [true, true, false]);
     }
 }

@@ -16,6 +16,8 @@ use crate::os::child::Ended;
 
 /// The least time for reading back what is committed, even when the shutdown's deadline is near.
 const READ_BACK: Duration = Duration::from_secs(2);
+/// How long after SIGKILL a worker may be there.
+const UNKILLABLE: Duration = Duration::from_secs(5);
 
 impl ConsumerSupervisor {
     pub(super) fn reap(&mut self, context: &mut Context<Self>) {
@@ -38,7 +40,8 @@ impl ConsumerSupervisor {
         let death = death::of(running, ended, why.as_ref(), self.partitions.seen(slot), &mut self.memory_kills);
         let killed_by_us = self.stopping.as_ref().is_some_and(|(_, deadline)| Instant::now() >= *deadline);
         self.partitions.process_ended(slot, killed_by_us);
-        if self.is_group() {
+        // At the end the report says who had them.
+        if self.is_group() && self.stopping.is_none() {
             let names = self.policy.as_ref().map(|policy| policy.partitions(slot)).unwrap_or_default();
             self.partitions.release(slot, &names);
             // Whoever comes next is dealt its own.
@@ -48,15 +51,17 @@ impl ConsumerSupervisor {
             if death.clean {
                 debug!(self.order.logger, "worker {slot} has ended");
             } else {
-                let (pid, cause) = (running.process.pid(), &death.cause);
-                error!(self.order.logger, "worker {slot} (pid {pid}) ended in the shutdown: {cause}");
+                let record = death::record(running, &death, why.as_ref(), slot, &self.order.logger);
+                self.tell_of_death(slot, &record, false);
                 self.worsen(format!(
-                    "worker {slot} ended in the shutdown ({cause}): what it had not committed is processed again at the next start"
+                    "worker {slot} ended in the shutdown ({}): what it had not committed is processed again at the next start",
+                    death.cause
                 ));
+                self.workers[slot].dies_in_shutdown(record);
             }
         } else if death.lasting.is_none() {
             let record = death::record(running, &death, why.as_ref(), slot, &self.order.logger);
-            self.tell_of_death(slot, &record, death.clean && why.is_some());
+            self.tell_of_death(slot, &record, death::is_planned(&death, why.as_ref()));
             self.workers[slot].restarts_after(record);
             let unused = self.workers[slot].granted.saturating_sub(running.dealt_with);
             let say = self.allowance.as_mut().map(|allowance| allowance.died(slot, unused));
@@ -91,7 +96,10 @@ impl ConsumerSupervisor {
         self.stopping = Some((exit, Instant::now() + deadline));
         self.workers.iter_mut().for_each(|worker| worker.attempt += 1);
         self.decide(Event::Asked(Wish::Stop), context);
-        context.run_later(deadline, |supervisor, _| supervisor.kill_late_workers());
+        context.run_later(deadline, |supervisor, context| {
+            supervisor.kill_late_workers();
+            context.run_later(UNKILLABLE, Self::leave_workers);
+        });
         self.reap(context);
     }
 
@@ -110,6 +118,21 @@ impl ConsumerSupervisor {
                 *exit = Exit::new(ExitCode::Forced, reason);
             }
         }
+    }
+
+    /// SIGKILL ends everything, but what waits in the kernel (for a network file system, say) only afterwards: the program
+    /// does not wait for that.
+    fn leave_workers(&mut self, context: &mut Context<Self>) {
+        for (slot, worker) in self.workers.iter_mut().enumerate() {
+            if let Some(running) = worker.running.take() {
+                let pid = running.process.pid();
+                error!(
+                    self.order.logger,
+                    "worker {slot} (pid {pid}) was killed and is still there: left to the system"
+                );
+            }
+        }
+        self.reap(context);
     }
 
     /// A worker that neither speaks nor listens is of no use: the policy takes over when it is dead.

@@ -136,7 +136,7 @@ impl ConsumerSupervisor {
                 self.workers[slot].say(ToWorker::ReadUntil(untils));
             }
         }
-        self.moved = Instant::now();
+        self.has_moved();
         self.decide(Event::Ready(slot), context);
         self.announce_ready();
     }
@@ -151,17 +151,30 @@ impl ConsumerSupervisor {
 
     /// Those that are parked or taken away are waited for no more.
     pub(super) fn are_all_ready(&self) -> bool {
-        let Some(policy) = &self.policy else { return false };
-        let is_gone =
-            |slot| matches!(policy.state(slot, false), WorkerState::Parked | WorkerState::Removed | WorkerState::Ended);
-        self.workers.iter().enumerate().all(|(slot, worker)| worker.is_ready() || is_gone(slot))
+        self.policy.is_some()
+            && self.workers.iter().enumerate().all(|(slot, worker)| worker.is_ready() || self.is_gone(slot))
+    }
+
+    /// Whether no process will be there any more.
+    fn is_gone(&self, slot: usize) -> bool {
+        let state = self.policy.as_ref().map(|policy| policy.state(slot, false));
+        matches!(state, Some(WorkerState::Parked | WorkerState::Removed | WorkerState::Ended))
+    }
+
+    /// Whether a worker that has died is to be started again, and may have something to read: what it has processed and not
+    /// committed.
+    fn is_any_coming_back(&self) -> bool {
+        let has_partitions =
+            |slot| self.is_group() || self.policy.as_ref().is_some_and(|policy| !policy.partitions(slot).is_empty());
+        let mut slots = self.workers.iter().enumerate();
+        slots.any(|(slot, worker)| worker.running.is_none() && !self.is_gone(slot) && has_partitions(slot))
     }
 
     pub(super) fn progressed(&mut self, slot: usize, progress: Vec<PartitionProgress>, context: &mut Context<Self>) {
         self.decide(Event::Heard(slot, progress.clone()), context);
         let (moved, dealt_with) = self.partitions.update(slot, progress);
         if moved {
-            self.moved = Instant::now();
+            self.has_moved();
         }
         if dealt_with > 0 {
             self.output.moved(Instant::now());
@@ -181,7 +194,11 @@ impl ConsumerSupervisor {
     pub(super) fn end_if_all_is_read(&mut self, context: &mut Context<Self>) {
         let running = |worker: &&Worker| worker.running.is_some();
         let finite = self.order.finite || self.order.settings.consumer.until_end;
-        if !finite || self.stopping.is_some() || !self.workers.iter().filter(running).all(Worker::is_at_end) {
+        if !finite
+            || self.stopping.is_some()
+            || self.is_any_coming_back()
+            || !self.workers.iter().filter(running).all(Worker::is_at_end)
+        {
             return;
         }
         if !self.is_group() {
@@ -205,7 +222,8 @@ impl ConsumerSupervisor {
         context.spawn(answer.into_actor(self).map(move |answer, supervisor, context| {
             supervisor.asking_shared_end = false;
             let Ok(Ok(answer)) = answer else { return };
-            let positions = supervisor.partitions.positions();
+            // What a worker that has died meanwhile had processed counts as far as it was committed.
+            let positions = supervisor.partitions.positions_of_readers();
             let is_read = |(partition, until): (&TopicPartition, &i64)| {
                 let position = positions.get(partition).copied().unwrap_or(0);
                 position.max(answer.committed.get(partition).copied().unwrap_or(0)) >= *until

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::Read;
 use std::process::ChildStderr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -17,11 +18,14 @@ const KEPT_LENGTH: usize = 300;
 
 /// The last lines of one process.
 #[derive(Clone, Debug, Default)]
-pub(super) struct LastLines(Arc<Mutex<VecDeque<String>>>);
+pub(super) struct LastLines {
+    lines: Arc<Mutex<VecDeque<String>>>,
+    complete: Arc<AtomicBool>,
+}
 
 impl LastLines {
     fn keep(&self, lines: &[u8]) {
-        let Ok(mut kept) = self.0.lock() else { return };
+        let Ok(mut kept) = self.lines.lock() else { return };
         let whole = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         for line in whole {
             if kept.len() == KEPT {
@@ -32,13 +36,18 @@ impl LastLines {
         }
     }
 
+    /// Whether no more come.
+    pub(super) fn is_complete(&self) -> bool {
+        self.complete.load(Ordering::Acquire)
+    }
+
     /// What is there now.
     pub(super) fn list(&self) -> Vec<String> {
-        self.0.lock().map(|kept| kept.iter().cloned().collect()).unwrap_or_default()
+        self.lines.lock().map(|kept| kept.iter().cloned().collect()).unwrap_or_default()
     }
 }
 
-/// Hands on whole lines, on a thread that ends with the last process that holds the pipe.
+/// Hands on whole lines, on a thread that ends with the last process that holds the pipe; then `at_end` is called.
 ///
 /// # Errors
 /// When no thread can be started.
@@ -47,6 +56,7 @@ pub(super) fn forward(
     slot: usize,
     screen: Screen,
     last: LastLines,
+    at_end: impl FnOnce() + Send + 'static,
 ) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(format!("log-{slot}")).spawn(move || {
         let mut lines = Vec::new();
@@ -69,8 +79,11 @@ pub(super) fn forward(
         if !lines.is_empty() {
             lines.push(b'\n');
             last.keep(&lines);
-            screen.write_lines(&lines);
         }
+        // Before they are written, which may take its time.
+        last.complete.store(true, Ordering::Release);
+        at_end();
+        screen.write_lines(&lines);
     })
 }
 

@@ -22,6 +22,8 @@ pub(super) struct Output {
 /// What follows from a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Waits {
+    /// Nobody moves.
+    pub(super) still: bool,
     /// For stderr, in which every part of a worker may write.
     pub(super) log: bool,
     /// It is time to say so; once until messages move again.
@@ -40,13 +42,14 @@ impl Output {
 
     /// Whether workers wait for it.
     pub(super) fn look(&mut self, full: Full, now: Instant) -> Option<Waits> {
-        let still = now.saturating_duration_since(self.moved);
-        let log = full.stderr && still >= STILL;
-        if !log && !(full.stdout && (self.prints || still >= STILL)) {
+        let since = now.saturating_duration_since(self.moved);
+        let (still, say) = (since >= STILL, since >= SAID);
+        let log = full.stderr && still;
+        if !log && !(full.stdout && (self.prints || still)) {
             return None;
         }
-        let say = still >= SAID && !std::mem::replace(&mut self.said, still >= SAID);
-        Some(Waits { log, say })
+        let say = say && !std::mem::replace(&mut self.said, say);
+        Some(Waits { still, log, say })
     }
 }
 
@@ -71,10 +74,11 @@ mod tests {
 
     #[test]
     fn one_that_is_full_is_waited_for() {
-        let waits = |log| Some(Waits { log, say: false });
-        assert_eq!(look(true, PIPE, 0), waits(false));
-        assert_eq!(look(false, PIPE, 1_000), waits(false));
-        assert_eq!(look(false, LOG, 1_000), waits(true));
+        let waits = |still, log| Some(Waits { still, log, say: false });
+        assert_eq!(look(true, PIPE, 0), waits(false, false), "its reader is slower than its writers");
+        assert_eq!(look(true, PIPE, 1_000), waits(true, false));
+        assert_eq!(look(false, PIPE, 1_000), waits(true, false));
+        assert_eq!(look(false, LOG, 1_000), waits(true, true));
     }
 
     #[test]

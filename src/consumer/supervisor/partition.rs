@@ -26,7 +26,7 @@ pub(super) struct Partition {
     /// With the moment at which its worker has told of it.
     pub(super) in_flight: Option<(InFlight, Instant)>,
     pub(super) retrying: bool,
-    /// As [`PartitionProgress::read_up_to`], of the worker that reads it now.
+    /// As [`crate::consumer::control::PartitionProgress::read_up_to`], of the worker that reads it now.
     pub(super) read_up_to: Option<i64>,
     /// When it last moved, or had nothing to read.
     pub(super) moved: Instant,
@@ -125,7 +125,7 @@ impl Partition {
             next: self.next,
             committed: self.committed,
             end: self.end,
-            lag: self.end - self.next,
+            lag: self.lag() as i64,
             processed: counts.processed,
             failed: counts.failed,
             dead_lettered: counts.dead_lettered,

@@ -87,7 +87,7 @@ impl Partitions {
             let own = self.0.get_mut(&progress.partition).filter(|partition| partition.slot == Some(slot));
             let Some(partition) = own else { continue };
             moved |= partition.next != progress.next || progress.in_flight.is_some();
-            if partition.next != progress.next || partition.waiting() == 0 {
+            if partition.next != progress.next || partition.waiting() == 0 || progress.waits_for_turn {
                 partition.moved = now;
             }
             partition.read_up_to = progress.read_up_to;
@@ -252,6 +252,12 @@ impl Partitions {
         self.0.iter().map(|(name, partition)| (name.clone(), partition.next)).collect()
     }
 
+    /// The same of those that a worker here reads.
+    pub(super) fn positions_of_readers(&self) -> Offsets {
+        let read = self.0.iter().filter(|(_, partition)| partition.slot.is_some());
+        read.map(|(name, partition)| (name.clone(), partition.next)).collect()
+    }
+
     /// Whether a worker has a message in hand.
     pub(super) fn in_flight(&self) -> bool {
         self.0.values().any(|partition| partition.in_flight.is_some())
@@ -305,6 +311,7 @@ mod tests {
             read_bytes: 0,
             in_flight: None,
             retrying: false,
+            waits_for_turn: false,
             read_up_to: None,
         }
     }

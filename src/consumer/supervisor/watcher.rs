@@ -1,5 +1,6 @@
 //! Questions to the cluster, on a thread of its own: they block.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,7 +33,7 @@ pub(super) struct TopicWatcher {
     logger: Logger,
     cluster: Option<Cluster>,
     /// How often in a row each topic was not there.
-    missing: u32,
+    missing: BTreeMap<String, u32>,
 }
 
 impl TopicWatcher {
@@ -49,7 +50,7 @@ impl TopicWatcher {
             starts: starts.clone(),
             logger: logger.clone(),
             cluster: None,
-            missing: 0,
+            missing: BTreeMap::new(),
         })
     }
 
@@ -109,11 +110,11 @@ impl TopicWatcher {
         let settings = Arc::clone(&self.settings);
         // Brokers that do not answer are asked again the next time.
         let Ok(cluster) = self.cluster() else { return Ok(Vec::new()) };
-        let (mut new, mut gone) = (Vec::new(), None);
+        let (mut new, mut gone) = (Vec::new(), Vec::new());
         for topic in settings.consumed_topics() {
             match cluster.look_for(&topic) {
                 Ok(Some(numbers)) => new.extend(numbers.into_iter().map(|number| TopicPartition::new(&topic, number))),
-                Ok(None) => gone = Some(topic),
+                Ok(None) => gone.push(topic),
                 Err(_) => return Ok(Vec::new()),
             }
         }
@@ -122,8 +123,9 @@ impl TopicWatcher {
         // One without a leader is found when it has one.
         new.retain(|partition| ends.as_ref().is_ok_and(|ends| ends.contains_key(partition)));
         let beginnings = if new.is_empty() { Ok(Offsets::new()) } else { cluster.beginnings(&new) };
-        self.missing = if gone.is_some() { self.missing + 1 } else { 0 };
-        if let (Some(topic), GONE..) = (gone, self.missing) {
+        self.missing.retain(|topic, _| gone.contains(topic));
+        gone.iter().for_each(|topic| *self.missing.entry(topic.clone()).or_default() += 1);
+        if let Some((topic, _)) = self.missing.iter().find(|(_, times)| **times >= GONE) {
             return Err(Exit::failed(format!(
                 "the topic {topic:?} was deleted while it was read; make it again (`topics create`), or read another one"
             )));

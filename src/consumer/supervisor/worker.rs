@@ -1,7 +1,7 @@
 //! A slot and the processes that filled it, one after the other.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::Addr;
 
@@ -66,8 +66,14 @@ pub(super) struct Running {
     pub(super) cpu: f64,
     /// What its Kafka client has counted.
     pub(super) counted: Option<ClientStatus>,
-    ended: Option<Ended>,
+    ended: Option<(Ended, Instant)>,
 }
+
+/// How long the last lines of a dead process are waited for: whatever it has forked, and has left its group, may hold its
+/// stderr open.
+const LAST_LINES: Duration = Duration::from_millis(300);
+/// And its last words on the channel, which say what it has committed; likewise.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 impl Worker {
     /// A process has been started.
@@ -113,17 +119,20 @@ impl Worker {
         self.running.as_mut().filter(|running| running.process.pid() == pid)
     }
 
-    /// Whether the process is over: reaped, and everything that it said has been heard.
+    /// Whether the process is over: reaped, and everything that it said and logged has been heard.
     ///
     /// # Errors
     /// As the operating system says; none is expected.
     pub(super) fn take_ended(&mut self) -> std::io::Result<Option<(Running, Ended)>> {
         let Some(running) = &mut self.running else { return Ok(None) };
         if running.ended.is_none() {
-            running.ended = running.process.try_reap()?;
+            running.ended = running.process.try_reap()?.map(|ended| (ended, Instant::now()));
         }
         match running.ended {
-            Some(ended) if running.silent => {
+            Some((ended, at))
+                if running.silent && (running.log.is_complete() || at.elapsed() >= LAST_LINES)
+                    || at.elapsed() >= LAST_WORDS =>
+            {
                 self.cpu_before += running.cpu;
                 Ok(self.running.take().map(|running| (running, ended)))
             }
@@ -177,9 +186,14 @@ impl Worker {
         }
     }
 
-    /// Its process has ended, and another one follows.
+    /// Its process has ended, and another one follows, unless it is parked or taken away.
     pub(super) fn restarts_after(&mut self, death: RestartReport) {
         *self.kinds.entry(death.kind.clone()).or_default() += 1;
+        remember(&mut self.restarts, death);
+    }
+
+    /// Its last process has died, and nobody starts another one.
+    pub(super) fn dies_in_shutdown(&mut self, death: RestartReport) {
         remember(&mut self.restarts, death);
     }
 

@@ -29,6 +29,7 @@ pub(super) struct Counters {
     read_bytes: AtomicU64,
     in_flight: AtomicI64,
     retrying: AtomicBool,
+    called: AtomicBool,
     read_up_to: AtomicI64,
 }
 
@@ -57,6 +58,7 @@ impl Counters {
             read_bytes: AtomicU64::new(0),
             in_flight: AtomicI64::new(NONE),
             retrying: AtomicBool::new(false),
+            called: AtomicBool::new(false),
             read_up_to: AtomicI64::new(NONE),
         })
     }
@@ -108,6 +110,16 @@ impl Counters {
     pub(super) fn give_up(&self) {
         self.retrying.store(false, Ordering::Relaxed);
         self.in_flight.store(NONE, Ordering::Relaxed);
+    }
+
+    /// Its actor has a turn to take; whether it did not have one already.
+    pub(super) fn call(&self) -> bool {
+        !self.called.swap(true, Ordering::AcqRel)
+    }
+
+    /// It takes its turn, or takes none any more.
+    pub(super) fn answer(&self) {
+        self.called.store(false, Ordering::Release);
     }
 
     /// The next offset to process.
@@ -182,6 +194,7 @@ impl Counters {
             read_bytes: self.read_bytes.load(Ordering::Relaxed),
             in_flight: self.in_flight().map(|offset| InFlight { offset, age_ms: 0 }),
             retrying: self.retrying.load(Ordering::Relaxed),
+            waits_for_turn: self.called.load(Ordering::Relaxed),
             read_up_to: self.read_up_to(),
         }
     }

@@ -130,6 +130,11 @@ impl Holding {
         // A commit that fails here is made good by the next one.
         let _also_tried_later = self.commit_these(&these);
         let given_back = self.reader.as_ref().map_or(Ok(()), |reader| reader.unassign(&these));
+        if let Some(counters) = self.held().get(&name) {
+            // Also if no message follows: what is missing is not to be found missing again.
+            counters.move_to(at);
+            counters.stored(at);
+        }
         let start = StartPartition { partition: name, start: at, until: None };
         if let Err(failure) = given_back.and_then(|()| self.take(&[start], Opened::Again)) {
             self.cannot(failure.to_string(), false);

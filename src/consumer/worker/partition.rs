@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use actix::fut::wrap_future;
@@ -52,8 +52,6 @@ pub(super) struct PartitionConsumer {
     kept: Option<Kept>,
     /// Ends a pause, or hears what became of a copy.
     awaited: Option<SpawnHandle>,
-    /// A [`DataReady`] is on its way.
-    scheduled: Arc<AtomicBool>,
     stopped: Option<oneshot::Sender<()>>,
 }
 
@@ -100,8 +98,6 @@ impl PartitionConsumer {
             breaker,
             kept: None,
             awaited: None,
-            // The first one is sent by `started`.
-            scheduled: Arc::new(AtomicBool::new(true)),
             stopped: None,
         }
     }
@@ -222,7 +218,7 @@ impl PartitionConsumer {
     }
 
     fn schedule(&self, context: &mut Context<Self>) {
-        if !self.scheduled.swap(true, Ordering::AcqRel) {
+        if self.counters.call() {
             // A plain notification would be handled before any other actor of this thread has its turn.
             let turn_of_others = wrap_future::<_, Self>(tokio::task::yield_now());
             context.spawn(turn_of_others.map(|(), _, context| context.notify(DataReady)));
@@ -250,6 +246,7 @@ impl PartitionConsumer {
             self.store(&stream);
         }
         self.counters.give_up();
+        self.counters.answer();
         self.shared.times.borrow_mut().hand_over(self.now, true);
         // The router that asked may have been ended by its deadline.
         let _unheard = stopped.send(());
@@ -263,9 +260,9 @@ impl Actor for PartitionConsumer {
 
     fn started(&mut self, context: &mut Self::Context) {
         if let Some(stream) = &mut self.stream {
-            let (scheduled, this) = (Arc::clone(&self.scheduled), context.address().downgrade());
+            let (counters, this) = (Arc::clone(&self.counters), context.address().downgrade());
             stream.on_ready(move || {
-                if !scheduled.swap(true, Ordering::AcqRel)
+                if counters.call()
                     && let Some(this) = this.upgrade()
                 {
                     this.do_send(DataReady);
@@ -276,6 +273,7 @@ impl Actor for PartitionConsumer {
             self.reach_end();
         }
         // What came before `on_ready` has called nobody.
+        self.counters.call();
         context.notify(DataReady);
         context.run_interval(SAFETY_TICK, |partition, context| {
             partition.schedule(context);
@@ -289,7 +287,7 @@ impl Handler<DataReady> for PartitionConsumer {
 
     fn handle(&mut self, _: DataReady, context: &mut Self::Context) {
         // Before the queue is looked at: what comes afterwards calls again.
-        self.scheduled.store(false, Ordering::Release);
+        self.counters.answer();
         match self.state {
             State::Reading => self.turn(context),
             // Cautious no more.

@@ -11,6 +11,8 @@ impl Policy {
     pub(super) fn died(&mut self, number: usize, death: &Death) {
         let slot = &mut self.slots[number];
         let life = slot.end(self.now);
+        // Whatever was planned was planned for the process that is gone.
+        self.planned.retain(|(planned, _)| *planned != number);
         if self.stopping {
             slot.phase = Phase::Ended;
             return;
@@ -35,8 +37,19 @@ impl Policy {
                 }
                 return;
             }
-            // Whatever it had in hand was not done in time, by our clock or by its own.
-            Some(why) if why.is_planned() && (death.clean || death.forced || life.was_killed) => {
+            // What it needs at once is more than it may have: there is no end to replacing it.
+            Some(Why::Memory { rss_mb, limit })
+                if life.dealt_with == 0 && life.lived < self.rules.restart.healthy_after =>
+            {
+                self.act(Action::Warn(format!(
+                    "worker {number} had {rss_mb} MiB of memory before it had dealt with any message: set consumer.limits.rss_mb \
+                     ({limit}) to more"
+                )));
+                self.start_again(number, false);
+                return;
+            }
+            // Whatever it had in hand was not done in time, by our clock or by its own; or it did not hear signals yet.
+            Some(why) if why.is_planned() && (death.clean || death.forced || death.terminated || life.was_killed) => {
                 self.start(number);
                 return;
             }

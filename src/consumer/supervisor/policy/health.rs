@@ -107,8 +107,8 @@ impl Policy {
         }
     }
 
-    pub(super) fn output_full(&mut self, log: bool) {
-        self.watchdog.output_full(self.now);
+    pub(super) fn output_full(&mut self, still: bool, log: bool) {
+        self.watchdog.output_full(still, self.now);
         for slot in self.slots.iter_mut().filter(|slot| log && matches!(slot.phase, Phase::Running)) {
             slot.heard = self.now;
             slot.starting.iter_mut().for_each(|since| *since = self.now);
@@ -170,6 +170,8 @@ impl Policy {
         let was_ready = std::mem::replace(&mut slot.ready, true);
         slot.heard = self.now;
         if !was_ready {
+            // However long its start took: it could not read yet.
+            self.ownership.of(number).iter().for_each(|partition| self.watchdog.excuse(partition, self.now));
             let going = self.ownership.going_from(number);
             self.ask_for(number, going.into_iter().map(|(partition, _)| partition).collect());
         }
@@ -201,7 +203,9 @@ impl Policy {
                 self.suspects.progressed(&progress.partition, progress.next);
             }
         }
-        if slot.cautious && !self.suspects.is_any(&self.ownership.of(number)) {
+        let own = self.ownership.of(number);
+        // One that its group has dealt nothing yet has come past nothing.
+        if slot.cautious && !own.is_empty() && !self.suspects.is_any(&own) {
             slot.cautious = false;
             self.act(Action::Inform(format!("worker {number} has come past what killed it: it goes on at full speed")));
             self.act(Action::Say(number, ToWorker::Cautious(false)));

@@ -53,6 +53,8 @@ pub(super) enum Event {
     Heard(usize, Vec<PartitionProgress>),
     /// A worker has these partitions: told to, or dealt by its group.
     Assigned(usize, Vec<TopicPartition>),
+    /// A worker could not be given these yet: the brokers do not say where it has to begin.
+    Delayed(Vec<TopicPartition>),
     /// A worker has given these up; what it has processed of them is committed, unless they were lost.
     Revoked(usize, Vec<TopicPartition>),
     /// A worker is about to process this message, by itself, and waits.
@@ -70,9 +72,9 @@ pub(super) enum Event {
     Measured(usize, u64),
     /// A process has ended and is reaped: nobody reads its partitions.
     Died(usize, Death),
-    /// Whoever reads the output has stopped, and what waits for that does not hang. `log`: it is stderr, so that a worker may
-    /// wait with whatever it does.
-    OutputFull { log: bool },
+    /// The output is full, and what waits for whoever reads it does not hang. `still`: no message moves; `log`: it is stderr,
+    /// so that a worker may wait with whatever it does.
+    OutputFull { still: bool, log: bool },
     /// Somebody wants something.
     Asked(Wish),
 }
@@ -119,6 +121,8 @@ pub(super) struct Death {
     pub(super) crashed: bool,
     /// By the kernel, since memory ran out.
     pub(super) out_of_memory: bool,
+    /// By SIGTERM: one that is so young that it does not hear signals yet.
+    pub(super) terminated: bool,
     /// It had committed and closed everything.
     pub(super) clean: bool,
     /// By its own deadline: it was asked to end, and could not finish what it had in hand.
@@ -154,7 +158,7 @@ pub(super) enum Action {
     Say(usize, ToWorker),
     /// Have a worker read these, too, from where they are committed.
     Assign(usize, Vec<TopicPartition>),
-    /// Ask a worker to end, by message and by signal; it stays a member of its group.
+    /// Ask a worker to end, by message and by signal; it stays a member of its group, unless there is to be one less.
     Retire(usize),
     /// SIGKILL.
     Kill(usize),
@@ -227,6 +231,9 @@ impl Policy {
             Event::Ready(slot) => self.ready(slot),
             Event::Heard(slot, progress) => self.heard(slot, &progress),
             Event::Assigned(slot, partitions) => self.assigned(slot, partitions),
+            Event::Delayed(partitions) => {
+                partitions.iter().for_each(|partition| self.watchdog.excuse(partition, self.now));
+            }
             Event::Revoked(slot, partitions) => self.revoked(slot, &partitions),
             Event::Announced(slot, partition, offset) => self.announced(slot, partition, offset),
             Event::Stopped(partition) => self.stopped(&partition),
@@ -235,7 +242,7 @@ impl Policy {
             Event::Found(partitions) => self.found(partitions),
             Event::Measured(slot, rss_mb) => self.measured(slot, rss_mb),
             Event::Died(slot, death) => self.died(slot, &death),
-            Event::OutputFull { log } => self.output_full(log),
+            Event::OutputFull { still, log } => self.output_full(still, log),
             Event::Asked(wish) => self.asked(wish),
         }
         std::mem::take(&mut self.actions)

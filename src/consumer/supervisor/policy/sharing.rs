@@ -14,15 +14,24 @@ impl Policy {
         for partition in partitions {
             self.take_over(number, partition);
         }
-        // A partition that has killed another worker comes with its reputation.
-        if self.suspects.is_any(&self.ownership.of(number))
-            && !std::mem::replace(&mut self.slots[number].cautious, true)
-        {
+        self.be_cautious(number);
+    }
+
+    /// A partition that has killed another worker comes with its reputation.
+    fn be_cautious(&mut self, number: usize) {
+        let is_new = self.suspects.is_any(&self.ownership.of(number))
+            && !std::mem::replace(&mut self.slots[number].cautious, true);
+        if is_new && self.slots[number].may_be_running() {
             self.act(Action::Say(number, ToWorker::Cautious(true)));
         }
     }
 
     pub(super) fn revoked(&mut self, number: usize, partitions: &[TopicPartition]) {
+        let announced = &mut self.slots[number].announced;
+        if announced.as_ref().is_some_and(|(partition, _)| partitions.contains(partition)) {
+            // It was given back unfinished: whatever happens to this worker later, it has not done that.
+            *announced = None;
+        }
         if self.is_group() {
             partitions.iter().for_each(|partition| self.ownership.release(partition, number));
             return;
@@ -96,6 +105,7 @@ impl Policy {
         for partition in &partitions {
             self.watchdog.excuse(partition, self.now);
         }
+        self.be_cautious(to);
         if self.slots[to].may_be_running() {
             self.act(Action::Assign(to, partitions));
         }

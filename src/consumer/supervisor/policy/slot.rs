@@ -90,7 +90,7 @@ pub(in super::super) enum Why {
 
 impl Why {
     /// Nothing was wrong with it.
-    pub(super) fn is_planned(&self) -> bool {
+    pub(in super::super) fn is_planned(&self) -> bool {
         matches!(self, Self::Memory { .. } | Self::Age | Self::Messages(_) | Self::Roll | Self::Fewer)
     }
 }

@@ -18,8 +18,12 @@ pub(super) struct Watchdog {
     timeout: Duration,
     /// Workers wait for grants: a partition without a message in hand may stand still.
     limited: bool,
-    /// When the output was last seen to take nothing: what waits for it does not hang.
+    /// When the output was last full: a message in processing that waits for it does not hang.
     output_full: Option<Duration>,
+    /// When nothing moved because of that.
+    all_waited: Option<Duration>,
+    /// What is to be read to an end only, whoever has it.
+    untils: Offsets,
     watched: BTreeMap<TopicPartition, Watched>,
 }
 
@@ -83,14 +87,14 @@ impl Watched {
 impl Watchdog {
     pub(super) fn new(rules: &Consumer) -> Self {
         let (timeout, limited) = (rules.watchdog.stall_timeout, rules.max_messages > 0);
-        Self { timeout, limited, output_full: None, watched: BTreeMap::new() }
+        Self { timeout, limited, ..Self::default() }
     }
 
     pub(super) fn watch(&mut self, partition: &TopicPartition, now: Duration) {
         self.watched.entry(partition.clone()).or_insert(Watched {
             next: 0,
             end: 0,
-            until: None,
+            until: self.untils.get(partition).copied(),
             read_up_to: 0,
             in_flight: None,
             moved: now,
@@ -137,7 +141,7 @@ impl Watchdog {
             watched.next = progress.next;
             (watched.moved, watched.rung, watched.was_moved) = (now, Rung::Nothing, false);
         }
-        if progress.retrying {
+        if progress.retrying || progress.waits_for_turn {
             watched.moved = now;
         }
         watched.read_up_to = progress.read_up_to.unwrap_or(0);
@@ -161,6 +165,7 @@ impl Watchdog {
     }
 
     pub(super) fn until(&mut self, ends: &Offsets) {
+        self.untils.extend(ends.iter().map(|(partition, end)| (partition.clone(), *end)));
         for (partition, end) in ends {
             if let Some(watched) = self.watched.get_mut(partition) {
                 watched.until = Some(*end);
@@ -168,19 +173,17 @@ impl Watchdog {
         }
     }
 
-    /// The output takes nothing now.
-    pub(super) fn output_full(&mut self, now: Duration) {
+    /// The output takes nothing now; `still`: and no message moves.
+    pub(super) fn output_full(&mut self, still: bool, now: Duration) {
         self.output_full = Some(now);
-    }
-
-    /// The longest time for which anything can have stood still by its own fault.
-    fn longest(&self, now: Duration) -> Duration {
-        self.output_full.map_or(Duration::MAX, |full| now.saturating_sub(full))
+        if still {
+            self.all_waited = Some(now);
+        }
     }
 
     /// For how long the message that is longest in processing has been, of these partitions.
     pub(super) fn busy(&self, partitions: &[TopicPartition], now: Duration) -> Duration {
-        let longest = self.longest(now);
+        let longest = since(self.output_full, now);
         let ages = partitions.iter().filter_map(|partition| self.watched.get(partition)?.age(now, longest));
         ages.map(|(_, age)| age).max().unwrap_or_default()
     }
@@ -188,12 +191,13 @@ impl Watchdog {
     /// What has to be done for it now, if anything; the next rung is due after as long again. `busy`: see
     /// [`Self::busy`], of all partitions of its worker.
     pub(super) fn look(&mut self, partition: &TopicPartition, busy: Duration, now: Duration) -> Option<Remedy> {
-        let (timeout, limited, longest) = (self.timeout, self.limited, self.longest(now));
+        let (timeout, limited) = (self.timeout, self.limited);
+        let (longest, longest_still) = (since(self.output_full, now), since(self.all_waited, now));
         let watched = self.watched.get_mut(partition).filter(|_| !timeout.is_zero())?;
         if let Some((offset, age)) = watched.age(now, longest) {
             return (age >= timeout).then_some(Remedy::Hung { offset, age });
         }
-        let still = longest.min(now.saturating_sub(watched.moved));
+        let still = longest_still.min(now.saturating_sub(watched.moved));
         let behind = watched.behind();
         // A handler that holds up its worker's other partitions is the one to blame.
         let is_held_up = busy * 2 >= still;
@@ -215,4 +219,9 @@ impl Watchdog {
         watched.rung = rung;
         Some(remedy)
     }
+}
+
+/// The longest time for which anything can have stood still by its own fault.
+fn since(excused: Option<Duration>, now: Duration) -> Duration {
+    excused.map_or(Duration::MAX, |at| now.saturating_sub(at))
 }
