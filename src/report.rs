@@ -34,7 +34,8 @@
 //!   deadline: 0 or 1. `worker` is null for a partition that no worker had.
 //! - `stopped`, if a partition was read no further: why. `retried` counts how often a message was tried again.
 //! - `panicked`: the program's own code did, which is a mistake in it; a processor's panic is its message's failure.
-//! - `restarted`: how often in all; `pids` and `restarts` have the last 1,000.
+//! - `restarted`: how often a process followed another; `restarts`: the ends of processes, also of one that nobody followed
+//!   (parked, taken away, dead in the shutdown); of these and of `pids` the last 1,000.
 //! - A restart's `kind`: `killed`, `out_of_memory`, `crash`, `exit`, `panic`, `broken`, `asked`; by its supervisor for being `silent`,
 //!   `hung` (or never ready), `stuck`, of too much `memory`, too old (`age`), for its count of `messages`, to `roll` all, to be one `fewer`.
 //! - A restart's `rss_mb` is what was last seen of that process, `partitions` what it had said last: all but the last
@@ -201,7 +202,7 @@ pub struct WorkerReport {
     pub restarts: Vec<RestartReport>,
 }
 
-/// Why a worker was started again.
+/// The end of a worker's process.
 #[derive(Clone, Debug, Serialize)]
 #[allow(missing_docs, reason = "the module's text documents the fields together")]
 pub struct RestartReport {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::status::{PartitionStatus, Phase, Status, WorkerState};
+use super::status::{PartitionStatus, Phase, Status, WorkerState, WorkerStatus};
 
 /// How many reasons are told.
 const TOLD: usize = 20;
@@ -18,15 +18,15 @@ pub fn unready(status: &Status, unready_after: Duration) -> Vec<String> {
     let Some(consume) = &status.consume else { return Vec::new() };
     let state = |slot: usize| consume.workers.iter().find(|worker| worker.slot == slot).map(|worker| worker.state);
     let quiet = status.phase == Phase::Quiet;
-    let mut reasons: Vec<_> = consume
-        .partitions
-        .iter()
-        .filter_map(|partition| {
-            let reason =
-                reason(partition, partition.worker.and_then(state), quiet, &consume.assignment, unready_after)?;
-            Some(format!("{}/{} {reason}", partition.topic, partition.partition))
-        })
-        .collect();
+    let is_well = |worker: &WorkerStatus| matches!(worker.state, WorkerState::Reading | WorkerState::StandingBy);
+    // What nobody here reads may be read elsewhere, unless nobody here can.
+    let nobody = consume.assignment == "group" && !consume.workers.iter().any(is_well);
+    let mut reasons: Vec<_> = nobody.then(|| "no worker reads".to_owned()).into_iter().collect();
+    let of_partitions = consume.partitions.iter().filter_map(|partition| {
+        let reason = reason(partition, partition.worker.and_then(state), quiet, &consume.assignment, unready_after)?;
+        Some(format!("{}/{} {reason}", partition.topic, partition.partition))
+    });
+    reasons.extend(of_partitions);
     let more = reasons.len().saturating_sub(TOLD);
     reasons.truncate(TOLD);
     if more > 0 {
@@ -65,7 +65,7 @@ fn reason(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::monitoring::status::{ConsumeStatus, InFlightStatus, WorkerStatus};
+    use crate::monitoring::status::{ConsumeStatus, InFlightStatus};
 
     const LIMIT: Duration = Duration::from_secs(10);
 
@@ -134,6 +134,13 @@ mod tests {
             consume.partitions[0].worker = None;
         });
         assert!(dealt.is_empty());
+        let all_dead = told(|status| {
+            let consume = status.consume.as_mut().unwrap();
+            consume.assignment = "group".to_owned();
+            consume.partitions[0].worker = None;
+            consume.workers.iter_mut().for_each(|worker| worker.state = WorkerState::Waiting);
+        });
+        assert_eq!(all_dead, ["no worker reads"]);
         let stopped = with(|partition| partition.stopped = Some("too much failed".to_owned()));
         assert_eq!(stopped, ["t/0 is read no further: too much failed"]);
     }

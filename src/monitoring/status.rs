@@ -208,7 +208,7 @@ pub struct PartitionStatus {
     pub end: i64,
     /// Where reading ends, if it does.
     pub until: Option<i64>,
-    /// `end - next`.
+    /// `end - next`; 0 while another member of the group reads it elsewhere.
     pub lag: u64,
     /// Messages processed, over all processes.
     pub processed: u64,
@@ -224,7 +224,7 @@ pub struct PartitionStatus {
     pub in_flight: Option<InFlightStatus>,
     /// The message in hand has failed, and waits to be tried again.
     pub retrying: bool,
-    /// For how long it has not moved although messages wait; 0 if none does.
+    /// For how long it has not moved although messages wait; 0 if none does, and for what is read elsewhere or no further.
     pub still_seconds: f64,
     /// Why it is read no further, if it is not.
     pub stopped: Option<String>,

@@ -412,7 +412,7 @@ impl Handler<Interrupt> for ProducerCoordinator {
                 );
             }
             Interrupt::Roll | Interrupt::More | Interrupt::Fewer | Interrupt::Quiet | Interrupt::Resume => {}
-            Interrupt::Status => match serde_json::to_string(&self.report()) {
+            Interrupt::Status => match serde_json::to_string(&self.status()) {
                 Ok(status) => info!(self.order.logger, "status"; "produce" => status),
                 Err(error) => error!(self.order.logger, "no status: {error}"),
             },

@@ -391,7 +391,7 @@ impl Handler<Interrupt> for ConsumerSupervisor {
                 self.has_moved();
                 self.ask(Wish::Resume, context);
             }
-            Interrupt::Status => match serde_json::to_string(&self.report()) {
+            Interrupt::Status => match serde_json::to_string(&self.status()) {
                 Ok(status) => info!(self.order.logger, "status"; "consume" => status),
                 Err(error) => error!(self.order.logger, "no status: {error}"),
             },

@@ -47,6 +47,7 @@ impl ConsumerSupervisor {
             // Whoever comes next is dealt its own.
             self.decide(Event::Revoked(slot, names), context);
         }
+        let mut kind = None;
         if self.stopping.is_some() {
             if death.clean {
                 debug!(self.order.logger, "worker {slot} has ended");
@@ -57,17 +58,21 @@ impl ConsumerSupervisor {
                     "worker {slot} ended in the shutdown ({}): what it had not committed is processed again at the next start",
                     death.cause
                 ));
-                self.workers[slot].dies_in_shutdown(record);
+                self.workers[slot].dies(record);
             }
         } else if death.lasting.is_none() {
             let record = death::record(running, &death, why.as_ref(), slot, &self.order.logger);
             self.tell_of_death(slot, &record, death::is_planned(&death, why.as_ref()));
-            self.workers[slot].restarts_after(record);
+            kind = Some(record.kind.clone());
+            self.workers[slot].dies(record);
             let unused = self.workers[slot].granted.saturating_sub(running.dealt_with);
             let say = self.allowance.as_mut().map(|allowance| allowance.died(slot, unused));
             self.say_all(say.unwrap_or_default());
         }
         self.decide(Event::Died(slot, death), context);
+        if let Some(kind) = kind.filter(|_| !self.is_gone(slot)) {
+            self.workers[slot].restarts(kind);
+        }
     }
 
     /// A shutdown that was clean so far is not any more.

@@ -156,7 +156,7 @@ impl ConsumerSupervisor {
     }
 
     /// Whether no process will be there any more.
-    fn is_gone(&self, slot: usize) -> bool {
+    pub(super) fn is_gone(&self, slot: usize) -> bool {
         let state = self.policy.as_ref().map(|policy| policy.state(slot, false));
         matches!(state, Some(WorkerState::Parked | WorkerState::Removed | WorkerState::Ended))
     }

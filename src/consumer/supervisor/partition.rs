@@ -86,9 +86,12 @@ impl Partition {
         distance(self.read(), self.until.map_or(self.end, |until| until.min(self.end)))
     }
 
-    /// For the status.
-    pub(super) fn status(&self, name: &TopicPartition) -> PartitionStatus {
+    /// For the status; `shared`: without a worker here it may be read elsewhere, and what is not known from there is not
+    /// told.
+    pub(super) fn status(&self, name: &TopicPartition, shared: bool) -> PartitionStatus {
         let counts = self.before.add(self.now);
+        let is_elsewhere = shared && self.slot.is_none();
+        let is_well = is_elsewhere || self.stopped.is_some() || self.waiting() == 0;
         PartitionStatus {
             topic: name.topic.clone(),
             partition: name.partition,
@@ -98,7 +101,7 @@ impl Partition {
             committed: self.committed,
             end: self.end,
             until: self.until,
-            lag: self.lag(),
+            lag: if is_elsewhere { 0 } else { self.lag() },
             processed: counts.processed,
             failed: counts.failed,
             dead_lettered: counts.dead_lettered,
@@ -109,7 +112,7 @@ impl Partition {
                 age_seconds: (Duration::from_millis(in_flight.age_ms) + told.elapsed()).as_secs_f64(),
             }),
             retrying: self.retrying,
-            still_seconds: if self.waiting() == 0 { 0.0 } else { self.moved.elapsed().as_secs_f64() },
+            still_seconds: if is_well { 0.0 } else { self.moved.elapsed().as_secs_f64() },
             stopped: self.stopped.clone(),
         }
     }

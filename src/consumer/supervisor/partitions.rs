@@ -273,9 +273,9 @@ impl Partitions {
         self.0.values().fold(Counts::default(), |sum, partition| sum.add(partition.before).add(partition.now))
     }
 
-    /// For the status.
-    pub(super) fn status(&self) -> Vec<PartitionStatus> {
-        self.0.iter().map(|(name, partition)| partition.status(name)).collect()
+    /// For the status; `shared`: what no worker here reads may be read elsewhere.
+    pub(super) fn status(&self, shared: bool) -> Vec<PartitionStatus> {
+        self.0.iter().map(|(name, partition)| partition.status(name, shared)).collect()
     }
 
     /// For the report.
@@ -340,7 +340,7 @@ mod tests {
     #[test]
     fn what_is_read_or_is_not_to_be_read_does_not_stand_still() {
         let (mut partitions, name) = read_from(100, None);
-        let still = |partitions: &Partitions| partitions.status()[0].still_seconds > 0.0;
+        let still = |partitions: &Partitions| partitions.status(false)[0].still_seconds > 0.0;
         let told = |next, read_up_to| PartitionProgress { read_up_to, ..progress(&name, next) };
         partitions.set_ends(&[(name.clone(), 2_000)].into());
         assert!(still(&partitions), "there are messages");
@@ -348,7 +348,7 @@ mod tests {
         assert!(still(&partitions));
         partitions.update(0, vec![told(1_999, Some(2_000))]);
         assert!(!still(&partitions), "a transaction's mark is no message");
-        assert_eq!(partitions.status()[0].lag, 1, "as Kafka counts");
+        assert_eq!(partitions.status(false)[0].lag, 1, "as Kafka counts");
         assert!(!partitions.seen(0)[0].has_work);
         assert!(!partitions.unread().is_empty(), "it has no end");
         partitions.read_until(&[(name.clone(), 2_000)].into());
@@ -374,6 +374,21 @@ mod tests {
         partitions.dealt(1, &[StartPartition { partition: name.clone(), start: 3, until: None }]);
         partitions.update(1, vec![PartitionProgress { processed: 2, ..progress(&name, 5) }]);
         assert_eq!(partitions.totals().processed, 7);
+    }
+
+    #[test]
+    fn what_is_read_elsewhere_has_no_lag_here_and_does_not_stand_still() {
+        let (mut partitions, name) = read_from(0, None);
+        partitions.release(0, std::slice::from_ref(&name));
+        partitions.set_ends(&[(name.clone(), 3_000)].into());
+        let told = |partitions: &Partitions, shared| {
+            let status = &partitions.status(shared)[0];
+            (status.lag, status.still_seconds > 0.0)
+        };
+        assert_eq!(told(&partitions, true), (0, false));
+        assert_eq!(told(&partitions, false), (3_000, true), "without a group it is nobody else's");
+        partitions.stop(&name, "too much failed".to_owned());
+        assert_eq!(told(&partitions, false), (3_000, false), "it is read no further");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::actor::ConsumerSupervisor;
 use crate::monitoring::status::{ConsumeStatus, EventLevel as Level, Phase};
+use crate::record::TopicPartition;
 use crate::report::RestartReport;
 
 impl ConsumerSupervisor {
@@ -41,7 +42,14 @@ impl ConsumerSupervisor {
     pub(super) fn status(&self) -> ConsumeStatus {
         let consumer = &self.order.settings.consumer;
         let totals = self.partitions.totals();
-        let partitions = self.partitions.status();
+        let mut partitions = self.partitions.status(self.is_group());
+        for partition in partitions.iter_mut().filter(|partition| partition.still_seconds > 0.0) {
+            let name = TopicPartition::new(&partition.topic, partition.partition);
+            if self.policy.as_ref().is_some_and(|policy| policy.is_left_alone(&name)) {
+                // What seems to wait there is a mark of a transaction.
+                partition.still_seconds = 0.0;
+            }
+        }
         let mut owned = BTreeMap::new();
         for slot in partitions.iter().filter_map(|partition| partition.worker) {
             *owned.entry(slot).or_default() += 1;

@@ -186,15 +186,14 @@ impl Worker {
         }
     }
 
-    /// Its process has ended, and another one follows, unless it is parked or taken away.
-    pub(super) fn restarts_after(&mut self, death: RestartReport) {
-        *self.kinds.entry(death.kind.clone()).or_default() += 1;
+    /// Its process has ended.
+    pub(super) fn dies(&mut self, death: RestartReport) {
         remember(&mut self.restarts, death);
     }
 
-    /// Its last process has died, and nobody starts another one.
-    pub(super) fn dies_in_shutdown(&mut self, death: RestartReport) {
-        remember(&mut self.restarts, death);
+    /// And another one follows.
+    pub(super) fn restarts(&mut self, kind: String) {
+        *self.kinds.entry(kind).or_default() += 1;
     }
 
     fn restarted(&self) -> u64 {

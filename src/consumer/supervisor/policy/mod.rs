@@ -279,6 +279,11 @@ impl Policy {
         self.slots.get(slot).map_or(WorkerState::Ended, |slot| slot.state(has_partitions))
     }
 
+    /// Whether a partition stands still since nothing that was tried helps, and nothing more is tried.
+    pub(super) fn is_left_alone(&self, partition: &TopicPartition) -> bool {
+        self.watchdog.is_left_alone(partition)
+    }
+
     /// Who reads a partition, or will.
     pub(super) fn owner(&self, partition: &TopicPartition) -> Option<usize> {
         self.ownership.owner(partition)

@@ -76,6 +76,10 @@ impl Watched {
         to - self.next.max(self.read_up_to)
     }
 
+    fn is_left_alone(&self) -> bool {
+        self.left_alone_at == Some(self.behind())
+    }
+
     /// The message in processing, and for how long it has been: what its worker has told, and the time since; not more than
     /// `most`.
     fn age(&self, now: Duration, most: Duration) -> Option<(i64, Duration)> {
@@ -128,6 +132,11 @@ impl Watchdog {
         if let Some(watched) = self.watched.get_mut(partition) {
             (watched.left_alone_at, watched.rung) = (Some(watched.behind()), Rung::LeftAlone);
         }
+    }
+
+    /// Whether nothing more is tried where it stands.
+    pub(super) fn is_left_alone(&self, partition: &TopicPartition) -> bool {
+        self.watched.get(partition).is_some_and(Watched::is_left_alone)
     }
 
     pub(super) fn was_moved(&self, partition: &TopicPartition) -> bool {
@@ -201,8 +210,7 @@ impl Watchdog {
         let behind = watched.behind();
         // A handler that holds up its worker's other partitions is the one to blame.
         let is_held_up = busy * 2 >= still;
-        let is_known = watched.left_alone_at == Some(behind);
-        if limited || behind <= 0 || still < timeout || is_held_up || is_known {
+        if limited || behind <= 0 || still < timeout || is_held_up || watched.is_left_alone() {
             return None;
         }
         let text = format!(
