@@ -20,6 +20,7 @@ use slog::Logger;
 pub use super::config::Role;
 use super::error::{Failure, code_text, creation};
 use super::native::batch::Turn;
+use super::native::member;
 use super::offsets::{Offsets, list_of, offsets_of};
 pub use super::reader_events::{Commit, Rebalance};
 use super::reader_events::{ReaderEvents, assign, commit_of, unassign};
@@ -27,11 +28,11 @@ use super::statistics::ClientStatus;
 pub use super::stream::{Next, PartitionStream, ReceivedMessage};
 use super::{config, coordinator};
 use crate::record::TopicPartition;
-use crate::settings::Settings;
+use crate::settings::{GroupProtocol, Settings};
 
 /// How long leaving a group may take, beside what closing the client takes.
 const LEAVE: Duration = Duration::from_secs(5);
-/// And how long it has to be without partitions for its leave to be under way.
+/// And how long one that has no id by which that could be seen has to be without partitions.
 const LEAVES: Duration = Duration::from_millis(200);
 /// One look at the client meanwhile.
 const LOOK: Duration = Duration::from_millis(20);
@@ -58,6 +59,7 @@ pub struct Reader {
     turn: Turn,
     is_member: bool,
     is_static: bool,
+    is_classic: bool,
 }
 
 impl Reader {
@@ -86,6 +88,7 @@ impl Reader {
             turn: Turn::default(),
             is_member,
             is_static,
+            is_classic: settings.consumer.membership.protocol == GroupProtocol::Classic,
         })
     }
 
@@ -237,17 +240,18 @@ impl Reader {
             // Ended with the client anyway.
             let _unassigned = client.unassign();
         } else if leave || !self.is_static {
+            // Its leave is sent a moment after it has no partitions any more, and not at all by a client that is being closed.
+            let loses_id = self.is_classic && member::has_id(client);
             client.unsubscribe();
             let begun = Instant::now();
             let mut empty_since = None;
             while begun.elapsed() < LEAVE {
                 let _nobody_asks = client.poll(LOOK);
                 let is_empty = client.assignment().is_ok_and(|list| list.count() == 0);
-                // Its leave is sent a moment after that, and not at all by a client that is being closed.
                 let since = *empty_since.get_or_insert_with(Instant::now);
                 if !is_empty {
                     empty_since = None;
-                } else if since.elapsed() >= LEAVES {
+                } else if if loses_id { !member::has_id(client) } else { since.elapsed() >= LEAVES } {
                     break;
                 }
             }
