@@ -151,6 +151,16 @@ impl Counters {
         u64::try_from(self.born.elapsed().as_micros()).unwrap_or(u64::MAX).max(1)
     }
 
+    /// Where the client has been told to commit last.
+    pub(super) fn known_stored(&self) -> Option<i64> {
+        offset(&self.stored)
+    }
+
+    /// The last commit of this process that is known.
+    pub(super) fn known_commit(&self) -> Option<i64> {
+        offset(&self.committed)
+    }
+
     /// What has to be committed: stored, and not known as committed.
     pub(super) fn uncommitted(&self) -> Option<i64> {
         let (stored, committed) = (self.stored.load(Ordering::Relaxed), self.committed.load(Ordering::Relaxed));
@@ -168,6 +178,12 @@ impl Counters {
         let rest = if self.stored.load(Ordering::Relaxed) > offset { now } else { 0 };
         let since = self.waits_since.swap(rest, Ordering::Relaxed);
         (since > 0).then(|| Duration::from_micros(now.saturating_sub(since)))
+    }
+
+    /// For how long the oldest message has been processed that is not committed, as far as is known.
+    pub(super) fn waits(&self) -> Option<Duration> {
+        let since = self.waits_since.load(Ordering::Relaxed);
+        (since > 0).then(|| Duration::from_micros(self.age_us().saturating_sub(since)))
     }
 
     fn in_flight(&self) -> Option<i64> {

@@ -39,6 +39,7 @@ impl Holding {
             Err(Broken::Passing(reason)) => self.cannot(reason, false),
             Err(Broken::IdTaken(reason)) => self.wait_for_id(&reason),
         }
+        self.mend_commits();
     }
 
     fn dealt(&mut self, partitions: Vec<TopicPartition>) {

@@ -183,16 +183,38 @@ impl Holding {
         }
     }
 
-    /// By name and offset: this client may have nothing stored of what the one before it could not commit.
+    /// By name and offset: this client may have nothing stored of what the one before it could not commit. After trouble also
+    /// what is known as committed, and twice: see [`Commits::settle`].
     fn commit_stored(&self, partitions: &[TopicPartition]) -> Commit {
         let Some(reader) = &self.reader else { return Commit::Done(Vec::new()) };
         let held = self.held().clone();
-        let stored = partitions.iter().filter_map(|name| Some((name.clone(), held.get(name)?.uncommitted()?)));
-        let commit = reader.commit(&stored.collect::<Vec<_>>());
+        let settle = self.commits.settle(&held);
+        let offset = |counters: &Arc<Counters>| match settle.is_zero() {
+            true => counters.uncommitted(),
+            false => counters.known_stored(),
+        };
+        let stored = partitions.iter().filter_map(|name| Some((name.clone(), offset(held.get(name)?)?)));
+        let stored: Vec<_> = stored.collect();
+        let mut commit = reader.commit(&stored);
+        if !settle.is_zero() && matches!(commit, Commit::Done(_)) {
+            std::thread::sleep(settle);
+            commit = reader.commit(&stored);
+        }
         if let Commit::Done(offsets) = &commit {
             self.commits.done(offsets, &held);
         }
         commit
+    }
+
+    /// What an earlier commit has undone is committed again.
+    pub(super) fn mend_commits(&self) {
+        if self.commits.take_undone() {
+            let names: Vec<_> = self.held().keys().cloned().collect();
+            match self.commit_stored(&names) {
+                Commit::Done(_) => {}
+                commit => self.commits.told(&commit),
+            }
+        }
     }
 
     /// Gives these back, and tells so. (The rebalance that wants it is acknowledged by it.) While a message of theirs is in
@@ -297,6 +319,11 @@ impl Holding {
     pub(super) fn replace_client(&mut self) {
         let Some(reader) = self.reader.take() else { return };
         self.wait_for_streams(&reader);
+        if self.work.start.member.is_none() {
+            // What it has stored it would commit once more, perhaps behind the new client's commits.
+            let names: Vec<_> = self.held().keys().cloned().collect();
+            let _ended_anyway = reader.unassign(&names);
+        }
         let (done, closed) = mpsc::sync_channel(1);
         // It ends with the client, or with the process.
         let closing = std::thread::Builder::new().name("leave".to_owned()).spawn(move || {
