@@ -9,10 +9,10 @@ use actix::Recipient;
 use slog::{Logger, warn};
 
 use super::counters::Counters;
-use super::holding::Work;
 use super::journal::Journal;
 use super::messages::Event;
 use super::shared::Outbox;
+use crate::consumer::control::Start;
 use crate::kafka::reader::Commit;
 use crate::record::TopicPartition;
 
@@ -44,16 +44,24 @@ pub(super) struct Commits {
 }
 
 impl Commits {
-    pub(super) fn new(work: &Work, held: Arc<Mutex<Held>>) -> Self {
-        let settings = &work.start.settings;
+    /// Of a worker that was started so; `outbox` gets how long commits take, if somebody watches.
+    pub(super) fn new(
+        start: &Start,
+        held: Arc<Mutex<Held>>,
+        journal: Option<Arc<Journal>>,
+        outbox: &Outbox,
+        events: Recipient<Event>,
+        logger: Logger,
+    ) -> Self {
+        let settings = &start.settings;
         Self {
             held,
-            journal: work.journal.clone(),
-            outbox: settings.monitoring.listen.is_some().then(|| Arc::clone(&work.outbox)),
-            events: work.events.clone(),
-            logger: work.logger.clone(),
+            journal,
+            outbox: settings.monitoring.listen.is_some().then(|| Arc::clone(outbox)),
+            events,
+            logger,
             group: settings.consumer.group.clone(),
-            is_member: work.start.member.is_some(),
+            is_member: start.member.is_some(),
             in_time: settings.consumer.commit_interval + LATE,
             late: Mutex::default(),
             undone: AtomicBool::new(false),

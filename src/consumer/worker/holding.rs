@@ -55,8 +55,10 @@ pub(super) struct Holding {
 impl Holding {
     pub(super) fn new(work: Work) -> Self {
         let held = Arc::default();
+        let Work { start, journal, outbox, events, logger, .. } = &work;
+        let commits = Commits::new(start, Arc::clone(&held), journal.clone(), outbox, events.clone(), logger.clone());
         Self {
-            commits: Arc::new(Commits::new(&work, Arc::clone(&held))),
+            commits: Arc::new(commits),
             work,
             reader: None,
             held,
