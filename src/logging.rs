@@ -141,7 +141,8 @@ impl Write for WholeLines {
     }
 }
 
-/// Colours for a terminal, and no escape sequence but our own: a message's content must not steer a terminal.
+/// Colours for a terminal, no escape sequence but our own, and one line a record: a message's content must neither steer a
+/// terminal nor look like a line of the log.
 struct Styled {
     lines: RefCell<WholeLines>,
     color: bool,
@@ -152,28 +153,52 @@ impl Decorator for Styled {
     where
         F: FnOnce(&mut dyn RecordDecorator) -> io::Result<()>,
     {
-        let mut line = StyledLine { bytes: Vec::with_capacity(256), color: self.color, level: record.level() };
+        let mut line =
+            StyledLine { line: String::with_capacity(256), text: Vec::new(), color: self.color, level: record.level() };
         write(&mut line)?;
-        self.lines.borrow_mut().write_all(&line.bytes)
+        self.lines.borrow_mut().write_all(line.finish().as_bytes())
     }
 }
 
 struct StyledLine {
-    bytes: Vec<u8>,
+    line: String,
+    /// What was written since the last colour: a letter may come in pieces.
+    text: Vec<u8>,
     color: bool,
     level: Level,
 }
 
 impl StyledLine {
     fn style(&mut self, code: &str) -> io::Result<()> {
-        if self.color { write!(self.bytes, "\x1b[{code}m") } else { Ok(()) }
+        if self.color {
+            self.settle();
+            self.line.push_str("\x1b[");
+            self.line.push_str(code);
+            self.line.push('m');
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) {
+        let text = String::from_utf8_lossy(&self.text);
+        self.line.extend(text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }));
+        self.text.clear();
+    }
+
+    /// The record as a line; its last newline is the formatter's.
+    fn finish(mut self) -> String {
+        if self.text.last() == Some(&b'\n') {
+            self.text.pop();
+        }
+        self.settle();
+        self.line.push('\n');
+        self.line
     }
 }
 
 impl Write for StyledLine {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.bytes
-            .extend(bytes.iter().map(|byte| if byte.is_ascii_control() && *byte != b'\n' { b' ' } else { *byte }));
+        self.text.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -211,11 +236,26 @@ impl RecordDecorator for StyledLine {
 mod tests {
     use super::*;
 
+    fn line(color: bool) -> StyledLine {
+        StyledLine { line: String::new(), text: Vec::new(), color, level: Level::Info }
+    }
+
     #[test]
     fn no_escape_sequence_of_a_value_reaches_the_terminal() {
-        let mut line = StyledLine { bytes: Vec::new(), color: true, level: Level::Info };
+        let mut line = line(true);
         line.start_level().unwrap();
         line.write_all(b"a\x1b[2Jb\n").unwrap();
-        assert_eq!(line.bytes, b"\x1b[32ma [2Jb\n");
+        assert_eq!(line.finish(), "\x1b[32ma [2Jb\n");
+    }
+
+    #[test]
+    fn a_record_is_one_line_whatever_is_in_it() {
+        let mut line = line(false);
+        line.start_msg().unwrap();
+        // The second byte of `ü` and of the control character U+009B in a piece of its own.
+        for piece in [b"failed:\n12:00:00 ERRO forged\r, \xc3".as_slice(), b"\xbc\xc2", b"\x9b2J, \xff", b"\n"] {
+            line.write_all(piece).unwrap();
+        }
+        assert_eq!(line.finish(), "failed: 12:00:00 ERRO forged , ü 2J, \u{fffd}\n");
     }
 }

@@ -124,10 +124,12 @@ fn write(lines: &[u8]) {
 
 fn serve(waiting: &Receiver<Work>, mut progress: Option<MultiProgress>) {
     while let Ok(work) = waiting.recv() {
-        // A terminal that goes away makes the library of the bars panic: then there are none any more.
+        // A terminal that is gone makes the library of the bars fail, or panic with its lock held: then there are none any
+        // more, and nobody touches them.
         let drawn = match (work, &progress) {
             (Work::Lines(lines), Some(bars)) => {
-                guarded(|| bars.suspend(|| write(&lines))).inspect_err(|_| write(&lines))
+                let written = guarded(|| bars.clear().map(|()| bars.suspend(|| write(&lines))));
+                written.and_then(|done| done.map_err(|error| error.to_string())).inspect_err(|_| write(&lines))
             }
             (Work::Lines(lines), None) => {
                 write(&lines);

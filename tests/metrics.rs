@@ -165,6 +165,19 @@ fn long_reasons_are_cut_and_many_share_a_row() {
 }
 
 #[test]
+fn names_are_whole_however_long() {
+    let topic = |end: &str| "t".repeat(248) + end;
+    let told = changed(|consume| {
+        for (partition, end) in consume.partitions.iter_mut().zip(["a", "b"]) {
+            (partition.topic, partition.partition, partition.next) = (topic(end), 0, 7);
+        }
+    });
+    for end in ["a", "b"] {
+        assert_eq!(told.value("kafka_actors_consume_next_offset", &[("topic", &topic(end))]), 7.0);
+    }
+}
+
+#[test]
 fn what_is_no_number_is_left_out_and_what_stands_there_twice_is_told_once() {
     let told = changed(|consume| {
         consume.partitions[0].still_seconds = f64::NAN;

@@ -1,9 +1,12 @@
 //! What one sees of a run: bars in a terminal, a line now and then elsewhere.
 
+use std::time::{Duration, Instant};
+
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::harness::program::kafka_actors;
+use crate::harness::DEADLINE;
+use crate::harness::program::{Running, kafka_actors};
 use crate::harness::terminal::{self, wait_for_text};
 
 /// So slow that there is something to see, until it is stopped.
@@ -61,6 +64,53 @@ fn rows_are_whole_in_a_narrow_terminal_and_a_worker_that_comes_later_has_one() {
         |row: &&String| row.trim().is_empty() || ["worker ", "producer "].iter().any(|it| row.trim().starts_with(it));
     let broken: Vec<_> = rows.iter().filter(|row| !is_whole(row)).collect();
     assert!(broken.is_empty(), "{broken:#?}");
+}
+
+/// A demonstration in a terminal that logs each message; its exit code will be in the file `code`.
+fn logging_in_a_terminal() -> (Running, Pid) {
+    let line = "trap : HUP; $PROGRAM --report report.json demo --threads 2 --processes 2 --rate 2000 --messages-per-thread 0 \
+        --set consumer.processor=log --set logging.level=debug --set shutdown.deadline=5s; echo $? > code";
+    let running = terminal::run(line, 30, 120);
+    // Its signals are heard when its workers are there, and its bars drawn when something is read.
+    wait_for_text(&running, "reading, worker: 1");
+    wait_for_text(&running, "/s");
+    let program = terminal::program(&running);
+    (running, Pid::from_raw(program))
+}
+
+/// Its exit code after SIGTERM, which its report has, too.
+fn terminated(running: &Running, program: Pid) -> i64 {
+    kill(program, Signal::SIGTERM).unwrap();
+    let begun = Instant::now();
+    while running.read_file("code").is_empty() {
+        if begun.elapsed() > DEADLINE {
+            kill(program, Signal::SIGKILL).unwrap();
+            panic!("it does not end");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let (code, report) = (running.read_file("code"), running.read_file("report.json"));
+    let told: serde_json::Value = serde_json::from_str(&report).unwrap_or_else(|error| panic!("{code}: {error}"));
+    assert_eq!(told["exit"]["code"].to_string(), code.trim(), "{report}");
+    told["exit"]["code"].as_i64().unwrap()
+}
+
+#[test]
+fn a_terminal_that_is_closed_ends_the_bars_and_not_the_run() {
+    let (running, program) = logging_in_a_terminal();
+    terminal::close(&running);
+    // It is told so by SIGHUP, which replaces the workers: that takes log lines, and bars.
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(terminated(&running, program), 0);
+}
+
+#[test]
+fn a_terminal_that_takes_nothing_holds_up_the_bars_and_not_the_end() {
+    let (running, program) = logging_in_a_terminal();
+    terminal::hold_up(&running, program.as_raw());
+    // Workers whose processing is to write lines may wait there, too, until the shutdown's deadline.
+    let code = terminated(&running, program);
+    assert!([0, 3].contains(&code), "{code}");
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -89,6 +91,41 @@ fn clients_that_are_slow_many_or_malicious_hold_up_nothing() {
     nonsense.write_all(&[0xff; 4_096]).unwrap();
     let _closed = nonsense.read(&mut [0; 64]);
     assert_eq!(site.get("/livez").unwrap().0, 200);
+    finish(running);
+}
+
+#[test]
+fn who_holds_all_connections_keeps_nobody_else_out() {
+    let (running, site) = endless();
+    let mut held: std::collections::VecDeque<_> = (0..64).map(|_| TcpStream::connect(site.0).unwrap()).collect();
+    for _ in 0..100 {
+        // Whatever was closed is opened again at once.
+        held.pop_front();
+        held.push_back(TcpStream::connect(site.0).unwrap());
+        assert_eq!(site.get("/livez").map(|(code, _)| code), Some(200));
+    }
+    finish(running);
+}
+
+#[test]
+fn a_server_that_can_accept_nobody_says_so_now_and_then() {
+    let (running, site) = endless();
+    let limit = |descriptors: &str| {
+        let pid = running.id().to_string();
+        let set = Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={descriptors}:")]).status().unwrap();
+        assert!(set.success());
+    };
+    // The lowest that is free would be the next one.
+    let is_free = |fd: &u32| !Path::new(&format!("/proc/{}/fd/{fd}", running.id())).exists();
+    limit(&(0..).find(is_free).unwrap().to_string());
+    let waiting: Vec<_> = (0..10).map(|_| TcpStream::connect(site.0).unwrap()).collect();
+    let said = "WARN monitoring: nobody can connect: ";
+    wait_for("a word about it", || running.stderr().contains(said));
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(running.stderr().matches(said).count(), 1, "{}", running.stderr());
+    limit("1024");
+    drop(waiting);
+    wait_for("an answer", || site.get("/livez").is_some());
     finish(running);
 }
 

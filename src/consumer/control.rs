@@ -212,7 +212,7 @@ pub struct Times {
     pub end_to_end: Latency,
     /// Processing, a message each; only if somebody looks at it (`monitoring.listen`).
     pub processing: Latency,
-    /// Commits, from being asked for to being confirmed; likewise.
+    /// From being processed to being committed, of the oldest message of each partition of a commit; likewise.
     pub commit: Latency,
 }
 

@@ -10,7 +10,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use slog::{Logger, debug, error, info, warn};
 
 use super::statistics::{self, ClientStatus};
-use crate::settings::Settings;
+use crate::settings::{Properties, Settings};
 
 /// A broker that is gone is reported about once a second by each connection: one line in this time is enough.
 const QUIET: Duration = Duration::from_secs(10);
@@ -45,9 +45,9 @@ impl ClientEvents {
         Self { quiet: true, ..Self::new(logger) }
     }
 
-    /// For a client whose counts are shown, if the settings say so.
-    pub(super) fn watched(logger: &Logger, settings: &Settings) -> Self {
-        let (watched, logged) = (statistics::is_watched(settings), statistics::is_logged(settings));
+    /// For a client whose counts are shown, if the settings say so; `own` are its side's properties.
+    pub(super) fn watched(logger: &Logger, settings: &Settings, own: &Properties) -> Self {
+        let (watched, logged) = (statistics::is_watched(settings), statistics::is_logged(settings, own));
         Self { watched, logged, ..Self::new(logger) }
     }
 

@@ -57,7 +57,7 @@ impl ReaderEvents {
         on_commit: impl Fn(Commit) + Send + Sync + 'static,
     ) -> Self {
         Self {
-            client: ClientEvents::watched(logger, settings),
+            client: ClientEvents::watched(logger, settings, &settings.consumer.properties),
             on_commit: Box::new(on_commit),
             rebalances: Mutex::default(),
             closing: AtomicBool::new(false),

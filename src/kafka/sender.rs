@@ -190,7 +190,7 @@ impl Sender {
             epoch,
             warm_up: settings.latency.warm_up,
             timed_from: AtomicU64::new(0),
-            client: ClientEvents::watched(logger, settings),
+            client: ClientEvents::watched(logger, settings, &settings.producer.properties),
             deliveries: Arc::clone(&deliveries),
             outcomes: outcomes.clone(),
         };

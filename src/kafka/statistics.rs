@@ -42,10 +42,10 @@ pub(super) fn is_watched(settings: &Settings) -> bool {
     settings.monitoring.listen.is_some()
 }
 
-/// Whether the user has asked for librdkafka's own lines, by its own property.
-pub(super) fn is_logged(settings: &Settings) -> bool {
-    let tables = [&settings.kafka.properties, &settings.producer.properties, &settings.consumer.properties];
-    tables.into_iter().any(|table: &Properties| table.contains_key(INTERVAL))
+/// Whether the user has asked for librdkafka's own lines, by its own property: of all clients, or in the `own` table of this
+/// one's side.
+pub(super) fn is_logged(settings: &Settings, own: &Properties) -> bool {
+    [&settings.kafka.properties, own].into_iter().any(|table| table.contains_key(INTERVAL))
 }
 
 /// Reads librdkafka's JSON; `None` if it is none that is known.
@@ -71,4 +71,22 @@ pub(super) fn read(json: &[u8]) -> Option<ClientStatus> {
         queued_bytes: statistics.msg_size + partitions().map(|partition| partition.fetchq_size).sum::<u64>(),
         brokers: brokers.into_iter().map(broker).collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_side_asks_for_is_not_logged_of_the_other() {
+        let mut settings = crate::settings::defaults();
+        let logged = |settings: &Settings| {
+            [&settings.producer.properties, &settings.consumer.properties].map(|own| is_logged(settings, own))
+        };
+        assert_eq!(logged(&settings), [false, false]);
+        settings.producer.properties.insert(INTERVAL.to_owned(), "60000".to_owned());
+        assert_eq!(logged(&settings), [true, false]);
+        settings.kafka.properties.insert(INTERVAL.to_owned(), "60000".to_owned());
+        assert_eq!(logged(&settings), [true, true]);
+    }
 }

@@ -1,8 +1,11 @@
 //! Where the two sides of a run put up what they know, and everybody else reads it.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
+
+use tokio::time::interval;
 
 use super::health;
 use super::service::Service;
@@ -16,6 +19,8 @@ const EVENTS: usize = 200;
 const SAMPLES: usize = 300;
 /// Between two of them.
 const SAMPLED: Duration = Duration::from_secs(1);
+/// How often a run says that it lives after both sides have ended.
+const LIVES: Duration = Duration::from_millis(250);
 /// The longest text of an event, in characters: some have what a message or a program said.
 const LONGEST: usize = 1_000;
 
@@ -43,7 +48,7 @@ struct Known {
     sampled: Option<Instant>,
     events: VecDeque<Event>,
     next_event: u64,
-    /// When either side put something up last.
+    /// When something moved last.
     heard: Option<Instant>,
 }
 
@@ -68,7 +73,17 @@ impl Board {
 
     /// The loop that everything hangs on lives; to be called by it, several times a second.
     pub fn alive(&self) {
+        self.known().heard = Some(Instant::now());
         self.service().alive();
+    }
+
+    /// Lives for both sides once they have ended, while what they leave behind is dealt with.
+    pub async fn live_on(&self) -> Infallible {
+        let mut clock = interval(LIVES);
+        loop {
+            clock.tick().await;
+            self.alive();
+        }
     }
 
     /// Where the run stands; it never goes back, but for a run that is quiet no more.
@@ -119,7 +134,7 @@ impl Board {
         });
     }
 
-    /// For how long nothing was put up; `None`: nothing ever was.
+    /// For how long nothing has moved; `None`: nothing ever has.
     pub fn silence(&self) -> Option<Duration> {
         self.known().heard.map(|heard| heard.elapsed())
     }
@@ -161,7 +176,6 @@ impl Board {
 impl Known {
     fn sample(&mut self) {
         let now = Instant::now();
-        self.heard = Some(now);
         if self.sampled.is_some_and(|at| now.duration_since(at) < SAMPLED) {
             return;
         }
@@ -195,6 +209,17 @@ mod tests {
         let events = board.status().events;
         assert_eq!((events.len(), events[0].id, events[199].id), (200, 800, 999));
         assert_eq!(events[0].text.chars().count(), LONGEST + 1);
+    }
+
+    #[actix::test]
+    async fn a_run_lives_on_while_it_sums_up() {
+        let board = Board::new("verify", &crate::settings::defaults().monitoring);
+        board.alive();
+        tokio::select! {
+            never = board.live_on() => match never {},
+            () = tokio::time::sleep(LIVES * 6) => {}
+        }
+        assert!(board.silence().unwrap() < LIVES * 3, "{:?}", board.silence());
     }
 
     #[test]

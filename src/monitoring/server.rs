@@ -1,21 +1,23 @@
 //! The HTTP server, on a thread of its own: nothing that a client does holds up the run.
 //!
-//! What a client may cost: [`CONNECTIONS`] at once, more are closed at once; [`HEADERS`] of a request's head, which has to come
-//! within [`PATIENCE`]; an answer that is not read for so long ends the connection. Requests' bodies are not read.
+//! What a client may cost: [`CONNECTIONS`] at once, of more the oldest is closed; [`HEADERS`] of a request's head, which has to
+//! come within [`PATIENCE`]; an answer that is not read for so long ends the connection. Requests' bodies are not read.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use slog::{Logger, debug, info};
-use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, oneshot};
+use slog::{Logger, debug, info, warn};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 use tokio::time::sleep;
 use tokio_io_timeout::TimeoutStream;
 
@@ -31,6 +33,8 @@ const HEADERS: usize = 16 << 10;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// After an accept that failed, such as for the lack of descriptors.
 const AGAIN: Duration = Duration::from_millis(100);
+/// Such accepts are said once in this time.
+const QUIET: Duration = Duration::from_secs(60);
 
 /// The server; it ends with this.
 pub struct StatusServer {
@@ -44,16 +48,15 @@ impl StatusServer {
     /// # Errors
     /// An end with [`ExitCode::Usage`] if nobody can listen there.
     pub fn start(board: Board, address: SocketAddr, origin: &str, logger: &Logger) -> Result<Self, Exit> {
-        let refused = |error: std::io::Error| {
+        let refused = |error: io::Error| {
             let text = format!(
                 "monitoring.listen = {address} ({origin}): it cannot be listened on: {error}; name another address or port, or none"
             );
             Exit::new(ExitCode::Usage, text)
         };
-        let listener = TcpListener::bind(address).map_err(refused)?;
-        listener.set_nonblocking(true).map_err(refused)?;
-        let bound = listener.local_addr().map_err(refused)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(refused)?;
+        let listener = runtime.block_on(TcpListener::bind(address)).map_err(refused)?;
+        let bound = listener.local_addr().map_err(refused)?;
         let (stop, stopped) = oneshot::channel();
         let own = logger.clone();
         let thread = std::thread::Builder::new().name("status".to_owned()).spawn(move || {
@@ -79,26 +82,45 @@ impl Drop for StatusServer {
 }
 
 async fn serve(listener: TcpListener, router: Router, logger: &Logger) {
-    let listener = match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => listener,
-        Err(error) => return debug!(logger, "monitoring: {error}"),
-    };
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    // The oldest first.
+    let mut open: Vec<(IpAddr, AbortHandle)> = Vec::new();
+    let mut said: Option<Instant> = None;
     loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            sleep(AGAIN).await;
-            continue;
+        let (stream, client) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            // Whoever was to be accepted has gone.
+            Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => continue,
+            Err(error) => {
+                if said.is_none_or(|said| said.elapsed() >= QUIET) {
+                    said = Some(Instant::now());
+                    warn!(logger, "monitoring: nobody can connect: {error}; it is tried again and again");
+                }
+                sleep(AGAIN).await;
+                continue;
+            }
         };
-        // Without room it is dropped, which closes it.
-        let Ok(place) = Arc::clone(&room).try_acquire_owned() else { continue };
+        open.retain(|(_, connection)| !connection.is_finished());
+        if open.len() >= CONNECTIONS {
+            let clients: Vec<_> = open.iter().map(|(client, _)| *client).collect();
+            open.remove(dispensable(&clients)).1.abort();
+        }
         let (router, logger) = (router.clone(), logger.clone());
-        tokio::spawn(async move {
+        let connection = tokio::spawn(async move {
             if let Err(error) = converse(stream, router).await {
                 debug!(logger, "monitoring: a connection has ended: {error}");
             }
-            drop(place);
         });
+        open.push((client.ip(), connection.abort_handle()));
     }
+}
+
+/// Which connection makes room for another one: the oldest of the client that has most of them. Whoever holds all that there
+/// are loses its own, and a probe is answered.
+fn dispensable(clients: &[IpAddr]) -> usize {
+    let mut counts = HashMap::<_, usize>::new();
+    clients.iter().for_each(|client| *counts.entry(client).or_default() += 1);
+    let most = counts.values().max().copied();
+    clients.iter().position(|client| counts.get(client).copied() == most).unwrap_or(0)
 }
 
 async fn converse(stream: TcpStream, router: Router) -> hyper::Result<()> {
@@ -110,4 +132,17 @@ async fn converse(stream: TcpStream, router: Router) -> hyper::Result<()> {
         .max_buf_size(HEADERS)
         .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router))
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_most_connections_loses_the_oldest_of_them() {
+        let clients = |hosts: &[u8]| hosts.iter().map(|host| IpAddr::from([10, 0, 0, *host])).collect::<Vec<_>>();
+        assert_eq!(dispensable(&clients(&[1, 2, 3, 2, 3, 2])), 1);
+        assert_eq!(dispensable(&clients(&[1, 2, 3])), 0);
+        assert_eq!(dispensable(&clients(&[4, 4, 4])), 0);
+    }
 }

@@ -9,7 +9,10 @@ use std::time::{Duration, Instant};
 use sd_notify::NotifyState;
 
 use super::status::Phase;
+use crate::printable::cut;
 
+/// The longest text of a status, in characters: it is one line of `systemctl status`.
+const LONGEST: usize = 500;
 /// Words that may wait for the service manager.
 const WAITING: usize = 8;
 
@@ -20,10 +23,11 @@ pub struct Service {
     /// How often it wants to hear that the run lives; `None`: it does not watch, or is not there.
     every: Option<Duration>,
     told: Option<Instant>,
-    phase: Phase,
+    /// It has heard that the run is up, which it waits for.
+    up: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 enum Word {
     Ready,
     Alive,
@@ -39,7 +43,7 @@ impl Default for Service {
             // Twice as often as it has to be, as systemd recommends.
             every: sd_notify::watchdog_enabled().map(|limit| limit / 2),
             told: None,
-            phase: Phase::Starting,
+            up: false,
         }
     }
 }
@@ -54,16 +58,17 @@ impl Service {
         }
     }
 
-    /// Where the run stands.
+    /// Where the run stands, each time that this changes.
     pub fn phase(&mut self, phase: Phase, text: &str) {
-        if self.phase >= phase {
-            return;
-        }
-        self.phase = phase;
-        let status = Word::Status(text.to_owned());
+        let status = Word::Status(one_line(text));
         match phase {
-            Phase::Starting | Phase::Quiet => {}
-            Phase::Running => self.tell(vec![Word::Ready, status]),
+            Phase::Starting => {}
+            // One that was told to take nothing before it was up is up all the same.
+            Phase::Running | Phase::Quiet if !self.up => {
+                self.up = true;
+                self.tell(vec![Word::Ready, status]);
+            }
+            Phase::Running | Phase::Quiet => self.tell(vec![status]),
             Phase::Draining | Phase::Ended => self.tell(vec![Word::Stopping, status]),
         }
     }
@@ -74,6 +79,11 @@ impl Service {
             let _left_out = listener.try_send(words);
         }
     }
+}
+
+/// Each line is a word of its own to the service manager, and a reason may have what a message said.
+fn one_line(text: &str) -> String {
+    cut(&text.replace(char::is_control, " "), LONGEST)
 }
 
 /// Hands words on, as fast as they are taken; ends with whoever sends them, or with the process.
@@ -94,4 +104,48 @@ fn listener() -> Option<SyncSender<Vec<Word>>> {
         }
     });
     thread.ok().map(|_| sender)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is told in these phases.
+    fn told(phases: &[(Phase, &str)]) -> Vec<Vec<Word>> {
+        let (sender, words) = sync_channel(WAITING);
+        let mut service = Service { words: Some(sender), every: None, told: None, up: false };
+        phases.iter().for_each(|(phase, text)| service.phase(*phase, text));
+        words.try_iter().collect()
+    }
+
+    fn status(text: &str) -> Word {
+        Word::Status(text.to_owned())
+    }
+
+    #[test]
+    fn a_run_that_is_quiet_before_it_has_run_is_up_once() {
+        let phases = [(Phase::Quiet, "takes no messages"), (Phase::Running, "consuming"), (Phase::Draining, "SIGTERM")];
+        let expected = [
+            vec![Word::Ready, status("takes no messages")],
+            vec![status("consuming")],
+            vec![Word::Stopping, status("SIGTERM")],
+        ];
+        assert_eq!(told(&phases), expected);
+    }
+
+    #[test]
+    fn the_status_is_what_the_run_does_now() {
+        let phases =
+            [(Phase::Running, "consuming"), (Phase::Quiet, "takes no messages"), (Phase::Running, "consuming")];
+        let expected =
+            [vec![Word::Ready, status("consuming")], vec![status("takes no messages")], vec![status("consuming")]];
+        assert_eq!(told(&phases), expected);
+    }
+
+    #[test]
+    fn no_text_is_a_word_of_its_own() {
+        let told = told(&[(Phase::Draining, "it failed\nEXTEND_TIMEOUT_USEC=1\r\u{9b}x")]);
+        assert_eq!(told, [vec![Word::Stopping, status("it failed EXTEND_TIMEOUT_USEC=1  x")]]);
+        assert_eq!(one_line(&"é".repeat(5_000)).chars().count(), LONGEST);
+    }
 }

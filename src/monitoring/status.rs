@@ -135,7 +135,7 @@ pub struct ConsumeStatus {
     pub end_to_end: HistogramStatus,
     /// How long processing took, a message each.
     pub processing: HistogramStatus,
-    /// From being processed to being committed, of the oldest message of each commit: what a crash would repeat.
+    /// From being processed to being committed, of the oldest message of each partition of a commit: what a crash would repeat.
     pub commit: HistogramStatus,
 }
 
@@ -287,7 +287,8 @@ pub struct Event {
     pub at: String,
     /// How bad it is.
     pub level: EventLevel,
-    /// One word for what it is: `death`, `restart`, `ready`, `rebalance`, `quarantine`, `stopped`, `phase`, `notice`.
+    /// One word for what it is: `death`, `restart`, `ready`, `rebalance`, `quarantine`, `stopped`, `output`, `phase`,
+    /// `notice`.
     pub kind: String,
     /// The slot that it is about.
     pub worker: Option<usize>,

@@ -65,7 +65,7 @@ impl Program {
         let shared = !on_embedded;
         let scope = Scope { run: Some(run), acknowledgements: true, from_start: false, partitions, shared };
         let proof = Proof { scope, acknowledged: None, run_file: None };
-        proof.run(order, &system, &mut signals, &stage.logger)
+        proof.run(order, &system, &mut signals, &stage.logger, &stage.board)
     }
 
     pub(super) fn verify(self, verify: &Verify, loaded: Loaded, stage: &Stage, draft: &mut Draft) -> (Exit, String) {
@@ -86,7 +86,8 @@ impl Program {
             Err(unproven) => unproven.exit.clone(),
         };
         let (ended, logger) = (exit.clone(), stage.logger.clone());
-        let cleaning = patiently(&mut signals, &stage.logger, "clean-up", move || clean_up.run(&ended, &logger));
+        let cleaning = move || clean_up.run(&ended, &logger);
+        let cleaning = patiently(&mut signals, &stage.logger, &stage.board, "clean-up", cleaning);
         if let Err(left) = system.block_on(cleaning) {
             warn!(stage.logger, "{}", left.reason);
         }
@@ -124,7 +125,7 @@ impl Program {
         if sides != Sides::Consuming {
             order.producing = Some(self.producing(settings, proof.scope.run, None, stage)?);
         }
-        proof.run(order, system, signals, &stage.logger)
+        proof.run(order, system, signals, &stage.logger, &stage.board)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Rows at the bottom of a terminal, each whole at any width.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use console::{Term, measure_text_width};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -29,14 +29,19 @@ pub(super) struct Bars {
     screen: Screen,
     name: &'static str,
     colour: &'static str,
-    drawn: Arc<Mutex<Vec<ProgressBar>>>,
+    /// Never dropped: a bar that is takes the lock that the screen's thread holds while it writes, and panics if that is
+    /// poisoned.
+    drawn: &'static Mutex<Vec<ProgressBar>>,
 }
 
 impl Bars {
     /// So many rows to begin with, which stand above those of who comes later.
     pub(super) fn new(screen: &Screen, name: &'static str, colour: &'static str, count: usize) -> Self {
-        let drawn = (0..count).filter_map(|_| new_bar(screen)).collect();
-        Self { screen: screen.clone(), name, colour, drawn: Arc::new(Mutex::new(drawn)) }
+        // There are few of these in a process, one for each side.
+        let drawn: &Mutex<Vec<_>> = Box::leak(Box::default());
+        let shown = screen.clone();
+        screen.draw(move || add(&mut locked(drawn), count, &shown));
+        Self { screen: screen.clone(), name, colour, drawn }
     }
 
     /// Whether there is a terminal to draw on.
@@ -49,11 +54,8 @@ impl Bars {
         let Self { screen, name, colour, drawn } = self.clone();
         self.screen.draw(move || {
             let width = Term::stderr().size_checked().map_or(WIDTH, |(_, width)| width.into());
-            let mut bars = drawn.lock().unwrap_or_else(PoisonError::into_inner);
-            while bars.len() < rows.len() {
-                let Some(bar) = new_bar(&screen) else { return };
-                bars.push(bar);
-            }
+            let mut bars = locked(drawn);
+            add(&mut bars, rows.len(), &screen);
             for (bar, row) in bars.iter().zip(rows) {
                 let length = bar_length(row.done, width);
                 bar.set_style(style(length, colour));
@@ -68,16 +70,21 @@ impl Bars {
 
     /// Takes them away.
     pub(super) fn clear(&self) {
-        let drawn = Arc::clone(&self.drawn);
-        self.screen.draw_last(move || {
-            let bars = std::mem::take(&mut *drawn.lock().unwrap_or_else(PoisonError::into_inner));
-            bars.iter().for_each(ProgressBar::finish_and_clear);
-        });
+        let drawn = self.drawn;
+        self.screen.draw_last(move || locked(drawn).iter().for_each(ProgressBar::finish_and_clear));
     }
 }
 
-fn new_bar(screen: &Screen) -> Option<ProgressBar> {
-    Some(screen.progress()?.add(ProgressBar::new(0)))
+fn locked(bars: &Mutex<Vec<ProgressBar>>) -> MutexGuard<'_, Vec<ProgressBar>> {
+    bars.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Adds what is missing to so many.
+fn add(bars: &mut Vec<ProgressBar>, count: usize, screen: &Screen) {
+    let Some(progress) = screen.progress() else { return };
+    while bars.len() < count {
+        bars.push(progress.add(ProgressBar::new(0)));
+    }
 }
 
 /// How long a bar is on a terminal so wide; 0: there is none.

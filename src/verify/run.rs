@@ -12,6 +12,7 @@ use crate::consumer::supervisor::messages::END_REACHED;
 use crate::director::{self, Director};
 use crate::exit::{Exit, ExitCode};
 use crate::judge::{Facts, Judge, Scope, Verdict};
+use crate::monitoring::board::Board;
 use crate::producer::coordinator;
 use crate::settings::Settings;
 use crate::shutdown::{Interrupt, Signals};
@@ -61,6 +62,7 @@ impl Proof {
         system: &SystemRunner,
         signals: &mut Signals,
         logger: &Logger,
+        board: &Board,
     ) -> Result<Proven, Unproven> {
         let mut judge = Judge::new(self.scope);
         let cut_off = match self.acknowledged {
@@ -89,7 +91,7 @@ impl Proof {
             let Collected { judge, problems } = collector.finish()?;
             Ok::<_, String>((judge.verdict(facts), problems))
         };
-        match system.block_on(patiently(signals, logger, "verdict", finishing)) {
+        match system.block_on(patiently(signals, logger, board, "verdict", finishing)) {
             Ok(Ok((verdict, problems))) => Ok(Proven { outcome, verdict, problems }),
             Ok(Err(problem)) => Err(Unproven { exit: Exit::failed(problem), outcome: Some(Box::new(outcome)) }),
             Err(exit) => Err(Unproven { exit, outcome: Some(Box::new(outcome)) }),
@@ -97,13 +99,14 @@ impl Proof {
     }
 }
 
-/// Does work that blocks, which a second signal leaves undone.
+/// Does work that blocks, which a second signal leaves undone. Both sides have ended: the run lives as long as this waits.
 ///
 /// # Errors
 /// A second signal has come, or no thread could be started.
 pub async fn patiently<T: Send + 'static>(
     signals: &mut Signals,
     logger: &Logger,
+    board: &Board,
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Exit> {
@@ -118,7 +121,14 @@ pub async fn patiently<T: Send + 'static>(
         }
         interrupt == Interrupt::AtOnce
     };
-    let done = signals.unless(background::run(name, work), at_once).await;
+    let work = background::run(name, work);
+    let waiting = async {
+        tokio::select! {
+            done = work => done,
+            never = board.live_on() => match never {},
+        }
+    };
+    let done = signals.unless(waiting, at_once).await;
     let forced = || Exit::new(ExitCode::Forced, format!("ended at once by a signal, before the {name} was done"));
     done.ok_or_else(forced)?.map_err(Exit::failed)
 }

@@ -156,6 +156,11 @@ impl Running {
         self.folder.path().join(name).exists()
     }
 
+    /// What this file where it runs has; nothing if it is not there.
+    pub fn read_file(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join(name)).unwrap_or_default()
+    }
+
     /// An empty file where it runs.
     pub fn make_file(&self, name: &str) {
         File::create(self.folder.path().join(name)).unwrap();

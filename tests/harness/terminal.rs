@@ -1,5 +1,9 @@
 //! The built program in a pseudo-terminal, which `script` makes.
 
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
 use super::program::{Running, children, shell};
 use super::wait_for;
 
@@ -22,6 +26,33 @@ pub fn wait_for_text(running: &Running, text: &str) {
 /// Types this there.
 pub fn type_keys(running: &Running, keys: &str) {
     running.write_file("keys", keys);
+}
+
+/// Closes the terminal: whoever has it hears so by SIGHUP, and by EIO.
+pub fn close(running: &Running) {
+    running.signal(Signal::SIGKILL);
+}
+
+/// Takes nothing more of what is written there, as after Ctrl+S; waits until the program's log waits for it.
+pub fn hold_up(running: &Running, program: i32) {
+    running.signal(Signal::SIGSTOP);
+    let mut before = String::new();
+    wait_for("a log that waits", || {
+        std::thread::sleep(Duration::from_millis(500));
+        let now = switches(program, "screen") + &switches(program, "log");
+        std::mem::replace(&mut before, now.clone()) == now
+    });
+}
+
+/// How often a process's threads of this name have run.
+fn switches(pid: i32, name: &str) -> String {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let status = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("status")).ok());
+    let own = status.filter(|status| status.lines().next() == Some(&format!("Name:\t{name}")));
+    own.flat_map(|status| {
+        status.lines().filter(|line| line.contains("ctxt_switches")).map(str::to_owned).collect::<Vec<_>>()
+    })
+    .collect()
 }
 
 /// The program's own process.

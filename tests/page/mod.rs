@@ -6,6 +6,8 @@ mod hostile;
 mod looks;
 mod server;
 
+use std::time::Duration;
+
 use kafka_actors::monitoring::status::{EventLevel, InFlightStatus, Status};
 use serde_json::json;
 
@@ -243,6 +245,64 @@ fn it_says_when_the_program_is_gone_and_comes_back_with_it() {
             || line.contains("ERR_CONNECTION_RESET")),
         "{refused:?}"
     );
+}
+
+#[test]
+#[ignore = "needs chromium"]
+fn a_page_that_finds_no_place_says_so_and_waits_for_one() {
+    let (browser, server) = (Browser::start(), Server::start());
+    server.set_full(true);
+    server.show(&consuming(100, 2, 4));
+    browser.open(&server.url());
+    browser.wait_until("document.getElementById('link').innerText.includes('all places for live pages are taken')");
+    assert!(browser.text("main").contains("● reading"), "what is known is shown");
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(server.asked(), 1, "it waits for as long as it was told to");
+    server.set_full(false);
+    browser.wait_until("document.getElementById('link').innerText.trim() === '● live'");
+    assert_eq!(server.asked(), 2);
+}
+
+#[test]
+#[ignore = "needs chromium"]
+fn the_next_run_at_the_same_address_has_events_of_its_own() {
+    let (browser, server) = shown(&consuming(100, 2, 4));
+    let mut next = consuming(200, 2, 4);
+    next.started_at = next.at.clone();
+    next.pid += 1;
+    next.events = vec![event(0, 200, EventLevel::Info, "phase", None, "this is another run")];
+    show(&browser, &server, &next);
+    assert!(browser.text("#events").contains("this is another run"), "{}", browser.text("#events"));
+    assert!(!browser.text("#events").contains("the run has begun"));
+    // Its first trouble is told, though its number is no higher than those of the run before.
+    next.at = consuming(201, 2, 4).at;
+    next.events.push(event(1, 201, EventLevel::Error, "death", Some(0), "process 7 was killed"));
+    show(&browser, &server, &next);
+    assert_eq!(browser.eval("document.getElementById('news').textContent"), "error: process 7 was killed");
+    assert_quiet(&browser);
+}
+
+#[test]
+#[ignore = "needs chromium"]
+fn a_clock_that_is_set_back_leaves_the_page_its_rates() {
+    let (browser, server) = shown(&consuming(600, 2, 4));
+    // An hour back; the run goes on.
+    let back = |second: u64| {
+        let mut status = consuming(second, 2, 4);
+        let set = humantime::parse_rfc3339(&status.at).unwrap() - Duration::from_secs(3_600);
+        status.at = humantime::format_rfc3339_millis(set).to_string();
+        let from = status.history.len() - usize::try_from(second - 600).unwrap();
+        status.history[from..].iter_mut().for_each(|sample| sample.at -= 3_600.0);
+        status
+    };
+    (601..=610).for_each(|second| show(&browser, &server, &back(second)));
+    let numbers = browser.text("#numbers");
+    assert!(!numbers.contains("Processed a second\n–"), "{numbers}");
+    let worker = browser.text(".worker:nth-child(1) summary");
+    assert!(!worker.contains('–'), "{worker}");
+    let curve = browser.eval("document.querySelector('.curves .first').getAttribute('d')");
+    assert_eq!(curve.as_str().unwrap().matches('L').count(), 4, "no sample from before: {curve}");
+    assert_quiet(&browser);
 }
 
 #[test]

@@ -35,6 +35,10 @@ struct Told {
     version: u64,
     /// The last of them; `None`: none yet.
     json: Option<String>,
+    /// Nobody is told of changes, as if others had all the places.
+    full: bool,
+    /// How often somebody has asked for them.
+    asked: u32,
     /// Those that are open.
     connections: Vec<TcpStream>,
     stop: bool,
@@ -61,6 +65,16 @@ impl Server {
     /// The page's address.
     pub fn url(&self) -> String {
         format!("http://{}/", self.address)
+    }
+
+    /// From now on all places are taken, or none is; those who have one keep it.
+    pub fn set_full(&self, full: bool) {
+        self.shared.told.lock().unwrap().full = full;
+    }
+
+    /// How often somebody has asked for a place.
+    pub fn asked(&self) -> u32 {
+        self.shared.told.lock().unwrap().asked
     }
 
     /// The next status, for everybody who listens now or later.
@@ -142,7 +156,22 @@ impl Shared {
                     body.len()
                 )
             }
-            Some("/events") => self.events(connection),
+            Some("/events") => {
+                let mut told = self.told.lock().unwrap();
+                told.asked += 1;
+                let full = told.full;
+                drop(told);
+                if full {
+                    let refused = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 10\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+                    return connection.write_all(refused.as_bytes());
+                }
+                self.events(connection)
+            }
+            Some("/status") => {
+                let body = self.told.lock().unwrap().json.clone().unwrap_or_default();
+                let length = body.len();
+                write!(connection, "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}")
+            }
             _ => write!(connection, "HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"),
         }
     }

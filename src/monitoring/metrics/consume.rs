@@ -24,7 +24,7 @@ pub(super) fn add(consume: &ConsumeStatus, families: &mut Families) {
         ),
         (
             "consume_commit_seconds",
-            "From being processed to being committed, of the oldest message of each commit: what a crash would repeat.",
+            "From being processed to being committed, of the oldest message of each partition of a commit: what a crash would repeat.",
             &consume.commit,
         ),
     ] {

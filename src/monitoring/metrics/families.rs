@@ -9,8 +9,6 @@ use crate::monitoring::status::HistogramStatus;
 
 /// What all names begin with.
 const PREFIX: &str = "kafka_actors_";
-/// The longest value of a label, in characters: reasons may have what a broker said.
-const LONGEST: usize = 100;
 
 /// A series' labels, in the order in which they are written.
 pub(super) type Labels = Vec<(&'static str, String)>;
@@ -102,11 +100,10 @@ impl Families {
 fn merged(rows: impl IntoIterator<Item = (Labels, f64)>, merge: Merge) -> Vec<(Labels, f64)> {
     let mut places = HashMap::new();
     let mut merged: Vec<(Labels, f64)> = Vec::new();
-    for (mut labels, value) in rows {
+    for (labels, value) in rows {
         if !value.is_finite() {
             continue;
         }
-        labels.iter_mut().for_each(|(_, value)| cut(value));
         let place = *places.entry(labels.clone()).or_insert(merged.len());
         match (merged.get_mut(place), merge) {
             (None, _) => merged.push((labels, value)),
@@ -115,13 +112,6 @@ fn merged(rows: impl IntoIterator<Item = (Labels, f64)>, merge: Merge) -> Vec<(L
         }
     }
     merged
-}
-
-fn cut(value: &mut String) {
-    if let Some((end, _)) = value.char_indices().nth(LONGEST) {
-        value.truncate(end);
-        value.push('…');
-    }
 }
 
 fn metric(labels: Labels) -> Metric {

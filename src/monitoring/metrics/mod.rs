@@ -25,6 +25,8 @@ pub const ROWS: usize = 2_000;
 
 /// So many reasons have rows of their own, the others share one.
 const REASONS: usize = 50;
+/// The longest of them, in characters: they may have what a broker said. Names are never cut, or two would become one.
+const LONGEST: usize = 100;
 
 /// The metrics of a run. A side that it does not have has none.
 pub fn text(status: &Status) -> String {
@@ -73,8 +75,15 @@ fn flag(holds: bool) -> f64 {
 /// A row for each of the first [`REASONS`] reasons; the others share one, `other`.
 fn reasons(name: &'static str, counts: &BTreeMap<String, u64>, labels: &Labels) -> Vec<(Labels, f64)> {
     let row = |(place, (reason, count)): (usize, (&String, &u64))| {
-        let reason = if place < REASONS { reason.clone() } else { "other".to_owned() };
+        let reason = if place < REASONS { shortened(reason) } else { "other".to_owned() };
         ([labels.clone(), vec![(name, reason)]].concat(), *count as f64)
     };
     counts.iter().enumerate().map(row).collect()
+}
+
+fn shortened(reason: &str) -> String {
+    match reason.char_indices().nth(LONGEST) {
+        None => reason.to_owned(),
+        Some((end, _)) => format!("{}…", &reason[..end]),
+    }
 }
