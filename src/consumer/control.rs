@@ -80,6 +80,8 @@ pub struct Start {
     pub condemned: Vec<Condemned>,
     /// As [`ToWorker::Stopped`].
     pub stopped: Vec<TopicPartition>,
+    /// Whether workers of this run have been ready with these settings: what fails at a start then may pass.
+    pub proven: bool,
     /// Whether the partitions' ends have to be seen: some will be read up to an end only.
     pub finite: bool,
     /// Whether processing waits for [`ToWorker::Grant`]s.

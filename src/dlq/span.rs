@@ -100,7 +100,9 @@ impl SpanReader {
                         let reason = "its next offset is not in the log any more".to_owned();
                         return Err(Failure::Request { what: reading.stream.partition().to_string(), reason });
                     }
-                    Next::Broken(reason) => {
+                    // Tried again, as long as there is patience.
+                    Next::Trouble(_) => break,
+                    Next::Unreadable(reason) | Next::Broken(reason) => {
                         return Err(Failure::Request { what: reading.stream.partition().to_string(), reason });
                     }
                 }

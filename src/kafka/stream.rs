@@ -45,6 +45,10 @@ pub enum Next<'a> {
     Empty,
     /// What is to be read next is not in the log. Nothing more comes out of this queue.
     OutOfRange,
+    /// Something is wrong for now, and what: the client tries again by itself.
+    Trouble(String),
+    /// A part of the log cannot be read, and why. What comes out of this queue next may stand behind it.
+    Unreadable(String),
     /// Reading cannot go on here, and why: access was withdrawn.
     Broken(String),
 }
@@ -108,8 +112,9 @@ impl PartitionStream {
                 }
                 Some(code) if is_gone(code) && self.dealt => {}
                 Some(code) if is_gone(code) || is_lasting(code) => return Next::Broken(code_text(code)),
-                // Brokers come and go; the client deals with it and the context has logged it.
-                Some(_) => {}
+                Some(code) if is_unreadable(code) => return Next::Unreadable(code_text(code)),
+                // The client tries again.
+                Some(code) => return Next::Trouble(code_text(code)),
             }
         }
         let Some(message) = self.batch.current() else { return Next::Empty };
@@ -162,6 +167,17 @@ fn is_gone(code: RDKafkaErrorCode) -> bool {
     matches!(
         code,
         RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownPartition
+    )
+}
+
+/// A part of the log that cannot be read. librdkafka goes on behind it, or asks for it again and again.
+fn is_unreadable(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::BadMessage
+            | RDKafkaErrorCode::InvalidMessage
+            | RDKafkaErrorCode::BadCompression
+            | RDKafkaErrorCode::NotImplemented
     )
 }
 

@@ -63,6 +63,7 @@ pub fn start_of(topic: &Topic, settings: &[&str], partitions: Vec<StartPartition
         quiet: false,
         condemned: Vec::new(),
         stopped: Vec::new(),
+        proven: false,
         finite: true,
         limited: false,
         style: Style { color: false, ..Style::new(&settings.logging) },

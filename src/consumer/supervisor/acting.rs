@@ -157,6 +157,7 @@ impl ConsumerSupervisor {
             quiet: policy.is_quiet(),
             condemned: policy.condemned(),
             stopped: self.partitions.all_stopped(),
+            proven: self.announced_ready,
             settings,
             style: self.order.style,
             journal: self.order.journal.clone(),

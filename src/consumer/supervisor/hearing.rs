@@ -72,8 +72,8 @@ impl ConsumerSupervisor {
                 if lost {
                     warn!(
                         self.order.logger,
-                        "worker {slot} has lost {} partition(s): the group took it for dead; what was \
-                        not committed is processed again",
+                        "worker {slot} has lost {} partition(s) before it could commit: the group took it for dead, or the \
+                         brokers took no commit; what was not committed is processed again",
                         partitions.len()
                     );
                 }

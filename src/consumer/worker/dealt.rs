@@ -10,6 +10,7 @@ use super::messages::{Event, Opened};
 use super::start::{self, Begin, Known};
 use crate::consumer::control::StartPartition;
 use crate::kafka::error::Failure;
+use crate::kafka::offsets::Offsets;
 use crate::kafka::reader::{Broken, Reader, Rebalance};
 use crate::record::TopicPartition;
 
@@ -63,16 +64,23 @@ impl Holding {
             return Ok(Vec::new());
         }
         let asked = |reader: &Reader, timeout| {
-            Ok((reader.committed(partitions, timeout)?, reader.bounds(partitions, timeout)?))
+            let committed = reader.committed(partitions, timeout)?;
+            // What is committed needs no leader that answers now; that it is not in the log any more is told with the first
+            // fetch.
+            let new: Vec<_> = partitions.iter().filter(|name| !committed.contains_key(name)).cloned().collect();
+            let bounds =
+                if new.is_empty() { (Offsets::new(), Offsets::new()) } else { reader.bounds(&new, timeout)? };
+            Ok((committed, bounds))
         };
         let (committed, (beginnings, ends)) = self.ask(asked).map_err(|failure| (failure.to_string(), false))?;
         let consumer = &self.work.start.settings.consumer;
         let start = |name: &TopicPartition| {
             let (beginning, end) = (beginnings.get(name).copied().unwrap_or(0), ends.get(name).copied().unwrap_or(0));
-            let begin = start::dealt(consumer, committed.get(name).copied(), Known { beginning, end });
-            Ok(StartPartition { partition: name.clone(), start: self.say(name, begin)?, until: None })
+            let new = || start::without_commit(consumer, Known { beginning, end });
+            let start = committed.get(name).copied().unwrap_or_else(new);
+            StartPartition { partition: name.clone(), start, until: None }
         };
-        partitions.iter().map(start).collect()
+        Ok(partitions.iter().map(start).collect())
     }
 
     /// Asks until there is an answer, or the time for a rebalance is over, or the worker ends.
@@ -112,6 +120,10 @@ impl Holding {
         }
         let these = [name.clone()];
         let policy = self.work.start.settings.consumer.offset_out_of_range;
+        if self.work.stopping.load(Ordering::Acquire) {
+            // The next start finds the same, and the last commit is not to wait for it.
+            return;
+        }
         let found =
             self.ask(|reader, timeout| reader.bounds(&these, timeout)).map_err(|failure| (failure.to_string(), false));
         let found = found.and_then(|(beginnings, ends)| {

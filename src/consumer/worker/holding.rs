@@ -297,6 +297,12 @@ impl Holding {
             return;
         }
         let committed = self.commit_these(&names);
+        if is_member
+            && !committed
+            && let Some(journal) = &self.work.journal
+        {
+            journal.lost();
+        }
         self.replace_client();
         let starts = if is_member {
             // The group deals them anew: to this member if it has a static id.

@@ -18,8 +18,8 @@ const HEARTBEAT: Duration = Duration::from_millis(100);
 /// It hears of this worker at least every so many heartbeats, and of messages in hand as often.
 const SIGN_OF_LIFE: u64 = 10;
 /// Frames that may wait to be written. Heartbeats are left out while any waits; other frames are a few per partition
-/// and minute, so a full queue is a supervisor that does not read.
-const WAITING_FRAMES: usize = 1_024;
+/// and minute, and a worker may have 10,000 partitions: a full queue is a supervisor that does not read.
+const WAITING_FRAMES: usize = 65_536;
 /// How long the last frames may take.
 const LAST_FRAMES: Duration = Duration::from_secs(1);
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use actix::fut::wrap_future;
 use actix::prelude::*;
-use slog::debug;
+use slog::{debug, warn};
 use tokio::sync::oneshot;
 
 use super::breaker::Breaker;
@@ -63,7 +63,8 @@ struct Kept {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// A message that was kept is the next one: it waits for a grant or for its turn at the gate, or its pause is over.
+    /// Reads; a message that was kept, if there is one, comes next: it waits for a grant or for its turn at the gate, or its pause
+    /// is over.
     Reading,
     /// The message that was kept is announced, and waits for [`Proceed`].
     Announced,
@@ -127,6 +128,21 @@ impl PartitionConsumer {
                     Next::OutOfRange => {
                         let partition = self.counters.partition.clone();
                         self.halt(Event::OutOfRange { partition, offset: self.next });
+                    }
+                    Next::Trouble(reason) => {
+                        if self.shared.throttle.borrow_mut().allows(self.now) {
+                            let name = stream.partition();
+                            warn!(self.shared.context.logger, "{name} cannot be read for now, it is tried again: {reason}";
+                                "topic" => &name.topic, "partition" => name.partition, "offset" => self.next);
+                        }
+                    }
+                    Next::Unreadable(reason) => {
+                        let partition = self.counters.partition.clone();
+                        let reason = format!(
+                            "what stands in the log from offset {} on cannot be read: {reason}; nothing behind it is processed",
+                            self.next
+                        );
+                        self.halt(Event::PartitionStopped { partition, offset: self.next, reason });
                     }
                     Next::Broken(reason) => self.halt(Event::Broken {
                         reason: format!("{} at offset {}: {reason}", stream.partition(), self.next),

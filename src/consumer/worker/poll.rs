@@ -103,6 +103,8 @@ fn serve(mut holding: Holding, orders: &mpsc::Receiver<Order>) {
                 mpsc::RecvTimeoutError::Disconnected => mpsc::TryRecvError::Disconnected,
             }),
         };
+        // Another order may be waiting.
+        let wait = if order.is_ok() { Duration::ZERO } else { POLL };
         match order {
             Ok(Order::Assign(starts)) => holding.add(&starts),
             Ok(Order::Revoke(partitions)) => holding.revoke(partitions),
@@ -118,7 +120,7 @@ fn serve(mut holding: Holding, orders: &mpsc::Receiver<Order>) {
             Err(mpsc::TryRecvError::Disconnected) => break false,
             Err(mpsc::TryRecvError::Empty) => {}
         }
-        holding.poll(POLL);
+        holding.poll(wait);
     };
     holding.close(leave);
 }

@@ -166,7 +166,8 @@ impl PartitionRouter {
             router.opening -= 1;
             match answer {
                 Ok(Ok(partitions)) => router.opened(partitions, opened),
-                Ok(Err(failure)) => router.broken(failure.to_string(), true, context),
+                // Before any processor was made, it is the settings' fault; later that of what it needs.
+                Ok(Err(failure)) => router.broken(failure.to_string(), !router.start.proven, context),
                 Err(error) => router.broken(error.to_string(), false, context),
             }
             router.go_on_stopping(context);

@@ -17,7 +17,7 @@ use super::messages::Event;
 use super::poll::PollThread;
 use super::router::{Begin, PartitionRouter};
 use super::shared::Outbox;
-use crate::consumer::control::{FrameReader, FrameWriter, Start, ToWorker, VERSION};
+use crate::consumer::control::{FrameReader, FrameWriter, JournalPlace, Start, ToWorker, VERSION};
 use crate::exit::ExitCode;
 use crate::logging::{self, Style};
 use crate::os::isolation;
@@ -32,15 +32,20 @@ const FIRST_FRAME: Duration = Duration::from_secs(10);
 /// Runs the worker of `slot`; returns when it has ended. To be called first thing in the process.
 pub fn run(slot: usize, own: Option<ProcessorFactory>) -> ExitCode {
     let screen = Screen::direct();
-    let result = isolation::enter_worker().and_then(|control| {
+    let by_hand = |error| in_step("workers are started by `consume`, not by hand", error);
+    let result = isolation::enter_worker().map_err(by_hand).and_then(|control| {
         control.set_nonblocking(true)?;
         System::new().block_on(serve(control, slot, own, &screen))
     });
     result.unwrap_or_else(|error| {
-        screen
-            .write_lines(format!("worker {slot}: {error}; workers are started by `consume`, not by hand\n").as_bytes());
+        // The supervisor has it in the record of this process's death.
+        screen.write_lines(format!("worker {slot} could not start: {error}\n").as_bytes());
         ExitCode::Failed
     })
+}
+
+fn in_step(step: &str, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{step}: {error}"))
 }
 
 async fn serve(
@@ -56,7 +61,11 @@ async fn serve(
     let logger = logger.new(o!("worker" => slot));
 
     let (ended, end) = oneshot::channel();
-    let journal = start.journal.as_ref().map(|place| Journal::open(place, slot)).transpose()?;
+    let open = |place: &JournalPlace| {
+        let step = format!("nobody takes what is processed at {} (has `verify` ended?)", place.socket.display());
+        Journal::open(place, slot).map_err(|error| in_step(&step, error))
+    };
+    let journal = start.journal.as_ref().map(open).transpose()?;
     let outbox = Outbox::default();
     let router = PartitionRouter::new(Arc::clone(&start), journal.clone(), logger.clone(), ended);
     let (budget, stopping, orders) =
@@ -86,7 +95,7 @@ async fn serve(
     let host = PartitionHost::start_in_arbiter(&arbiter.handle(), move |_| PartitionHost::new(parts));
     let (poll, asked) = PollThread::new();
     router.do_send(Begin { link, host, poll });
-    asked.start(work)?;
+    asked.start(work).map_err(|error| in_step("the thread for Kafka", error))?;
     // The router holds its end until it has sent through it.
     Ok(end.await.unwrap_or(ExitCode::Failed))
 }

@@ -22,12 +22,11 @@ pub(super) enum Begin {
     Nowhere(String),
 }
 
-/// Where a dealt partition begins.
-pub(super) fn dealt(settings: &Consumer, committed: Option<i64>, known: Known) -> Begin {
-    match (committed, settings.without_commit) {
-        (Some(committed), _) => wanted(settings.offset_out_of_range, committed, known),
-        (None, WithoutCommit::Beginning) => Begin::At(known.beginning),
-        (None, WithoutCommit::End) => Begin::At(known.end),
+/// Where a partition begins of which the group has committed nothing.
+pub(super) fn without_commit(settings: &Consumer, known: Known) -> i64 {
+    match settings.without_commit {
+        WithoutCommit::Beginning => known.beginning,
+        WithoutCommit::End => known.end,
     }
 }
 
@@ -70,14 +69,14 @@ mod tests {
     const KNOWN: Known = Known { beginning: 10, end: 20 };
 
     #[test]
-    fn a_commit_in_the_log_is_where_it_begins() {
-        let mut settings = crate::settings::defaults().consumer;
-        for committed in [10, 15, 20] {
-            assert_eq!(dealt(&settings, Some(committed), KNOWN), Begin::At(committed));
+    fn what_is_wanted_and_in_the_log_is_where_it_begins() {
+        for offset in [10, 15, 20] {
+            assert_eq!(wanted(OffsetOutOfRange::Stop, offset, KNOWN), Begin::At(offset));
         }
-        assert_eq!(dealt(&settings, None, KNOWN), Begin::At(10));
+        let mut settings = crate::settings::defaults().consumer;
+        assert_eq!(without_commit(&settings, KNOWN), 10);
         settings.without_commit = WithoutCommit::End;
-        assert_eq!(dealt(&settings, None, KNOWN), Begin::At(20));
+        assert_eq!(without_commit(&settings, KNOWN), 20);
     }
 
     #[test]

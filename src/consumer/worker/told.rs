@@ -130,8 +130,10 @@ impl Handler<Interrupt> for PartitionRouter {
             Interrupt::AtOnce => self.say_ended(ExitCode::Forced),
             Interrupt::Roll | Interrupt::More | Interrupt::Fewer | Interrupt::Quiet | Interrupt::Resume => {}
             Interrupt::Status => {
-                for counters in &self.counters {
-                    info!(self.logger, "status"; "partition" => ?counters.snapshot());
+                let progress: Vec<_> = self.counters.iter().map(|counters| counters.snapshot()).collect();
+                match serde_json::to_string(&progress) {
+                    Ok(status) => info!(self.logger, "status"; "consume" => status),
+                    Err(error) => error!(self.logger, "no status: {error}"),
                 }
             }
         }
