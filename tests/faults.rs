@@ -3,7 +3,7 @@
 use kafka_actors::consumer::control::ToWorker;
 
 use crate::harness::broker::Broker;
-use crate::harness::kafka::Topic;
+use crate::harness::kafka::{Topic, tool};
 use crate::harness::wait_for;
 use crate::harness::worker::{Worker, from_the_beginning, start_of};
 
@@ -160,4 +160,24 @@ fn a_broker_that_has_just_started_is_waited_for() {
             .run()
             .expect(0);
     }
+}
+
+/// As if an earlier commit had come late: without a group Kafka takes any.
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_commit_that_another_one_has_undone_is_made_again_at_the_end() {
+    let topic = Topic::new(2);
+    topic.fill(40);
+    let running = topic.consume("--processor count").start();
+    wait_for("the commit", || topic.committed_and_lag() == (40, 0));
+    // Who has a partition without having read anything of it commits nothing of it at its end.
+    running.signal(nix::sys::signal::Signal::SIGTTOU);
+    wait_for("one worker for both", || running.stderr().matches("INFO reading").count() == 3);
+    let reset = ["--reset-offsets", "--to-offset", "3", "--execute", "--topic", &topic.name, "--group", &topic.name];
+    let server = ["--bootstrap-server", &topic.brokers];
+    tool("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", &[&server[..], &reset].concat(), "");
+    assert_eq!(topic.committed_and_lag(), (6, 34));
+    running.signal(nix::sys::signal::Signal::SIGTERM);
+    let ended = running.end().expect(0).expect_committed().says("which is made again");
+    assert_eq!((ended.processed(), topic.committed_and_lag()), (40, (40, 0)));
 }

@@ -135,13 +135,24 @@ fn a_message_whose_handler_always_hangs_is_found_and_skipped() {
 #[test]
 #[ignore = "needs a real Kafka"]
 fn a_slow_handler_that_moves_is_left_alone() {
-    let victim = Victim::new();
-    // 50 messages a partition take 20 s one by one: too long for here. One worker a partition, and a part of them.
-    let watchdog = "--set consumer.watchdog.stall_timeout=1s --set consumer.watchdog.grace=200ms";
-    let running = victim.read("dawdle", &format!("{watchdog} --processes 4")).start();
-    wait_for("reading", || running.stderr().contains("INFO reading"));
     // In five times stall_timeout it does a dozen messages a partition.
-    wait_for("messages", || running.in_status("consume", "processed") >= 48);
+    is_left_alone(4, 48);
+}
+
+/// A partition's turn comes after those of three others, which takes longer than `stall_timeout`.
+#[test]
+#[ignore = "needs a real Kafka"]
+fn partitions_that_wait_for_their_turn_behind_a_slow_handler_are_left_alone() {
+    is_left_alone(1, 20);
+}
+
+fn is_left_alone(processes: u64, messages: u64) {
+    let victim = Victim::new();
+    // 50 messages a partition take 20 s one by one: too long for here, a part of them does.
+    let watchdog = "--set consumer.watchdog.stall_timeout=1s --set consumer.watchdog.grace=200ms";
+    let running = victim.read("dawdle", &format!("{watchdog} --processes {processes}")).start();
+    wait_for("reading", || running.stderr().contains("INFO reading"));
+    wait_for("messages", || running.in_status("consume", "processed") >= messages);
     running.signal(Signal::SIGTERM);
     let ended = running.end().expect(1);
     assert_eq!((ended.restarts(), ended.count("lost")), (Vec::new(), 0), "{}", ended.report);

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rdkafka::Offset;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use slog::Logger;
 
 use super::error::{Failure, creation};
 use super::events::ClientEvents;
-use super::offsets::{Offsets, known_of, list_of, offsets_of};
+use super::offsets::{Offsets, known_of, list_at, list_of, offsets_of};
 use super::{config, coordinator};
 use crate::record::TopicPartition;
 use crate::settings::Settings;
@@ -304,6 +304,18 @@ impl Cluster {
         let answer = coordinator::ask(deadline, || self.client.committed_offsets(asked.clone(), left(deadline)));
         self.serve_events();
         offsets_of(&answer.map_err(|error| self.failed(what, &error))?, what)
+    }
+
+    /// Commits these for `consumer.group`, which must have no members.
+    ///
+    /// # Errors
+    /// What the group's coordinator says.
+    pub fn commit(&self, offsets: &Offsets) -> Result<(), Failure> {
+        let what = "offsets could not be committed";
+        let (list, deadline) = (list_at(offsets)?, Instant::now() + self.patience());
+        let answer = coordinator::ask(deadline, || self.client.commit(&list, CommitMode::Sync));
+        self.serve_events();
+        answer.map_err(|error| self.failed(what, &error))
     }
 }
 

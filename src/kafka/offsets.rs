@@ -20,6 +20,17 @@ pub(super) fn list_of(partitions: &[TopicPartition], offset: Offset) -> Result<T
     Ok(list)
 }
 
+pub(super) fn list_at<'a>(
+    offsets: impl IntoIterator<Item = (&'a TopicPartition, &'a i64)>,
+) -> Result<TopicPartitionList, Failure> {
+    let mut list = TopicPartitionList::new();
+    for (partition, offset) in offsets {
+        list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(*offset))
+            .map_err(|error| Failure::request(format!("{partition} at {offset}"), &error))?;
+    }
+    Ok(list)
+}
+
 pub(super) fn offsets_of(list: &TopicPartitionList, what: &str) -> Result<Offsets, Failure> {
     let mut offsets = Offsets::new();
     for element in list.elements() {

@@ -21,7 +21,7 @@ pub use super::config::Role;
 use super::error::{Failure, code_text, creation};
 use super::native::batch::Turn;
 use super::native::member;
-use super::offsets::{Offsets, list_of, offsets_of};
+use super::offsets::{Offsets, list_at, list_of, offsets_of};
 pub use super::reader_events::{Commit, Rebalance};
 use super::reader_events::{ReaderEvents, assign, commit_of, unassign};
 use super::statistics::ClientStatus;
@@ -119,7 +119,7 @@ impl Reader {
     /// # Errors
     /// What librdkafka says.
     pub fn assign(&self, starts: &[(TopicPartition, i64)]) -> Result<(), Failure> {
-        assign(&self.consumer, &list_at(starts)?)
+        assign(&self.consumer, &list_at(starts.iter().map(|(name, offset)| (name, offset)))?)
             .map_err(|error| Failure::request("the partitions could not be assigned", &error))
     }
 
@@ -178,7 +178,7 @@ impl Reader {
         if offsets.is_empty() {
             return Commit::Done(Vec::new());
         }
-        let list = match list_at(offsets) {
+        let list = match list_at(offsets.iter().map(|(name, offset)| (name, offset))) {
             Ok(list) => list,
             Err(failure) => return Commit::Failed(failure.to_string()),
         };
@@ -262,15 +262,6 @@ impl Reader {
     pub fn in_use(&self) -> bool {
         Arc::strong_count(&self.consumer) > 1
     }
-}
-
-fn list_at(offsets: &[(TopicPartition, i64)]) -> Result<TopicPartitionList, Failure> {
-    let mut list = TopicPartitionList::with_capacity(offsets.len());
-    for (partition, offset) in offsets {
-        list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(*offset))
-            .map_err(|error| Failure::request(format!("{partition} at {offset}"), &error))?;
-    }
-    Ok(list)
 }
 
 /// What a member hears of its group or its topics that waiting does not change.

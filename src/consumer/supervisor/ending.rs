@@ -7,10 +7,12 @@ use slog::{debug, error, info, warn};
 
 use super::actor::ConsumerSupervisor;
 use super::death;
-use super::messages::ReadCommitted;
+use super::messages::{CommitAgain, ReadBack, ReadCommitted};
 use super::policy::{Event, Wish};
 use super::worker::Running;
 use crate::exit::{Exit, ExitCode};
+use crate::kafka::error::Failure;
+use crate::kafka::offsets::Offsets;
 use crate::monitoring::status::{EventLevel as Level, Phase};
 use crate::os::child::Ended;
 
@@ -18,6 +20,9 @@ use crate::os::child::Ended;
 const READ_BACK: Duration = Duration::from_secs(2);
 /// How long after SIGKILL a worker may be there.
 const UNKILLABLE: Duration = Duration::from_secs(5);
+
+/// What the watcher says of the group's commits.
+type Answer = Result<Result<ReadBack, Failure>, MailboxError>;
 
 impl ConsumerSupervisor {
     pub(super) fn reap(&mut self, context: &mut Context<Self>) {
@@ -162,29 +167,59 @@ impl ConsumerSupervisor {
             return;
         }
         let time = deadline.saturating_duration_since(Instant::now()).max(READ_BACK);
-        let answer = self.watcher.send(ReadCommitted(names)).timeout(time);
-        context.spawn(answer.into_actor(self).map(|answer, supervisor, context| {
-            let problem = match answer {
-                Ok(Ok(answer)) => {
-                    supervisor.partitions.read_back(&answer);
-                    supervisor
-                        .partitions
-                        .uncommitted(supervisor.is_group())
-                        .map(|text| format!("not everything that was processed is committed: {text}"))
-                }
-                Ok(Err(failure)) => Some(format!("what is committed could not be read back: {failure}")),
-                Err(error) => Some(format!("what is committed could not be read back in time: {error}")),
-            };
-            let problem = problem.or_else(|| supervisor.partitions.stopped().map(|(text, _)| text));
-            let exit = match problem {
-                Some(problem) if exit.is_clean() => Exit::failed(problem),
-                Some(problem) => {
-                    warn!(supervisor.order.logger, "{problem}");
-                    exit
-                }
-                None => exit,
-            };
-            supervisor.finish(exit, context);
+        let answer = self.watcher.send(ReadCommitted(names.clone())).timeout(time);
+        context.spawn(answer.into_actor(self).map(move |answer, supervisor, context| {
+            let undone = supervisor.undone(&exit, &answer);
+            if undone.is_empty() {
+                supervisor.judge(answer, exit, context);
+                return;
+            }
+            let list: Vec<_> = undone.iter().map(|(partition, offset)| format!("{partition}@{offset}")).collect();
+            info!(
+                supervisor.order.logger,
+                "an earlier commit has come behind the last one, which is made again: {}",
+                list.join(", ")
+            );
+            let answer = supervisor.watcher.send(CommitAgain(undone, names)).timeout(time);
+            context.spawn(answer.into_actor(supervisor).map(|answer, supervisor, context| {
+                supervisor.judge(answer, exit, context);
+            }));
         }));
+    }
+
+    /// What workers that have ended well had committed, and is not committed any more: librdkafka sends a commit that the
+    /// brokers have not taken again, and it may come late. With a group it is the members' own, and nobody else's to mend.
+    fn undone(&mut self, exit: &Exit, answer: &Answer) -> Offsets {
+        match answer {
+            Ok(Ok(answer)) if exit.is_clean() && !self.is_group() => {
+                self.partitions.read_back(answer);
+                self.partitions.behind()
+            }
+            _ => Offsets::new(),
+        }
+    }
+
+    /// How it ends, by what is committed.
+    fn judge(&mut self, answer: Answer, exit: Exit, context: &mut Context<Self>) {
+        let problem = match answer {
+            Ok(Ok(answer)) => {
+                self.partitions.read_back(&answer);
+                self.partitions
+                    .uncommitted(self.is_group())
+                    .map(|text| format!("not everything that was processed is committed: {text}"))
+            }
+            Ok(Err(failure)) => Some(format!("what is committed could not be read back: {failure}")),
+            Err(error) => Some(format!("what is committed could not be read back in time: {error}")),
+        };
+        let problem = problem.or_else(|| self.partitions.stopped().map(|(text, _)| text));
+        let exit = match problem {
+            Some(problem) if exit.is_clean() => Exit::failed(problem),
+            Some(problem) => {
+                warn!(self.order.logger, "{problem}");
+                exit
+            }
+            None => exit,
+        };
+        self.finish(exit, context);
     }
 }

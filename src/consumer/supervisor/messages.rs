@@ -95,7 +95,13 @@ pub(super) struct ReadCommits {
 #[rtype(result = "Result<ReadBack, Failure>")]
 pub(super) struct ReadCommitted(pub(super) Vec<TopicPartition>);
 
-/// Answer to [`ReadCommitted`].
+/// To the watcher: these have to be committed once more, now that no worker is left whose group it could disturb; then as
+/// [`ReadCommitted`].
+#[derive(Message)]
+#[rtype(result = "Result<ReadBack, Failure>")]
+pub(super) struct CommitAgain(pub(super) Offsets, pub(super) Vec<TopicPartition>);
+
+/// Answer to [`ReadCommitted`] and to [`CommitAgain`].
 pub(super) struct ReadBack {
     pub(super) committed: Offsets,
     /// Those that could be told soon.

@@ -207,6 +207,15 @@ impl Partitions {
         }
     }
 
+    /// Those of which less is committed than was dealt with here, and how much was.
+    pub(super) fn behind(&self) -> Offsets {
+        let is_behind = |partition: &&Partition| {
+            partition.next != partition.first && partition.committed.is_none_or(|committed| committed < partition.next)
+        };
+        let behind = self.0.iter().filter(|(_, partition)| is_behind(partition));
+        behind.map(|(name, partition)| (name.clone(), partition.next)).collect()
+    }
+
     /// The first partition in which what was dealt with is not what is committed; `shared`: others commit, too, and
     /// may have come further.
     pub(super) fn uncommitted(&self, shared: bool) -> Option<String> {
@@ -398,8 +407,11 @@ mod tests {
         partitions.update(0, vec![progress(&name, 15)]);
         let read_back = |offset| ReadBack { committed: [(name.clone(), offset)].into(), ends: Offsets::new() };
         partitions.read_back(&read_back(14));
+        assert_eq!(partitions.behind(), [(name.clone(), 15)].into());
         assert!(partitions.uncommitted(false).is_some_and(|text| text.contains("t/0")));
         partitions.read_back(&read_back(15));
-        assert_eq!(partitions.uncommitted(false), None);
+        assert_eq!((partitions.uncommitted(false), partitions.behind()), (None, Offsets::new()));
+        partitions.read_back(&read_back(20));
+        assert!(partitions.uncommitted(false).is_some() && partitions.behind().is_empty(), "somebody else's");
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use slog::{Logger, warn};
 
-use super::messages::{FindNew, Found, Prepare, ReadBack, ReadCommits, ReadCommitted, ReadEnds};
+use super::messages::{CommitAgain, FindNew, Found, Prepare, ReadBack, ReadCommits, ReadCommitted, ReadEnds};
 use super::start::{Begin, Known, begin};
 use crate::consumer::control::StartPartition;
 use crate::exit::Exit;
@@ -237,6 +237,18 @@ impl Handler<ReadCommitted> for TopicWatcher {
             let committed = cluster.committed(&partitions)?;
             // A partition without a leader has commits all the same.
             Ok(ReadBack { committed, ends: cluster.ends_within(&partitions, LAST_ENDS).unwrap_or_default() })
+        }))
+    }
+}
+
+impl Handler<CommitAgain> for TopicWatcher {
+    type Result = MessageResult<CommitAgain>;
+
+    fn handle(&mut self, CommitAgain(offsets, partitions): CommitAgain, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.cluster().and_then(|cluster| {
+            cluster.commit(&offsets)?;
+            let committed = cluster.committed(&partitions)?;
+            Ok(ReadBack { committed, ends: Offsets::new() })
         }))
     }
 }
