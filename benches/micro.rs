@@ -60,7 +60,7 @@ fn stamps(criterion: &mut Criterion) {
         bencher.iter(|| black_box(stamp::find(None, Some(black_box(&payload)), || None)));
     });
     criterion.bench_function("stamp's due time", |bencher| {
-        bencher.iter(|| black_box(stamp::due_us(black_box(&payload))));
+        bencher.iter(|| black_box(stamp::due_us(Some(black_box(&payload)), || None)));
     });
 }
 

@@ -116,8 +116,7 @@ impl Stamp {
     /// Stamps a JSON object by making the stamp its last member; `false`, and nothing is changed, if `payload` is none
     /// (it has to begin with `{` and end with `}`, which is all that is looked at).
     pub fn put(&self, key: Option<&[u8]>, payload: &mut Vec<u8>) -> bool {
-        let (Some(b'{'), Some(b'}')) = (payload.first(), payload.last()) else { return false };
-        if payload.len() < 2 {
+        if !is_object(payload) {
             return false;
         }
         let text = self.text(key, &payload[..payload.len() - 1], b"}");
@@ -136,6 +135,11 @@ impl Stamp {
     }
 }
 
+/// Whether a payload takes a member, by its ends.
+fn is_object(payload: &[u8]) -> bool {
+    matches!(payload, [b'{', .., b'}'])
+}
+
 /// The text at a payload's tail, and what stands before it.
 fn tail(payload: &[u8]) -> Option<(&[u8], &[u8])> {
     let rest = payload.strip_suffix(BEHIND)?;
@@ -144,10 +148,16 @@ fn tail(payload: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((body, text))
 }
 
-/// When a message was due, in µs since 1970 UTC, by the stamp at its payload's tail. Nothing is checked: this is for
-/// every message of a fast reader.
-pub fn due_us(payload: &[u8]) -> Option<u64> {
-    let (_, text) = tail(payload)?;
+/// When a message was due, in µs since 1970 UTC, by the stamp at its payload's tail, else by the one in `header`, which is
+/// asked for only where one may be: with a payload that takes no member. Nothing is checked: this is for every message of a
+/// fast reader.
+pub fn due_us<'a>(payload: Option<&[u8]>, header: impl FnOnce() -> Option<&'a [u8]>) -> Option<u64> {
+    let payload = payload.unwrap_or_default();
+    let text = match tail(payload) {
+        Some((_, text)) => text,
+        None if is_object(payload) => return None,
+        None => header().filter(|text| text.len() == TEXT)?,
+    };
     // The first 12 characters are the time and the producer.
     let mut bytes = [0; 9];
     BASE64_URL_SAFE_NO_PAD.decode_slice(&text[..12], &mut bytes).ok()?;
@@ -214,7 +224,8 @@ mod tests {
             let value: serde_json::Value = serde_json::from_slice(&payload).unwrap();
             assert_eq!(value[NAME].as_str().unwrap().len(), TEXT);
             assert_eq!(find(Some(b"k"), Some(&payload), none), Some(Found { stamp: STAMP, intact: true }), "{object}");
-            assert_eq!(due_us(&payload), Some(STAMP.due_us));
+            let not_asked = || -> Option<&[u8]> { panic!("the tail has it") };
+            assert_eq!(due_us(Some(&payload), not_asked), Some(STAMP.due_us));
         }
     }
 
@@ -227,9 +238,14 @@ mod tests {
             let header = STAMP.header(None, Some(&payload));
             let found = find(None, Some(&payload), || Some(&header));
             assert_eq!(found, Some(Found { stamp: STAMP, intact: true }));
+            assert_eq!(due_us(Some(&payload), || Some(&header)), Some(STAMP.due_us), "{other}");
+            assert_eq!(due_us(Some(&payload), || Some(&header[1..])), None, "{other}");
         }
         let header = STAMP.header(Some(b"k"), None);
         assert!(find(Some(b"k"), None, || Some(&header)).unwrap().intact, "a tombstone");
+        assert_eq!(due_us(None, || Some(&header)), Some(STAMP.due_us));
+        let not_asked = || -> Option<&[u8]> { panic!("an object has it at its tail") };
+        assert_eq!(due_us(Some(b"{\"a\":1}"), not_asked), None);
     }
 
     #[test]
@@ -238,6 +254,7 @@ mod tests {
             ["", "{\"a\":1}", "x\"}", "{\"_stamp\":\"short\"}", &format!("\"_stamp\":\"{}\"}}", "*".repeat(40))]
         {
             assert_eq!(find(None, Some(other.as_bytes()), none), None, "{other}");
+            assert_eq!(due_us(Some(other.as_bytes()), none), None, "{other}");
         }
     }
 

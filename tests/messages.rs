@@ -31,6 +31,19 @@ fn what_is_not_json_is_handed_on_as_it_is() {
 
 #[test]
 #[ignore = "needs a real Kafka"]
+fn a_stamp_in_a_header_is_timed_as_one_in_the_payload_is() {
+    let topic = Topic::new(1);
+    for lines in ["plain text\n", "{\"a\": 1}\n"] {
+        let stamped = "--threads 1 --messages-per-thread 5 --set producer.stamp=true --lines-file lines";
+        topic.produce(stamped).file("lines", lines).run().expect(0);
+    }
+    topic.write(["without a stamp"]);
+    let ended = topic.consume("--processor count --until-end").run().expect(0);
+    assert_eq!((ended.processed(), &ended.report["consume"]["latency_us"]["count"]), (11, &json!(10)));
+}
+
+#[test]
+#[ignore = "needs a real Kafka"]
 fn an_external_program_gets_every_message_and_answers() {
     let topic = Topic::new(3);
     topic.fill(200);

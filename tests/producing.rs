@@ -178,7 +178,7 @@ fn a_generator_that_hangs_does_not_hold_up_a_stop() {
     running.signal(Signal::SIGTERM);
     let ended = running.end().expect(3);
     assert!(asked.elapsed().as_secs() < 6, "{:?}", asked.elapsed());
-    let told = "producer 1 had not come back by shutdown.deadline = 1s";
+    let told = "producer 1 had not come back within the 1s that shutdown.deadline leaves it";
     assert!(ended.reason().starts_with(told), "{}", ended.reason());
 }
 

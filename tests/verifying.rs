@@ -4,7 +4,7 @@
 //! One finding is missing in both: no Kafka makes an assigned reader's position go back. `went_back` is there to find a
 //! fault of the reader itself, and the judge's own tests have it.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::time::Instant;
@@ -341,6 +341,25 @@ fn others_messages_in_a_demonstrations_topic_change_no_verdict() {
     topic.write(["somebody else's"]);
     let ended = demo.end().expect(0);
     assert_eq!((ended.count("foreign"), &ended.report["verify"]["holds"]), (1, &true.into()), "{}", ended.report);
+}
+
+/// As with one that is very long: the rest of it does not come.
+#[test]
+#[ignore = "needs a real Kafka"]
+fn a_signal_ends_the_reading_of_a_run_file() {
+    let run = Run::of("--threads 2 --messages-per-thread 100 --partitions 1");
+    let whole = std::fs::read(run.file()).unwrap();
+    std::fs::remove_file(run.file()).unwrap();
+    nix::unistd::mkfifo(&run.file(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let running = run.consume("").start();
+    let mut pipe = std::fs::OpenOptions::new().write(true).open(run.file()).unwrap();
+    pipe.write_all(&whole[..whole.len() - 1]).unwrap();
+    wait_for("the run", || running.stderr().contains("INFO verifying"));
+    let asked = Instant::now();
+    running.signal(Signal::SIGTERM);
+    let ended = running.end().expect(1);
+    assert_eq!(ended.reason(), "stopped before anything was done");
+    assert!(asked.elapsed().as_secs() < 5, "{:?}", asked.elapsed());
 }
 
 /// Somebody listens and never answers: what asks there waits until `kafka.connect_timeout`.

@@ -172,8 +172,9 @@ impl Reader {
         self.consumer.context().take_counted()
     }
 
-    /// Commits these offsets, and waits for the brokers as long as it takes: whoever calls it is ended at the
-    /// shutdown's deadline.
+    /// Commits these offsets, and waits for the brokers. How long, is librdkafka's to say: up to `session.timeout.ms` until it
+    /// knows the group's coordinator, and up to `socket.timeout.ms` for that one's answer. A worker that waits here is ended
+    /// at the shutdown's deadline; whoever else calls it has to have that much time.
     pub fn commit(&self, offsets: &[(TopicPartition, i64)]) -> Commit {
         if offsets.is_empty() {
             return Commit::Done(Vec::new());

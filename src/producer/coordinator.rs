@@ -79,9 +79,9 @@ pub(super) struct Thread {
     pub(super) deliveries: Arc<Deliveries>,
     pub(super) sent: u64,
     pub(super) faults: FaultsReport,
-    /// Bytes of all its messages.
+    /// Bytes of what its client has taken.
     pub(super) bytes: u64,
-    /// Its largest message's bytes.
+    /// The largest of these messages' bytes.
     pub(super) largest: u64,
     /// Bytes that the slice under way may send.
     pub(super) allowed: u64,
@@ -112,7 +112,8 @@ pub(super) enum State {
 }
 
 impl Thread {
-    /// What was handed to the client: the messages, and second copies that were asked for.
+    /// What is acknowledged or fails: the messages, also those that the generator or the client refused, and second copies that
+    /// were asked for.
     pub(super) fn handed(&self) -> u64 {
         self.sent + self.faults.duplicated
     }

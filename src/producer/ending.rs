@@ -44,7 +44,8 @@ impl ProducerCoordinator {
             return Exit::new(
                 ExitCode::Forced,
                 format!(
-                    "{text} within shutdown.deadline = {deadline:?}, and given up ({reasons}); a longer one waits for them"
+                    "{text} within the {deadline:?} that shutdown.deadline leaves them, and given up ({reasons}); a longer one \
+                     waits for them"
                 ),
             );
         }
@@ -66,8 +67,8 @@ impl ProducerCoordinator {
         let not_done = self.threads.iter().enumerate().filter(|(_, thread)| thread.state != State::Done);
         let names: Vec<_> = not_done.map(|(number, _)| number.to_string()).collect();
         let text = format!(
-            "producer {} had not come back by shutdown.deadline = {:?}: does its generator hang? What it has sent may not be \
-             counted",
+            "producer {} had not come back within the {:?} that shutdown.deadline leaves it: does its generator hang? What it \
+             has sent may not be counted",
             names.join(", "),
             self.order.settings.shutdown.deadline
         );

@@ -29,9 +29,9 @@ pub struct Slice {
     pub sent: u64,
     /// Those of them that were made wrong on purpose, and second copies.
     pub faults: FaultsReport,
-    /// Their keys' and payloads' bytes.
+    /// Bytes of the keys and payloads that the client has taken.
     pub bytes: u64,
-    /// The largest message's bytes.
+    /// The largest of these messages' bytes.
     pub largest: u64,
     /// By how much it was too late, at worst.
     pub delay: Duration,

@@ -154,14 +154,14 @@ impl Producer {
             }
             if self.made.is_none() {
                 // The generator refused; counted already.
-                self.advance(&mut slice, now);
+                self.advance(&mut slice, now, false);
                 continue;
             }
             match self.sender.send(&self.message, self.due, now) {
-                Ok(()) => self.advance(&mut slice, now),
+                Ok(()) => self.advance(&mut slice, now, true),
                 Err(SendError::Refused(reason)) => {
                     self.sender.refuse(&self.message, reason);
-                    self.advance(&mut slice, now);
+                    self.advance(&mut slice, now, false);
                 }
                 Err(SendError::QueueFull) => {
                     // Late, whether it will be sent or not.
@@ -196,12 +196,15 @@ impl Producer {
         sleep_until(now, self.due)
     }
 
-    /// Counts what was made, taken or refused, and goes on to the next message, or to this one's second copy.
-    fn advance(&mut self, slice: &mut Slice, now: Instant) {
+    /// Counts what the client has `taken`, or it or the generator refused, and goes on to the next message, or to this one's
+    /// second copy.
+    fn advance(&mut self, slice: &mut Slice, now: Instant, taken: bool) {
         let made = self.made.take().unwrap_or_default();
-        let bytes = (self.message.payload.len() + self.message.key.as_ref().map_or(0, Vec::len)) as u64;
-        slice.bytes += bytes;
-        slice.largest = slice.largest.max(bytes);
+        if taken {
+            let bytes = (self.message.payload.len() + self.message.key.as_ref().map_or(0, Vec::len)) as u64;
+            slice.bytes += bytes;
+            slice.largest = slice.largest.max(bytes);
+        }
         slice.delay = slice.delay.max(now.saturating_duration_since(self.due));
         slice.last = Some(now);
         if std::mem::take(&mut self.copying) {
@@ -271,6 +274,42 @@ impl Handler<Flush> for Producer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::GenerateError;
+
+    /// Leaves each second message half made, and makes the others too large for any client.
+    #[derive(Clone)]
+    struct Refused;
+
+    impl Generator for Refused {
+        fn generate(&mut self, source: &Source, message: &mut Outgoing) -> Result<(), GenerateError> {
+            message.payload.resize(if source.sequence == 0 { 100 } else { 2_000_000 }, b'x');
+            if source.sequence % 2 == 1 { Err(GenerateError::Other("half made".to_owned())) } else { Ok(()) }
+        }
+
+        fn clone_boxed(&self) -> Box<dyn Generator> {
+            Box::new(self.clone())
+        }
+    }
+
+    #[test]
+    fn what_was_refused_has_no_bytes_that_were_sent() {
+        let mut settings = settings::defaults();
+        settings.kafka.brokers = vec!["127.0.0.1:1".to_owned()];
+        let sender = Arc::new(Sender::new(&settings, None, &crate::logging::silent()).unwrap());
+        let schedule = Schedule::new(&settings.producer);
+        let pace = Pace { begun: Instant::now(), schedule };
+        let deliveries = sender.deliveries();
+        let mut producer = Producer::new(0, pace, &settings.producer, Box::new(Refused), None, sender, Arc::default());
+        // One is taken, two are half made, and two refused by the client.
+        let mut sum = Slice::default();
+        while sum.sent < 5 {
+            let slice = producer.produce(&Produce { count: 5 - sum.sent, bytes: u64::MAX, until: None });
+            (sum.sent, sum.bytes) = (sum.sent + slice.sent, sum.bytes + slice.bytes);
+            sum.largest = sum.largest.max(slice.largest);
+        }
+        assert_eq!((sum.bytes, sum.largest), (100, 100));
+        assert_eq!(deliveries.failed().values().sum::<u64>(), 4, "{:?}", deliveries.failed());
+    }
 
     #[test]
     fn slow_messages_have_a_reading_of_the_clock_each() {

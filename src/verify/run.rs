@@ -4,6 +4,7 @@ use actix::SystemRunner;
 use slog::{Logger, info};
 
 use super::collector::{Collected, Collector};
+use super::ending::NOTHING_DONE;
 use super::run_file;
 use crate::background;
 use crate::consumer::control::JournalPlace;
@@ -55,7 +56,8 @@ impl Proof {
     /// Runs what `order` says, and has both sides tell the judge. To be called on the main thread, that of `system`.
     ///
     /// # Errors
-    /// When it could not be begun, or the run file cannot be read, or a second signal came before the verdict.
+    /// When it could not be begun, or the run file cannot be read, or a signal came meanwhile, or a second one before the
+    /// verdict.
     pub fn run(
         self,
         mut order: director::Order,
@@ -64,11 +66,13 @@ impl Proof {
         logger: &Logger,
         board: &Board,
     ) -> Result<Proven, Unproven> {
-        let mut judge = Judge::new(self.scope);
-        let cut_off = match self.acknowledged {
-            Some(acknowledged) => !told(&mut judge, acknowledged)?,
-            None => false,
+        let (scope, acknowledged) = (self.scope, self.acknowledged);
+        let telling = move || {
+            let mut judge = Judge::new(scope);
+            let complete = acknowledged.map_or(Ok(true), |acknowledged| told(&mut judge, acknowledged));
+            complete.map(|complete| (judge, !complete))
         };
+        let (judge, cut_off) = system.block_on(beforehand(signals, logger, board, "run file", telling))?;
         let collector = Collector::start(judge, self.run_file, logger)
             .map_err(|error| Exit::failed(format!("no socket for the workers' journals: {error}; set TMPDIR to a folder that can be written, with a short path")))?;
         if let Some(producing) = &mut order.producing {
@@ -99,6 +103,24 @@ impl Proof {
     }
 }
 
+/// Does work that blocks before anything is begun, which the first signal leaves undone. The run lives as long as this waits.
+async fn beforehand<T: Send + 'static>(
+    signals: &mut Signals,
+    logger: &Logger,
+    board: &Board,
+    name: &str,
+    work: impl FnOnce() -> Result<T, Exit> + Send + 'static,
+) -> Result<T, Exit> {
+    let ends = |interrupt: Interrupt| {
+        if interrupt == Interrupt::Status {
+            info!(logger, "status"; "doing" => name);
+        }
+        interrupt.is_end()
+    };
+    let done = signals.unless(alive(board, background::run(name, work)), ends).await;
+    done.ok_or_else(|| Exit::failed(NOTHING_DONE))?.map_err(Exit::failed)?
+}
+
 /// Does work that blocks, which a second signal leaves undone. Both sides have ended: the run lives as long as this waits.
 ///
 /// # Errors
@@ -121,16 +143,17 @@ pub async fn patiently<T: Send + 'static>(
         }
         interrupt == Interrupt::AtOnce
     };
-    let work = background::run(name, work);
-    let waiting = async {
-        tokio::select! {
-            done = work => done,
-            never = board.live_on() => match never {},
-        }
-    };
-    let done = signals.unless(waiting, at_once).await;
+    let done = signals.unless(alive(board, background::run(name, work)), at_once).await;
     let forced = || Exit::new(ExitCode::Forced, format!("ended at once by a signal, before the {name} was done"));
     done.ok_or_else(forced)?.map_err(Exit::failed)
+}
+
+/// Waits for `work`; the run lives meanwhile.
+async fn alive<T>(board: &Board, work: impl Future<Output = T>) -> T {
+    tokio::select! {
+        done = work => done,
+        never = board.live_on() => match never {},
+    }
 }
 
 fn with_outcomes(producing: &mut coordinator::Order, run: Option<u64>, collector: &Collector) {

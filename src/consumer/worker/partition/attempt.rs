@@ -154,7 +154,7 @@ impl PartitionConsumer {
     pub(super) fn note(&self, record: &Record<'_>) -> Note {
         let header = || record.header(stamp::NAME);
         let Some(journal) = &self.shared.journal else {
-            let due_us = record.value.and_then(stamp::due_us);
+            let due_us = stamp::due_us(record.value, header);
             return Note { offset: record.offset, begun: self.now, due_us, entry: None };
         };
         let found = stamp::find(record.key, record.value, header);

@@ -169,10 +169,7 @@ impl PartitionConsumer {
     fn undelivered(&mut self, mut kept: Kept, topic: &str, failure: &Failure, context: &mut Context<Self>) {
         kept.so_far.undelivered += 1;
         let pause = backoff::pause(COPY_BACKOFF, COPY_BACKOFF_MAX, kept.so_far.undelivered, rand::random());
-        let hint = match failure {
-            Failure::TopicMissing { .. } => String::new(),
-            _ => format!("; `topics describe {topic}` shows whether it is there, `topics create {topic}:…` makes it"),
-        };
+        let hint = hint(topic, failure);
         tell!(
             error,
             self,
@@ -189,5 +186,36 @@ impl PartitionConsumer {
         if let Some(lines) = self.shared.throttle.borrow_mut().take_left_out() {
             warn!(self.shared.context.logger, "and {lines} more lines about messages that failed, in this worker");
         }
+    }
+}
+
+/// What to look at when a copy could not be delivered, behind a semicolon. Most failures say it themselves.
+fn hint(topic: &str, failure: &Failure) -> String {
+    let Failure::Topic { reason, .. } = failure else { return String::new() };
+    if reason.starts_with("no acknowledgement has come in time") {
+        // What librdkafka says, too, where the brokers tell nobody that there is no such topic.
+        return format!("; `topics describe {topic}` shows whether it is there, `topics create {topic}:…` makes it");
+    }
+    match reason.as_str() {
+        "Broker: Message size too large" => {
+            format!("; with its headers it is larger than {topic} takes: raise that topic's max.message.bytes")
+        }
+        "Broker: Topic authorization failed" => format!("; allow this user to write to {topic}"),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_that_was_not_delivered_is_told_with_what_helps() {
+        let hint = |reason: &str| hint("dead", &Failure::Topic { topic: "dead".to_owned(), reason: reason.to_owned() });
+        let timed_out = hint("no acknowledgement has come in time (1/1 brokers are down)");
+        assert!(timed_out.starts_with("; `topics describe dead`"), "{timed_out}");
+        assert!(hint("Broker: Message size too large").ends_with("raise that topic's max.message.bytes"));
+        assert_eq!(hint("Broker: Topic authorization failed"), "; allow this user to write to dead");
+        assert_eq!(hint("Broker: Invalid required acks value"), "");
     }
 }
