@@ -71,7 +71,7 @@ pub struct ProduceStatus {
     pub topic: String,
     /// How many messages are asked for, if that is known.
     pub requested: Option<u64>,
-    /// Messages handed to the Kafka clients, second copies included.
+    /// Messages made, handed over or refused, second copies included.
     pub sent: u64,
     /// Their keys' and values' bytes.
     pub sent_bytes: u64,

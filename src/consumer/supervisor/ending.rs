@@ -118,7 +118,7 @@ impl ConsumerSupervisor {
             let Some(running) = &worker.running else { continue };
             let pid = running.process.pid();
             error!(self.order.logger, "worker {slot} (pid {pid}) has not ended by the deadline: killed";
-                "shutdown.deadline" => ?self.order.settings.shutdown.deadline);
+                "deadline" => ?self.order.settings.shutdown.deadline);
             running.process.kill();
             let reason = format!("worker {slot} had not ended by the deadline (shutdown.deadline) and was killed");
             if let Some((exit, _)) = &mut self.stopping

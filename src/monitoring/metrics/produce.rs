@@ -20,7 +20,7 @@ pub(super) fn add(produce: &ProduceStatus, families: &mut Families) {
     );
     families.counter(
         "produce_sent_messages_total",
-        "Messages handed to the Kafka clients, second copies included.",
+        "Messages made, handed over or refused, second copies included.",
         threads(|thread| thread.sent),
     );
     families.counter(
