@@ -178,6 +178,6 @@ fn a_commit_that_another_one_has_undone_is_made_again_at_the_end() {
     tool("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", &[&server[..], &reset].concat(), "");
     assert_eq!(topic.committed_and_lag(), (6, 34));
     running.signal(nix::sys::signal::Signal::SIGTERM);
-    let ended = running.end().expect(0).expect_committed().says("which is made again");
+    let ended = running.end().expect(0).expect_committed().says("which is committed once more");
     assert_eq!((ended.processed(), topic.committed_and_lag()), (40, (40, 0)));
 }

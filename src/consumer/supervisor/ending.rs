@@ -175,9 +175,9 @@ impl ConsumerSupervisor {
                 return;
             }
             let list: Vec<_> = undone.iter().map(|(partition, offset)| format!("{partition}@{offset}")).collect();
-            info!(
+            warn!(
                 supervisor.order.logger,
-                "an earlier commit has come behind the last one, which is made again: {}",
+                "less is committed than was processed, which is committed once more: {}",
                 list.join(", ")
             );
             let answer = supervisor.watcher.send(CommitAgain(undone, names)).timeout(time);
@@ -187,8 +187,9 @@ impl ConsumerSupervisor {
         }));
     }
 
-    /// What workers that have ended well had committed, and is not committed any more: librdkafka sends a commit that the
-    /// brokers have not taken again, and it may come late. With a group it is the members' own, and nobody else's to mend.
+    /// What was processed and is not committed, although all workers have ended well. Why is not known here: the last commit has
+    /// failed, an earlier one that librdkafka has sent again came behind it, or somebody has reset the offsets. With a group it
+    /// is the members' own, and nobody else's to mend.
     fn undone(&mut self, exit: &Exit, answer: &Answer) -> Offsets {
         match answer {
             Ok(Ok(answer)) if exit.is_clean() && !self.is_group() => {
