@@ -1,4 +1,4 @@
-//! The pieces that decide how fast messages are made and read, one by one: `cargo bench --bench micro`.
+//! Micro benchmarks of the code that limits the throughput of producers and consumers: `cargo bench --bench micro`.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,22 +9,22 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use kafka_actors::consumer::control::{FromWorker, PartitionProgress};
-use kafka_actors::journal::{Entry, Reader};
-use kafka_actors::judge::{Judge, Scope};
-use kafka_actors::message::{Generator, Outgoing, Source, generate_message};
-use kafka_actors::payload::template::Template;
-use kafka_actors::record::TopicPartition;
-use kafka_actors::stamp::{self, Stamp};
+use kafka_actors::internal::Template;
+use kafka_actors::internal::TopicPartition;
+use kafka_actors::internal::checker::{CheckScope, Checker};
+use kafka_actors::internal::protocol::{PartitionProgress, WorkerEvent};
+use kafka_actors::internal::stamp::{self, Stamp};
+use kafka_actors::internal::{HistoryEntry, WorkerId};
+use kafka_actors::{Generator, MessageBuffer, MessageContext, generate_message};
 
-/// About 200 bytes.
+/// The template of a message of about 200 bytes.
 const TEMPLATE: &str = r#"{"id": {"$sequence": {}}, "customer": {"$integer": [1, 1000000]}, "order": {"$uuid": {}},
     "state": {"$choice": ["new", "paid", "sent"], "weights": [6, 3, 1]}, "amount": {"$float": [1, 99], "digits": 2},
     "express": {"$boolean": 0.1}, "note": {"$word": {}, "count": 6}}"#;
 
 fn generate(criterion: &mut Criterion, name: &str, mut generator: impl Generator) {
-    let mut source = Source { producer: 1, producers: 4, sequence: 0, due_us: 0 };
-    let mut message = Outgoing::default();
+    let mut source = MessageContext { producer: 1, producers: 4, sequence: 0, due_us: 0 };
+    let mut message = MessageBuffer::default();
     criterion.bench_function(name, |bencher| {
         bencher.iter(|| {
             message.clear();
@@ -45,7 +45,7 @@ fn stamps(criterion: &mut Criterion) {
     let mut payload = Vec::new();
     serde_json::to_writer(
         &mut payload,
-        &generate_message(&Source { producer: 1, producers: 4, sequence: 0, due_us: 0 }),
+        &generate_message(&MessageContext { producer: 1, producers: 4, sequence: 0, due_us: 0 }),
     )
     .unwrap();
     let length = payload.len();
@@ -53,36 +53,36 @@ fn stamps(criterion: &mut Criterion) {
         bencher.iter(|| {
             payload.truncate(length - 1);
             payload.push(b'}');
-            black_box(stamp.put(None, &mut payload));
+            black_box(stamp.append(None, &mut payload));
         });
     });
     criterion.bench_function("stamp found and checked", |bencher| {
         bencher.iter(|| black_box(stamp::find(None, Some(black_box(&payload)), || None)));
     });
-    criterion.bench_function("stamp's due time", |bencher| {
-        bencher.iter(|| black_box(stamp::due_us(Some(black_box(&payload)), || None)));
+    criterion.bench_function("stamp found without its checksum", |bencher| {
+        bencher.iter(|| black_box(stamp::parse_unchecked(Some(black_box(&payload)), || None)));
     });
 }
 
-/// A message on both sides: its bits in two bitmaps, and the place where one side waits for the other.
-fn judge(criterion: &mut Criterion) {
-    let scope = Scope { run: Some(42), acknowledgements: true, from_start: false, partitions: 12, shared: false };
-    let (mut judge, mut number) = (Judge::new(scope), 0_u64);
-    let reader = Reader { slot: 0, process: 1 };
-    (0..12).for_each(|partition| judge.assigned(reader, partition, 0));
-    criterion.bench_function("judge: acknowledged and read", |bencher| {
+/// Checks a message on both sides: its bits in two bitmaps, and the entry in which one side waits for the other.
+fn checker(criterion: &mut Criterion) {
+    let scope = CheckScope { run: Some(42), acknowledgements: true, from_start: false, partitions: 12, shared: false };
+    let (mut checker, mut number) = (Checker::new(scope), 0_u64);
+    let reader = WorkerId { slot: 0, process: 1 };
+    (0..12).for_each(|partition| checker.assigned(reader, partition, 0));
+    criterion.bench_function("checker: acknowledged and read", |bencher| {
         bencher.iter(|| {
             let (partition, offset) = ((number % 12) as i32, (number / 12) as i64);
-            judge.acknowledged(1, number, partition, offset);
+            checker.acknowledged(1, number, partition, offset);
             let stamp = Stamp { run: 42, producer: 1, sequence: number, ..Stamp::default() };
-            let entry = Entry::new(partition, offset, Some(&stamp::Found { stamp, intact: true }));
-            judge.read(reader, 0, &entry);
+            let entry = HistoryEntry::new(partition, offset, Some(&stamp::StampCheck { stamp, intact: true }));
+            checker.read(reader, 0, &entry);
             number += 1;
         });
     });
 }
 
-/// A heartbeat of 100 partitions, as the supervisor reads it ten times a second from each worker.
+/// Parses a heartbeat with 100 partitions, which the supervisor receives ten times per second from each worker.
 fn control_frames(criterion: &mut Criterion) {
     let progress = (0..100).map(|number| PartitionProgress {
         partition: TopicPartition::new("test-topic", number),
@@ -97,13 +97,12 @@ fn control_frames(criterion: &mut Criterion) {
         in_flight: None,
         retrying: false,
         waits_for_turn: false,
-        read_up_to: None,
     });
-    let frame = serde_json::to_vec(&FromWorker::Progress(progress.collect())).unwrap();
+    let frame = serde_json::to_vec(&WorkerEvent::Progress(progress.collect())).unwrap();
     criterion.bench_function("control frame of 100 partitions, parsed", |bencher| {
-        bencher.iter(|| black_box(serde_json::from_slice::<FromWorker>(black_box(&frame)).unwrap()));
+        bencher.iter(|| black_box(serde_json::from_slice::<WorkerEvent>(black_box(&frame)).unwrap()));
     });
 }
 
-criterion_group!(benches, generators, stamps, judge, control_frames);
+criterion_group!(benches, generators, stamps, checker, control_frames);
 criterion_main!(benches);

@@ -1,21 +1,21 @@
-//! A program of one's own: sensor readings, archived in one file for each partition.
+//! A program that is built on this crate: it generates sensor readings and archives them in one file per partition.
 //!
 //! `ARCHIVE=$(mktemp -d) cargo run --example archive -- demo`
 //!
-//! (A new folder each time, since the demonstration's broker begins anew with offset 0; on a real Kafka it stays.)
+//! Use a new folder for each demo: its broker starts at offset 0 each time. With a real Kafka cluster, keep the folder.
 //!
-//! A message may come again after a crash (at least once): the file's length in lines is the next offset, and what is in
-//! it already is not written twice.
+//! A message may be delivered again after a crash (at least once). The number of lines in a file is the next offset, so a message
+//! that is already in the file is not written again.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 
+use kafka_actors::MessageContext;
 use kafka_actors::Program;
-use kafka_actors::message::Source;
-use kafka_actors::processing::{Failure, Processing, Processor, WorkerContext};
-use kafka_actors::record::Record;
+use kafka_actors::Record;
+use kafka_actors::{ProcessError, ProcessResult, Processor, WorkerContext};
 use serde_json::{Value, json};
 
 fn main() -> std::process::ExitCode {
@@ -26,13 +26,13 @@ fn main() -> std::process::ExitCode {
         .run()
 }
 
-/// What a sensor says.
-fn reading(source: &Source) -> Value {
+/// Creates a sensor reading.
+fn reading(source: &MessageContext) -> Value {
     let celsius = 20.0 + 5.0 * (source.sequence as f64 / 10.0).sin();
     json!({"sensor": source.producer, "number": source.sequence, "celsius": celsius})
 }
 
-/// The files that are open, and the next offset of each.
+/// The open files, each with its next offset.
 struct Archive {
     folder: PathBuf,
     files: HashMap<(String, i32), (File, i64)>,
@@ -46,7 +46,7 @@ impl Archive {
         }
     }
 
-    fn store(&mut self, record: &Record<'_>) -> Result<(), Failure> {
+    fn store(&mut self, record: &Record<'_>) -> Result<(), ProcessError> {
         let key = (record.topic.to_owned(), record.partition);
         if !self.files.contains_key(&key) {
             self.files.insert(key.clone(), self.open(record)?);
@@ -63,7 +63,7 @@ impl Archive {
         Ok(())
     }
 
-    fn open(&self, record: &Record<'_>) -> Result<(File, i64), Failure> {
+    fn open(&self, record: &Record<'_>) -> Result<(File, i64), ProcessError> {
         std::fs::create_dir_all(&self.folder)?;
         let path = self.folder.join(format!("{}-{}.ndjson", record.topic, record.partition));
         let file = OpenOptions::new().create(true).append(true).read(true).open(path)?;
@@ -77,7 +77,7 @@ impl Archive {
 }
 
 impl Processor for Archive {
-    fn process(&mut self, record: &Record<'_>) -> Processing {
-        Processing::Done(self.store(record))
+    fn process(&mut self, record: &Record<'_>) -> ProcessResult {
+        ProcessResult::Done(self.store(record))
     }
 }

@@ -1,15 +1,16 @@
-//! Parses every message into a struct: what most consumers begin with, and what `benches/compare` measures.
+//! Parses every message into a struct: the first step of most consumers, and the workload of `benches/compare`.
 //!
 //! `cargo run --release --example parse -- consume --from-beginning --until-end`
 //!
-//! It reads what `kafka-actors produce` writes. A message that is no such JSON fails, and `consumer.on_failure` decides.
+//! It consumes the messages that `kafka-actors produce` sends. A message that is not such JSON fails, and `consumer.on_failure`
+//! defines what happens to it.
 
+use kafka_actors::ProcessError;
 use kafka_actors::Program;
-use kafka_actors::processing::Failure;
-use kafka_actors::record::Record;
+use kafka_actors::Record;
 use serde::Deserialize;
 
-/// What `generate_message()` says. Members that are not named here, such as the stamp, are skipped.
+/// The payload that `generate_message()` creates. Other fields, such as the stamp, are ignored.
 #[derive(Deserialize)]
 struct Message {
     id: u64,
@@ -23,9 +24,9 @@ fn main() -> std::process::ExitCode {
     Program::new().processor(parse).run()
 }
 
-fn parse(record: &Record<'_>) -> Result<(), Failure> {
+fn parse(record: &Record<'_>) -> Result<(), ProcessError> {
     let message: Message = serde_json::from_slice(record.value.unwrap_or_default())?;
-    // Put your own work here. What is never used, the compiler need not make.
+    // Replace this by your own processing. Without `black_box`, the compiler may remove the parsing of unused fields.
     std::hint::black_box((message.id, message.producer, message.sequence, message.timestamp_ms, message.text));
     Ok(())
 }

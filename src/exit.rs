@@ -1,48 +1,77 @@
-//! How the program ends: the exit codes, and the reason that goes with one.
+//! Exit codes and exit reasons.
 
 use serde::Serialize;
 
-/// The exit codes; scripts hang on them.
+/// The exit codes; scripts depend on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ExitCode {
-    /// Everything that was asked for was done.
-    Clean = 0,
-    /// Something was not done: a message not delivered or not processed, a broker not reached.
+    /// The command has succeeded.
+    Success = 0,
+    /// The command has failed: a message was not delivered or not processed, a broker was not reached.
     Failed = 1,
-    /// The command line or the settings are wrong; nothing was begun.
+    /// The command line or the settings are invalid; nothing was started.
     Usage = 2,
-    /// The shutdown deadline passed, or a second signal came: something was cut off.
+    /// The shutdown timeout expired, or a second signal arrived: something was cut off.
     Forced = 3,
-    /// A worker whose supervisor is gone.
+    /// A worker has lost its supervisor.
     Orphaned = 4,
 }
 
 const SHOWN: &str = "shown";
 
-/// Why and with which code a command ended.
+/// The exit code of a command, with its reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Exit {
+pub struct ExitStatus {
     /// See [`ExitCode`].
     #[serde(serialize_with = "as_number")]
     pub code: ExitCode,
-    /// One line for people.
+    /// The reason, one line for the user.
     pub reason: String,
+    /// What ended the command.
+    #[serde(skip)]
+    cause: Cause,
+}
+
+/// What ended a command.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Cause {
+    /// The command itself: it has succeeded or failed.
+    #[default]
+    Run,
+    /// The user, by a signal: unfinished work is no error.
+    Stop,
 }
 
 fn as_number<S: serde::Serializer>(code: &ExitCode, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u8(*code as u8)
 }
 
-impl Exit {
-    /// An end with this code and reason.
+impl ExitStatus {
+    /// Creates a status with this code and reason.
     pub fn new(code: ExitCode, reason: impl Into<String>) -> Self {
-        Self { code, reason: reason.into() }
+        Self { code, reason: reason.into(), cause: Cause::Run }
     }
 
-    /// [`ExitCode::Clean`].
+    /// Creates the status of a command stopped by a signal, with the unfinished work.
+    pub fn stopped(code: ExitCode, reason: impl Into<String>) -> Self {
+        Self { cause: Cause::Stop, ..Self::new(code, reason) }
+    }
+
+    /// The same status with another reason.
+    #[must_use]
+    pub fn with_reason(&self, reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), ..self.clone() }
+    }
+
+    /// Returns whether a signal ended the command.
+    pub fn is_stop(&self) -> bool {
+        self.cause == Cause::Stop
+    }
+
+    /// [`ExitCode::Success`].
     pub fn clean(reason: impl Into<String>) -> Self {
-        Self::new(ExitCode::Clean, reason)
+        Self::new(ExitCode::Success, reason)
     }
 
     /// [`ExitCode::Failed`].
@@ -50,8 +79,8 @@ impl Exit {
         Self::new(ExitCode::Failed, reason)
     }
 
-    /// After something was shown on stdout. A reader that has seen enough (`| head -1`) is no error.
-    pub fn shown(result: std::io::Result<()>) -> Self {
+    /// The status after output to stdout. A reader that has seen enough (`| head -1`) is no error.
+    pub fn from_stdout_result(result: std::io::Result<()>) -> Self {
         match result {
             Ok(()) => Self::clean(SHOWN),
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Self::clean("stdout is closed"),
@@ -59,14 +88,14 @@ impl Exit {
         }
     }
 
-    /// Whether the command's product says it all.
-    pub fn says_nothing(&self) -> bool {
+    /// Returns whether the command's output is sufficient without a reason.
+    pub fn is_silent(&self) -> bool {
         self.reason == SHOWN
     }
 
-    /// Whether everything that was asked for was done.
+    /// Returns whether the command has succeeded.
     pub fn is_clean(&self) -> bool {
-        self.code == ExitCode::Clean
+        self.code == ExitCode::Success
     }
 }
 

@@ -1,125 +1,139 @@
-//! Writes JSON messages to Kafka from many producer threads, reads them with many supervised worker processes, and
-//! accounts for every one of them.
+//! Produces JSON messages to Kafka from many producer threads, processes them in many supervised worker processes, and verifies that
+//! none is lost.
 //!
-//! It is a program, `kafka-actors`, and a library: a generator and a processor of your own make a program of your own,
-//! with the same command line, settings and supervision. Its workers are your binary, started anew.
+//! The crate is a program, `kafka-actors`, and a library: with your own generator and processor it is your own program, with the same
+//! command line, settings and supervision. Its workers are your binary, executed again.
 //!
 //! ```no_run
-//! use kafka_actors::{Program, message::Source, processing::Failure, record::Record};
+//! use kafka_actors::{MessageContext, ProcessError, Program, Record};
 //!
 //! fn main() -> std::process::ExitCode {
 //!     Program::new().generator(order).processor(ship).run()
 //! }
 //!
-//! fn order(source: &Source) -> serde_json::Value {
-//!     serde_json::json!({"order": source.sequence, "of": source.producer})
+//! fn order(context: &MessageContext) -> serde_json::Value {
+//!     serde_json::json!({"order": context.sequence, "producer": context.producer})
 //! }
 //!
-//! fn ship(record: &Record<'_>) -> Result<(), Failure> {
+//! fn ship(record: &Record<'_>) -> Result<(), ProcessError> {
 //!     let order: serde_json::Value = serde_json::from_slice(record.value.unwrap_or_default())?;
 //!     Ok(println!("shipped {}", order["order"]))
 //! }
 //! ```
 //!
-//! # Processes, threads, actors
+//! # Processes, threads and actors
 //!
 //! ```text
 //! kafka-actors produce                         one process
-//! ├─ main arbiter     ProducerCoordinator      hands out work, holds the schedule, counts, decides when all is done
-//! └─ SyncArbiter × threads   Producer          a thread and a Kafka client each: generates and sends
+//! ├─ main arbiter     ProducerCoordinator      distributes work, keeps the schedule, counts, decides when all is done
+//! └─ SyncArbiter × threads   ProducerThread    one OS thread and one Kafka client each: generates and sends
 //!
-//! kafka-actors consume                         the supervisor process: it never touches a message
-//! ├─ main arbiter     ConsumerSupervisor       starts, watches, ends workers; asks pure functions what to do
-//! │                   WorkerLink × processes   one per worker process: its control channel
-//! ├─ SyncArbiter      TopicWatcher             partitions, offsets: it blocks
-//! ├─ plain thread     StatusServer             HTTP: page, metrics, health (any command that runs for long has it, if asked)
-//! └─ kafka-actors worker × processes           the same binary, executed anew, in a process group of its own
-//!    ├─ main arbiter        SupervisorLink     control channel to actor messages; heartbeats
-//!    │                      PartitionRouter    opens and stops partitions as they come and go, ends them in order
-//!    ├─ processing arbiter  PartitionHost      owns the processor
-//!    │                      PartitionConsumer × assigned partition: reads, has it processed, stores the offset
-//!    └─ plain thread        kafka-poll         owns the Kafka client: assignments, what the group wants, commits
+//! kafka-actors consume                         the supervisor process: it has no consumer and sees no message
+//! ├─ main arbiter     ConsumerSupervisor       events → pure policy → actions
+//! │                   WorkerConnection × processes   the control socket of one worker
+//! ├─ SyncArbiter      ClusterQueries           watermarks, partitions, committed offsets (blocking calls)
+//! ├─ plain thread     StatusServer             HTTP: dashboard, metrics, probes (for every long-running command)
+//! └─ kafka-actors worker × processes           fork and exec of the same binary, each in its own process group
+//!    ├─ main arbiter        SupervisorConnection   control socket ⇄ actor messages; heartbeats
+//!    │                      PartitionManager       opens and stops partitions, shuts down in order
+//!    ├─ processing arbiter  ProcessorHost          owns the processor
+//!    │                      PartitionConsumer × assigned partition   drains its queue, processes, stores the offset
+//!    └─ plain thread        kafka-poll             owns the consumer: rebalances, statistics, errors, commits
 //!
-//! kafka-actors demo, verify                    everything above at once, directed by the Director
-//! └─ plain thread  judge                       told by producers what was acknowledged, by workers (over a socket, before
-//!                                              an offset is stored) what was processed
+//! kafka-actors demo, verify                    both of the above, run by the Orchestrator
+//! └─ plain thread     checker                  compares acknowledgements (from producers) with histories (from workers, which send
+//!                                              them over a socket before they store an offset)
 //! ```
 //!
-//! # The rooms
+//! # Guarantees
 //!
-//! For whoever builds on the crate:
-//! - [`Program`]: the whole program, with your parts in it.
-//! - [`message`]: what is produced: [`message::generate_message`] and what a generator is.
-//! - [`processing`]: what is done with it: [`processing::process_message`] and what a processor is; the built-in ones.
-//! - [`payload`]: payloads without code: templates, lines of a file.
-//! - [`stamp`]: what marks a message as this program's. [`record`]: a message that was read.
-//! - [`settings`]: everything that can be set. [`report`]: what `--report` writes. [`judge`]: what a verdict means.
+//! - **At least once.** An offset is stored after its message was processed. Offsets are committed on an interval and at shutdown, and
+//!   the report reads them back from the brokers. After a clean shutdown no message is processed twice; after a crash only messages
+//!   since the last commit are.
+//! - **In order** within a partition, one message at a time; the partitions of a worker interleave.
+//! - **Verified.** `verify` and `demo` compare every acknowledgement with what was processed. Messages that a killed worker has
+//!   processed are known outside of that worker.
+//! - **No silent jump.** The supervisor determines start offsets as numbers; a consumer never resets its position automatically.
+//! - **Everything ends.** One timeout bounds a shutdown. A worker without a supervisor drains, commits and exits within 5 s; the
+//!   processes that a worker has started end with it.
 //!
-//! For whoever changes it, from the top down; each uses those below it only:
-//! - [`program`]: command line → settings → log → one command → report → exit code. [`cli`], [`topics`].
-//!   [`top`]: watches another run by its status.
-//! - [`demo`] and [`verify`]: runs that are proven; [`director`]: producers and workers at once.
-//! - [`producer`] and [`consumer`], which do not know each other; [`consumer::supervisor`] and [`consumer::worker`],
-//!   which share [`consumer::control`] and nothing else.
-//! - [`kafka`]: the only room that knows rdkafka, and the only one with unsafe code; no actor in it. [`os`]: the only one that
-//!   knows nix.
-//! - [`monitoring`]: what is seen of a run from outside: one status, its page, metrics, health; [`top`]: the same in a terminal.
-//! - [`dead_letter`]: the copy of a message that could not be processed; [`dlq`]: shows such copies and sends them back.
-//! - [`judge`]: acknowledgements and workers' [`journal`]s in, a verdict out; pure. [`partitioner`]: where a key belongs.
-//! - [`shutdown`]: signals become messages. [`logging`], [`progress`], [`screen`]: what one sees. [`panics`]: what a panic does.
-//!   [`background`]: work that blocks. [`clock`]: the two clocks. [`trace`]: the trace that a message belongs to. [`latency`]: how
-//!   long things took. [`exit`]: how it ends. [`pace`]: how fast a count grows. [`figures`]: numbers as people read them.
-//!   [`printable`]: strangers' text without teeth.
+//! # Features
 //!
-//! # What holds
-//!
-//! - **At least once.** An offset is stored after its message was processed, committed on an interval and at the end, and
-//!   read back from the brokers before a report says so. After a clean end nothing is processed twice; after a crash at
-//!   most what came since the last commit.
-//! - **In order** within a partition, one message at a time; partitions of a worker interleave.
-//! - **Proven, not assumed.** `verify` and `demo` hold every acknowledgement against what was processed; what a killed worker
-//!   had processed is known outside it.
-//! - **No jump is silent.** Start offsets are numbers that the supervisor found; a reader never resets itself.
-//! - **Everything ends.** One deadline for a shutdown; a worker without a supervisor drains, commits and ends within 5 s;
-//!   what a worker has started ends with it.
+//! All are enabled by default: `monitoring` (the HTTP server: dashboard, Prometheus metrics, probes; systemd notification), `top` (the
+//! terminal dashboard), `verify` (the commands `verify` and `demo`), `templates` (messages from JSON templates).
 
-pub mod background;
-pub mod cli;
-pub mod clock;
-pub mod consumer;
-pub mod dead_letter;
-pub mod demo;
-pub mod director;
-pub mod dlq;
-pub mod exit;
-pub mod figures;
-pub mod journal;
-pub mod judge;
-pub mod kafka;
-pub mod latency;
-pub mod logging;
-pub mod message;
-pub mod monitoring;
-pub mod os;
-pub mod pace;
-pub mod panics;
-pub mod partitioner;
-pub mod payload;
-pub mod printable;
-pub mod processing;
-pub mod producer;
-pub mod program;
-pub mod progress;
-pub mod record;
-pub mod report;
-pub mod screen;
-pub mod settings;
-pub mod shutdown;
-pub mod stamp;
-pub mod top;
-pub mod topics;
-pub mod trace;
-mod varint;
-pub mod verify;
+#![cfg_attr(
+    not(all(feature = "monitoring", feature = "templates", feature = "top", feature = "verify")),
+    allow(dead_code, reason = "features share helpers; the build with all features has no dead code")
+)]
 
-pub use program::Program;
+mod app;
+mod blocking_command;
+mod cli;
+mod console;
+mod consumer;
+mod dead_letter;
+mod dlq;
+mod exit;
+mod generator;
+mod history;
+mod kafka;
+mod latency;
+mod logging;
+mod monitoring;
+mod os;
+mod partitioner;
+mod processor;
+mod producer;
+mod progress;
+mod record;
+mod report;
+mod run_summary;
+mod settings;
+mod signals;
+mod stamp;
+mod throttle_log;
+#[cfg(feature = "top")]
+mod top;
+mod trace_context;
+mod util;
+#[cfg(feature = "verify")]
+mod verify;
+
+pub use app::Program;
+pub use generator::{GenerateError, GeneratedMessage, Generator, MessageBuffer, MessageContext, generate_message};
+pub use processor::{ProcessError, ProcessResult, Processor, WorkerContext, from_async, process_message};
+pub use record::{Headers, OwnedRecord, Record};
+pub use settings::Settings;
+
+/// For the tests and benches of this crate only: no stable interface.
+#[doc(hidden)]
+pub mod internal {
+    pub use crate::consumer::protocol;
+    pub use crate::exit::{ExitCode, ExitStatus};
+    #[cfg(feature = "templates")]
+    pub use crate::generator::template::Template;
+    pub use crate::history::{HistoryEntry, WorkerId};
+    pub use crate::kafka::commit_metadata;
+    pub use crate::latency::LatencyHistogram;
+    pub use crate::latency::scope::Excluded;
+    pub use crate::latency::scope::StampScope;
+    pub use crate::logging::LogStyle;
+    #[cfg(feature = "monitoring")]
+    pub use crate::monitoring::metrics;
+    pub use crate::monitoring::status;
+    pub use crate::partitioner::murmur2_partition;
+    pub use crate::record::TopicPartition;
+    pub use crate::settings::Acks;
+    pub use crate::settings::{LoadOptions, load};
+
+    pub mod report {
+        pub use crate::report::*;
+    }
+
+    pub mod stamp {
+        pub use crate::stamp::*;
+    }
+    #[cfg(feature = "verify")]
+    pub use crate::verify::checker;
+}

@@ -1,4 +1,4 @@
-//! The program as it comes.
+//! The program with the built-in generator and processors.
 
 fn main() -> std::process::ExitCode {
     kafka_actors::Program::new().run()

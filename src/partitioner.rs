@@ -1,10 +1,10 @@
-//! Where a key belongs: Kafka's own rule, which the producer's `murmur2_random` follows, too.
+//! Kafka's default partitioner, which librdkafka's `murmur2_random` implements, too.
 
 use murmur2::{KAFKA_SEED, murmur2};
 
-/// The partition of a key in a topic of so many partitions, as the Java client's default partitioner has it; 0 if the
-/// topic has none. A message without a key belongs nowhere.
-pub fn partition_of_key(key: &[u8], partitions: u32) -> i32 {
+/// The partition of a key in a topic with this number of partitions, as the Java client's default partitioner
+/// computes it; 0 if the topic has none. Messages without a key have no fixed partition.
+pub fn murmur2_partition(key: &[u8], partitions: u32) -> i32 {
     // Java has no unsigned numbers, so Kafka drops the sign.
     let positive = murmur2(key, KAFKA_SEED) & 0x7fff_ffff;
     positive.checked_rem(partitions).and_then(|partition| i32::try_from(partition).ok()).unwrap_or_default()
@@ -28,13 +28,13 @@ mod tests {
     fn a_key_belongs_where_kafka_puts_it() {
         for (key, hash) in KNOWN {
             let partition = (hash & i32::MAX) % 12;
-            assert_eq!(partition_of_key(key.as_bytes(), 12), partition, "{key}");
-            assert_eq!(partition_of_key(key.as_bytes(), 1 << 31), hash & i32::MAX, "{key}");
+            assert_eq!(murmur2_partition(key.as_bytes(), 12), partition, "{key}");
+            assert_eq!(murmur2_partition(key.as_bytes(), 1 << 31), hash & i32::MAX, "{key}");
         }
     }
 
     #[test]
     fn a_topic_without_partitions_is_no_panic() {
-        assert_eq!(partition_of_key(b"abc", 0), 0);
+        assert_eq!(murmur2_partition(b"abc", 0), 0);
     }
 }

@@ -1,29 +1,29 @@
-//! A message as the program sees it: nothing here knows the Kafka library.
+//! Messages as seen by processors; independent of the Kafka library.
 
 use std::fmt;
 
-/// A message that was read; it borrows the memory that it arrived in.
+/// A consumed message, borrowed from the client's memory.
 #[derive(Clone, Copy)]
 pub struct Record<'a> {
-    /// Where it stands.
+    /// The topic.
     pub topic: &'a str,
-    /// Where it stands.
+    /// The partition.
     pub partition: i32,
-    /// Where it stands.
+    /// The offset.
     pub offset: i64,
-    /// When it was made (or written, by the topic's setting), in milliseconds since 1970 UTC.
+    /// The create time (or log append time, by the topic's setting), in milliseconds since the Unix epoch.
     pub timestamp_ms: Option<i64>,
     /// The key's bytes.
     pub key: Option<&'a [u8]>,
     /// The value's bytes; `None` is a tombstone.
     pub value: Option<&'a [u8]>,
-    /// The headers, read when asked for.
+    /// The headers, parsed on access.
     pub headers: &'a dyn Headers,
 }
 
-/// A message's headers. Names may repeat; a value may be null.
+/// The headers of a message. Names may repeat; a value may be null.
 pub trait Headers {
-    /// All of them, in the message's order.
+    /// All headers in order.
     fn list(&self) -> Vec<(&str, Option<&[u8]>)>;
 }
 
@@ -39,7 +39,7 @@ impl Headers for Vec<(String, Option<Vec<u8>>)> {
     }
 }
 
-/// A message that owns its memory and can be kept.
+/// A message that owns its memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnedRecord {
     /// See [`Record`].
@@ -59,12 +59,12 @@ pub struct OwnedRecord {
 }
 
 impl Record<'_> {
-    /// The value of the first header of this name; `None` also if that is null.
+    /// The value of the first header with this name; `None` if there is none or its value is null.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
         self.headers.list().into_iter().find(|(known, _)| *known == name)?.1
     }
 
-    /// A copy that can be kept.
+    /// An owned copy.
     #[must_use]
     #[allow(clippy::should_implement_trait, reason = "the standard trait's blanket implementation clones the borrow")]
     pub fn to_owned(&self) -> OwnedRecord {
@@ -86,7 +86,7 @@ impl Record<'_> {
 }
 
 impl OwnedRecord {
-    /// A view of it.
+    /// A borrowed view.
     pub fn borrow(&self) -> Record<'_> {
         Record {
             topic: &self.topic,
@@ -101,13 +101,13 @@ impl OwnedRecord {
 }
 
 impl fmt::Display for Record<'_> {
-    /// Where it stands: `topic/partition@offset`.
+    /// The position of the message: `topic/partition@offset`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}@{}", self.topic, self.partition, self.offset)
     }
 }
 
-/// A partition: a topic and a number, also where only one topic is named.
+/// A partition of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct TopicPartition {

@@ -1,106 +1,90 @@
-//! The report: one JSON object at the end of every command, for success and failure alike. Tests and scripts read it.
+//! The report: one JSON object at the end of every command, on success and on failure. Tests and scripts read it.
 //!
-//! Fields are added, never renamed or removed, while [`VERSION`] stays the same. Offsets are as Kafka counts them:
-//! `next`, `committed` and `end` are the next offset to be read or written. Times are seconds.
-//!
-//! ```json
-//! {"version": 1, "command": "consume", "exit": {"code": 0, "reason": "end reached"}, "seconds": 1.93,
-//!  "produce": {"requested": 400, "acknowledged": 400, "failed": {"message too large": 1}, "messages_per_second": 4100.0,
-//!              "latency_us": {"p50": 5100, "p75": 6200, "p90": 7300, "p95": 8100, "p99": 9100, "p99_9": 9900,
-//!                             "p99_99": 10080, "max": 10100, "mean": 5300, "count": 400},
-//!              "sent_latency_us": {"p50": 5050, …}, "schedule": {"wanted": 4100.0, "reached": 4098.5, "worst_delay_us": 180},
-//!              "seed": 1234567, "faults": {"duplicated": 0, "corrupt": 3, "oversized": 1},
-//!              "threads": [{"producer": 0, "sent": 100, "acknowledged": 100, "failed": 0, "panic": null}]},
-//!  "consume": {"processed": 400, "failed": 0, "dead_lettered": 0, "messages_per_second": 4000.0, "latency_us": {"p50": 6100, …},
-//!              "partitions": [{"topic": "t", "partition": 0, "worker": 0, "first": 0, "next": 70, "committed": 70,
-//!                              "end": 70, "lag": 0, "processed": 70, "failed": 0, "dead_lettered": 0, "retried": 0,
-//!                              "abandoned": 0}],
-//!              "workers": [{"slot": 0, "pids": [123], "restarted": 1, "restarts": [{"kind": "killed", "cause": "SIGKILL", "at": "…", "uptime": 1.5, "pid": 123,
-//!                           "rss_mb": 40, "out_of_memory": false, "panicked": false, "log": ["the last lines", …], "partitions":
-//!                           [{"topic": "t", "partition": 0, "next": 7, "committed": 5, "in_flight": 7}]}]}]},
-//!  "verify": {"holds": true, "lost": 0, "unread": 0, "duplicated": 0, "redelivered": 0, …, "examples": []}}
-//! ```
-//!
-//! - `requested` is null for a run without a limit. `failed` counts messages by reason.
-//! - `latency_us`, if anything was acknowledged: from the moment that a message was due, if there is a rate, else from its
-//!   making, to its acknowledgement; `sent_latency_us`: from when it was handed to the client. The consumer's `latency_us`,
-//!   if messages were stamped: from when a message was due, or made, to the end of its processing. `count` is how many
-//!   times these are percentiles of; `negative`, if there are any, how many more were below zero, by clocks that differ.
-//! - `schedule`, if there is a rate: messages a second that were wanted and were sent, and by how much the latest message
-//!   was sent after it was due.
-//! - `seed` is what everything random in the messages followed from; `faults`, if there were any, counts what was made
-//!   wrong on purpose. Second copies (`duplicated`) count as sent and as acknowledged or failed, but not as requested.
-//! - `first` is where reading began; `abandoned` counts what was in processing when a worker was killed at the
-//!   deadline: 0 or 1. `worker` is null for a partition that no worker had.
-//! - `stopped`, if a partition was read no further: why. `retried` counts how often a message was tried again.
-//! - `panicked`: the program's own code did, which is a mistake in it; a processor's panic is its message's failure.
-//! - `restarted`: how often a process followed another; `restarts`: the ends of processes, also of one that nobody followed
-//!   (parked, taken away, dead in the shutdown); of these and of `pids` the last 1,000.
-//! - A restart's `kind`: `killed`, `out_of_memory`, `crash`, `exit`, `panic`, `broken`, `asked`; by its supervisor for being `silent`,
-//!   `hung` (or never ready), `stuck`, of too much `memory`, too old (`age`), for its count of `messages`, to `roll` all, to be one `fewer`.
-//! - A restart's `rss_mb` is what was last seen of that process, `partitions` what it had said last: all but the last
-//!   tenth of a second.
-//! - `verify`, of `verify` and `demo`: see [`crate::judge::Verdict`].
-//! - `replay`, of `dlq replay`: dead letters that were read, those that are acknowledged where they came from, the others by
-//!   reason (`failed`), and messages that are none (`foreign`).
-//! - `committed` is read back from the broker after the last worker has ended; null if nothing was ever committed.
+//! docs/REPORT.md describes every field; a test compares it with these types. While [`REPORT_VERSION`] stays the same, fields may
+//! be added, but are not renamed or removed.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Serialize, Serializer};
 
-use crate::exit::{Exit, ExitCode};
-use crate::judge::Verdict;
-use crate::latency::Latency;
-use crate::latency::log::{DUE_TO_ACKNOWLEDGED, DUE_TO_PROCESSED, LogFile, SENT_TO_ACKNOWLEDGED};
+use crate::exit::{ExitCode, ExitStatus};
+use crate::latency::LatencyHistogram;
+use crate::latency::hdr_log::{HdrLogWriter, SCHEDULED_TO_ACKED, SCHEDULED_TO_PROCESSED, SENT_TO_ACKED};
+use crate::latency::scope::Excluded;
+use crate::settings::Acks;
+use crate::util::escape::escape_json;
+#[cfg(feature = "verify")]
+use crate::verify::checker::Verdict;
 
 /// The version of the report's schema.
-pub const VERSION: u32 = 1;
+pub const REPORT_VERSION: u32 = 2;
 
-/// The whole report; see the [module](self).
+/// The complete report.
 #[derive(Clone, Debug, Serialize)]
-#[allow(missing_docs, reason = "the module's text documents the fields together")]
+#[allow(missing_docs, reason = "docs/REPORT.md documents the fields")]
 pub struct Report {
     pub version: u32,
     pub command: String,
-    pub exit: Exit,
+    pub exit: ExitStatus,
     pub seconds: f64,
+    #[serde(skip_serializing_if = "SecurityReport::is_empty")]
+    pub security: SecurityReport,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub produce: Option<ProduceReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consume: Option<ConsumeReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg(feature = "verify")]
     pub verify: Option<Verdict>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replay: Option<ReplayReport>,
 }
 
-/// What `dlq replay` sent back.
+/// The security of the connections.
 #[derive(Clone, Debug, Default, Serialize)]
-#[allow(missing_docs, reason = "the module's text documents the fields together")]
+pub struct SecurityReport {
+    /// What is insecure about them, one sentence each.
+    pub warnings: Vec<String>,
+}
+
+impl SecurityReport {
+    fn is_empty(&self) -> bool {
+        self.warnings.is_empty()
+    }
+}
+
+/// The result of `dlq replay`.
+#[derive(Clone, Debug, Default, Serialize)]
+#[allow(missing_docs, reason = "docs/REPORT.md documents the fields")]
 pub struct ReplayReport {
     pub read: u64,
     pub acknowledged: u64,
     pub failed: BTreeMap<String, u64>,
+    pub refused: BTreeMap<String, u64>,
     pub foreign: u64,
+    pub skipped: u64,
+    pub parked: u64,
 }
 
-/// What was produced.
+/// The result of producing.
 #[derive(Clone, Debug, Default, Serialize)]
-#[allow(missing_docs, reason = "the module's text documents the fields together")]
+#[allow(missing_docs, reason = "docs/REPORT.md documents the fields")]
 pub struct ProduceReport {
     pub requested: Option<u64>,
+    pub acks: Acks,
     pub acknowledged: u64,
+    pub unacknowledged: u64,
     pub failed: BTreeMap<String, u64>,
     pub messages_per_second: f64,
-    #[serde(skip_serializing_if = "Latency::is_empty", serialize_with = "percentiles")]
-    pub latency_us: Latency,
-    #[serde(skip_serializing_if = "Latency::is_empty", serialize_with = "percentiles")]
-    pub sent_latency_us: Latency,
+    #[serde(skip_serializing_if = "LatencyHistogram::is_empty", serialize_with = "percentiles")]
+    pub latency_us: LatencyHistogram,
+    #[serde(skip_serializing_if = "LatencyHistogram::is_empty", serialize_with = "percentiles")]
+    pub sent_latency_us: LatencyHistogram,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<ScheduleReport>,
     pub seed: u64,
@@ -109,23 +93,31 @@ pub struct ProduceReport {
     pub threads: Vec<ThreadReport>,
 }
 
-/// How well a rate was kept.
+impl ProduceReport {
+    /// Messages that have not failed: acknowledged, or sent where nothing is acknowledged.
+    pub fn delivered(&self) -> u64 {
+        self.acknowledged + self.unacknowledged
+    }
+}
+
+/// How accurately the requested rate was reached.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-#[allow(missing_docs, reason = "the module's text documents the fields together")]
+#[allow(missing_docs, reason = "docs/REPORT.md documents the fields")]
 pub struct ScheduleReport {
     pub wanted: f64,
     pub reached: f64,
+    pub met: bool,
     pub worst_delay_us: u64,
 }
 
-/// The whole histogram is kept, for its file and the table; the report has its percentiles.
-fn percentiles<S: Serializer>(latency: &Latency, to: S) -> Result<S::Ok, S::Error> {
+/// Serializes only the percentiles; the complete histogram stays available for its file and for the table.
+fn percentiles<S: Serializer>(latency: &LatencyHistogram, to: S) -> Result<S::Ok, S::Error> {
     latency.percentiles().serialize(to)
 }
 
-/// What was made wrong on purpose, and handed to the client.
+/// Intentional faults that were passed to the client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[allow(missing_docs, reason = "the module's text documents the fields together")]
+#[allow(missing_docs, reason = "docs/REPORT.md documents the fields")]
 pub struct FaultsReport {
     pub duplicated: u64,
     pub corrupt: u64,
@@ -133,12 +125,12 @@ pub struct FaultsReport {
 }
 
 impl FaultsReport {
-    /// Whether there was nothing.
+    /// Whether all numbers are zero.
     pub fn is_none(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Adds another's.
+    /// Adds the numbers of `other`.
     pub fn add(&mut self, other: &Self) {
         self.duplicated += other.duplicated;
         self.corrupt += other.corrupt;
@@ -146,43 +138,50 @@ impl FaultsReport {
     }
 }
 
-/// What one producer thread did.
+/// The result of one producer thread.
 #[derive(Clone, Debug, Default, Serialize)]
-#[allow(missing_docs, reason = "the module's text documents the fields together")]
+#[allow(missing_docs, reason = "docs/REPORT.md documents the fields")]
 pub struct ThreadReport {
     pub producer: usize,
     pub sent: u64,
     pub acknowledged: u64,
+    pub unacknowledged: u64,
     pub failed: u64,
     pub panic: Option<String>,
 }
 
-/// What was consumed.
+/// The result of consuming.
 #[derive(Clone, Debug, Default, Serialize)]
-#[allow(missing_docs, reason = "the module's text documents the fields together")]
+#[allow(missing_docs, reason = "docs/REPORT.md documents the fields")]
 pub struct ConsumeReport {
+    pub read_only: bool,
     pub processed: u64,
     pub failed: u64,
     pub dead_lettered: u64,
+    pub retried: u64,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub failures: BTreeMap<String, u64>,
     pub messages_per_second: f64,
-    #[serde(skip_serializing_if = "Latency::is_empty", serialize_with = "percentiles")]
-    pub latency_us: Latency,
+    #[serde(skip_serializing_if = "LatencyHistogram::is_empty", serialize_with = "percentiles")]
+    pub latency_us: LatencyHistogram,
+    #[serde(skip_serializing_if = "Excluded::is_none")]
+    pub latency_excluded: Excluded,
     pub partitions: Vec<PartitionReport>,
     pub workers: Vec<WorkerReport>,
 }
 
-/// Where reading a partition came to.
+/// The progress of a partition at the end of the run.
 #[derive(Clone, Debug, Serialize)]
-#[allow(missing_docs, reason = "the module's text documents the fields together")]
+#[allow(missing_docs, reason = "docs/REPORT.md documents the fields")]
 pub struct PartitionReport {
     pub topic: String,
     pub partition: i32,
     pub worker: Option<usize>,
-    pub first: i64,
-    pub next: i64,
+    pub start_offset: i64,
+    pub position: i64,
     pub committed: Option<i64>,
-    pub end: i64,
-    pub lag: i64,
+    pub high_watermark: i64,
+    pub lag: Option<i64>,
     pub processed: u64,
     pub failed: u64,
     pub dead_lettered: u64,
@@ -192,9 +191,9 @@ pub struct PartitionReport {
     pub stopped: Option<String>,
 }
 
-/// A worker's processes.
+/// The processes of a worker slot.
 #[derive(Clone, Debug, Default, Serialize)]
-#[allow(missing_docs, reason = "the module's text documents the fields together")]
+#[allow(missing_docs, reason = "docs/REPORT.md documents the fields")]
 pub struct WorkerReport {
     pub slot: usize,
     pub pids: Vec<u32>,
@@ -202,11 +201,94 @@ pub struct WorkerReport {
     pub restarts: Vec<RestartReport>,
 }
 
-/// The end of a worker's process.
+/// The kind of a worker's exit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RestartKind {
+    /// SIGKILL from outside.
+    Killed,
+    /// The kernel killed it because memory ran out.
+    OutOfMemory,
+    /// A signal ended it: a crash.
+    Crash,
+    /// It exited with an exit code.
+    Exit,
+    /// Its own code panicked.
+    Panic,
+    /// It reported a fatal error.
+    Broken,
+    /// SIGTERM from outside.
+    Asked,
+    /// It sent no heartbeat (watchdog).
+    Silent,
+    /// A handler hung, or the worker did not become ready (watchdog).
+    Hung,
+    /// A partition was stalled (watchdog).
+    Stuck,
+    /// Its client did not reach the cluster, and a new client did.
+    CutOff,
+    /// It exceeded its memory limit.
+    Memory,
+    /// It reached its maximum age.
+    Age,
+    /// It handled its maximum number of messages.
+    Messages,
+    /// A rolling restart (SIGHUP).
+    Roll,
+    /// The number of workers was reduced (SIGTTOU).
+    Fewer,
+}
+
+impl RestartKind {
+    /// All kinds.
+    pub const ALL: [Self; 16] = [
+        Self::Killed,
+        Self::OutOfMemory,
+        Self::Crash,
+        Self::Exit,
+        Self::Panic,
+        Self::Broken,
+        Self::Asked,
+        Self::Silent,
+        Self::Hung,
+        Self::Stuck,
+        Self::CutOff,
+        Self::Memory,
+        Self::Age,
+        Self::Messages,
+        Self::Roll,
+        Self::Fewer,
+    ];
+}
+
+impl fmt::Display for RestartKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Killed => "killed",
+            Self::OutOfMemory => "out_of_memory",
+            Self::Crash => "crash",
+            Self::Exit => "exit",
+            Self::Panic => "panic",
+            Self::Broken => "broken",
+            Self::Asked => "asked",
+            Self::Silent => "silent",
+            Self::Hung => "hung",
+            Self::Stuck => "stuck",
+            Self::CutOff => "cut_off",
+            Self::Memory => "memory",
+            Self::Age => "age",
+            Self::Messages => "messages",
+            Self::Roll => "roll",
+            Self::Fewer => "fewer",
+        })
+    }
+}
+
+/// The exit of a worker's process.
 #[derive(Clone, Debug, Serialize)]
-#[allow(missing_docs, reason = "the module's text documents the fields together")]
+#[allow(missing_docs, reason = "docs/REPORT.md documents the fields")]
 pub struct RestartReport {
-    pub kind: String,
+    pub kind: RestartKind,
     pub cause: String,
     pub at: String,
     pub uptime: f64,
@@ -214,50 +296,50 @@ pub struct RestartReport {
     pub rss_mb: Option<u64>,
     pub out_of_memory: bool,
     pub panicked: bool,
-    pub partitions: Vec<DeathPartition>,
+    pub partitions: Vec<ExitPosition>,
     pub log: Vec<String>,
 }
 
-/// Where a worker that died was in one of its partitions.
+/// The progress of a partition when its worker exited.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[allow(missing_docs, reason = "the module's text documents the fields together")]
-pub struct DeathPartition {
+#[allow(missing_docs, reason = "docs/REPORT.md documents the fields")]
+pub struct ExitPosition {
     pub topic: String,
     pub partition: i32,
-    pub next: i64,
+    pub position: i64,
     pub committed: Option<i64>,
     pub in_flight: Option<i64>,
 }
 
-/// Messages per second, 0 if no time has passed.
+/// Returns messages per second; 0 if no time has passed.
 pub fn rate(messages: u64, time: Duration) -> f64 {
     if time.is_zero() { 0.0 } else { messages as f64 / time.as_secs_f64() }
 }
 
-/// Where the report goes. It is opened before the run: a file that cannot be written is found then.
-pub enum Target {
+/// The destination of the report. It is opened before the run, so that a file that cannot be written is reported early.
+pub enum ReportSink {
     /// `--report` was not given.
     Nowhere,
-    /// `-`
+    /// Stdout (`-` or `/dev/stdout`).
     Stdout,
-    /// A file, empty until the end.
-    File(PathBuf, File),
+    /// A file; it stays empty until the end of the run.
+    File(File),
 }
 
-impl Target {
-    /// Opens what `--report` names.
+impl ReportSink {
+    /// Opens the destination that `--report` names.
     ///
     /// # Errors
-    /// An end with [`ExitCode::Usage`] if the file cannot be written.
-    pub fn open(path: Option<&Path>) -> Result<Self, Exit> {
+    /// An exit status with [`ExitCode::Usage`] if the file cannot be written.
+    pub fn open(path: Option<&Path>) -> Result<Self, ExitStatus> {
         match path {
             None => Ok(Self::Nowhere),
-            // Opened anew it would be written from its beginning, over what is there.
+            // If it were opened again, it would be written from its beginning and overwrite other output.
             Some(path) if path == Path::new("-") || path == Path::new("/dev/stdout") => Ok(Self::Stdout),
-            Some(path) => File::create(path).map(|file| Self::File(path.to_owned(), file)).map_err(|error| {
+            Some(path) => File::create(path).map(Self::File).map_err(|error| {
                 let text =
                     format!("--report {}: the file cannot be written: {error}; name another one", path.display());
-                Exit::new(ExitCode::Usage, text)
+                ExitStatus::new(ExitCode::Usage, text)
             }),
         }
     }
@@ -265,9 +347,10 @@ impl Target {
     /// Writes the report as one line.
     ///
     /// # Errors
-    /// When the disk is full or stdout is closed.
+    /// If writing fails, for example because the disk is full or stdout is closed.
     pub fn write(&mut self, report: &Report) -> io::Result<()> {
         let mut line = serde_json::to_vec(report)?;
+        escape_json(&mut line, 0);
         line.push(b'\n');
         match self {
             Self::Nowhere => Ok(()),
@@ -276,10 +359,10 @@ impl Target {
                 stdout.write_all(&line)?;
                 stdout.flush()
             }
-            Self::File(_, file) => {
+            Self::File(file) => {
                 file.write_all(&line)?;
                 file.sync_all().or_else(|error| match error.kind() {
-                    // A pipe or a device has nothing to sync.
+                    // A pipe or a device does not support fsync.
                     io::ErrorKind::InvalidInput => Ok(()),
                     _ => Err(error),
                 })
@@ -288,61 +371,69 @@ impl Target {
     }
 }
 
-/// A report that is begun when the command begins.
-pub struct Draft {
+/// Builds a report; it is created when the command starts.
+pub struct ReportBuilder {
     command: String,
     began: Instant,
     began_at: SystemTime,
-    /// What was produced, if the command produces.
+    /// The security of the connections.
+    pub security: SecurityReport,
+    /// The result of producing, if the command produces.
     pub produce: Option<ProduceReport>,
-    /// What was consumed, if the command consumes.
+    /// The result of consuming, if the command consumes.
     pub consume: Option<ConsumeReport>,
-    /// The verdict, if the command judges.
+    /// The verdict, if the command runs the checker.
+    #[cfg(feature = "verify")]
     pub verify: Option<Verdict>,
-    /// What was sent back, if the command does that.
+    /// The result of the replay, if the command is `dlq replay`.
     pub replay: Option<ReplayReport>,
 }
 
-impl Draft {
-    /// Begins the report of `command`.
+impl ReportBuilder {
+    /// Starts the report of `command`.
     pub fn new(command: impl Into<String>) -> Self {
         Self {
             command: command.into(),
             began: Instant::now(),
             began_at: SystemTime::now(),
+            security: SecurityReport::default(),
             produce: None,
             consume: None,
+            #[cfg(feature = "verify")]
             verify: None,
             replay: None,
         }
     }
 
-    /// The latencies that were measured, each with its tag.
-    pub fn latencies(&self) -> Vec<(&'static str, &Latency)> {
-        let produce = self.produce.iter().flat_map(|report| {
-            [(DUE_TO_ACKNOWLEDGED, &report.latency_us), (SENT_TO_ACKNOWLEDGED, &report.sent_latency_us)]
-        });
-        let consume = self.consume.iter().map(|report| (DUE_TO_PROCESSED, &report.latency_us));
+    /// Returns the measured latencies, each with its tag.
+    pub fn latencies(&self) -> Vec<(&'static str, &LatencyHistogram)> {
+        let produce = self
+            .produce
+            .iter()
+            .flat_map(|report| [(SCHEDULED_TO_ACKED, &report.latency_us), (SENT_TO_ACKED, &report.sent_latency_us)]);
+        let consume = self.consume.iter().map(|report| (SCHEDULED_TO_PROCESSED, &report.latency_us));
         produce.chain(consume).filter(|(_, latency)| !latency.is_empty()).collect()
     }
 
-    /// Writes them to their file, as of the command's whole time.
+    /// Writes the latencies to their file, as one interval from the start of the command until now.
     ///
     /// # Errors
-    /// See [`LogFile::write`].
-    pub fn write_latencies(&self, to: &mut LogFile) -> io::Result<()> {
+    /// See [`HdrLogWriter::write`].
+    pub fn write_latencies(&self, to: &mut HdrLogWriter) -> io::Result<()> {
         to.write(self.began_at, self.began.elapsed(), &self.latencies())
     }
 
-    /// The report, now that it is known how the command ended.
-    pub fn finish(self, exit: Exit) -> Report {
+    /// Returns the report with the exit status of the command.
+    pub fn finish(self, exit: ExitStatus) -> Report {
         Report {
-            version: VERSION,
+            version: REPORT_VERSION,
             command: self.command,
             exit,
             seconds: self.began.elapsed().as_secs_f64(),
+            security: self.security,
             produce: self.produce,
             consume: self.consume,
+            #[cfg(feature = "verify")]
             verify: self.verify,
             replay: self.replay,
         }
@@ -355,29 +446,29 @@ mod tests {
 
     #[test]
     fn an_unwritable_report_is_found_before_the_run() {
-        let exit = Target::open(Some(Path::new("/no/such/folder/report.json"))).err().unwrap();
+        let exit = ReportSink::open(Some(Path::new("/no/such/folder/report.json"))).err().unwrap();
         assert_eq!(exit.code, ExitCode::Usage);
         assert!(exit.reason.contains("/no/such/folder/report.json"), "{}", exit.reason);
     }
 
     #[test]
     fn only_the_parts_that_a_command_has_are_there() {
-        let value = serde_json::to_value(Draft::new("topics").finish(Exit::clean("done"))).unwrap();
-        assert_eq!(value["version"], 1);
+        let value = serde_json::to_value(ReportBuilder::new("topics").finish(ExitStatus::clean("done"))).unwrap();
+        assert_eq!(value["version"], 2);
         assert_eq!(value["exit"]["code"], 0);
         assert!(value.get("produce").is_none() && value.get("consume").is_none());
     }
 
     #[test]
     fn latencies_are_percentiles_in_the_report_and_whole_until_then() {
-        let mut draft = Draft::new("produce");
+        let mut draft = ReportBuilder::new("produce");
         let mut produce = ProduceReport::default();
         produce.latency_us.record_us(7);
         draft.produce = Some(produce);
         draft.consume = Some(ConsumeReport::default());
         let tags: Vec<_> = draft.latencies().iter().map(|(tag, _)| *tag).collect();
-        assert_eq!(tags, [DUE_TO_ACKNOWLEDGED]);
-        let value = serde_json::to_value(draft.finish(Exit::clean("done"))).unwrap();
+        assert_eq!(tags, [SCHEDULED_TO_ACKED]);
+        let value = serde_json::to_value(draft.finish(ExitStatus::clean("done"))).unwrap();
         assert_eq!(value["produce"]["latency_us"]["p99_99"], 7);
         assert!(value["produce"].get("sent_latency_us").is_none() && value["produce"].get("schedule").is_none());
         assert!(value["consume"].get("latency_us").is_none());

@@ -2,24 +2,35 @@
 
 use clap::{Args, Subcommand};
 
-use super::general::General;
+use super::global_args::GlobalArgs;
+use super::topics::name as topic;
+
+const REPLAY: &str = "\
+Records are sent back only to the topics whose dead-letter topic this is: by its name without \".dlq\", and by
+consumer.topics and consumer.dead_letter_topic. Their headers can name any topic; other topics are rejected unless
+--allow-topic names them.
+
+The progress is committed per record, with the offsets of the group. A record that cannot be sent does not block the others:
+it is logged, the exit code is 1, and only this record is retried by the next replay. After a crash or without a reply
+from the brokers, up to 500 records in flight may be sent again.";
 
 /// `dlq`.
 #[derive(Clone, Debug, Args)]
 pub struct Dlq {
-    /// What to do with dead letters.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: DlqCommand,
     #[command(flatten)]
-    pub(super) general: General,
+    pub(super) general: GlobalArgs,
 }
 
-/// What to do with dead letters.
+/// The subcommands of `dlq`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum DlqCommand {
-    /// Show what is in a dead-letter topic, and why
+    /// Show the records of a dead-letter topic with their errors
     List(ListDeadLetters),
-    /// Send messages back to the topics that they came from; what was sent back once is not sent again
+    /// Send records back to their original topics; a record is sent back only once
+    #[command(after_help = REPLAY)]
     Replay(ReplayDeadLetters),
 }
 
@@ -27,11 +38,11 @@ pub enum DlqCommand {
 #[derive(Clone, Debug, Args)]
 #[allow(missing_docs, reason = "these are the texts of --help")]
 pub struct ListDeadLetters {
-    /// A line of JSON for each message, instead of a table
+    /// A line of JSON per record instead of a table
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
-    pub which: WhichDeadLetters,
+    pub which: DeadLetterArgs,
 }
 
 /// `dlq replay`.
@@ -41,45 +52,55 @@ pub struct ReplayDeadLetters {
     /// Only show what would be sent
     #[arg(long)]
     pub dry_run: bool,
+    /// A topic to which records may be sent back; may be repeated [default: the topics whose dead-letter topic this
+    /// is]
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = topic)]
+    pub allow_topic: Vec<String>,
+    /// Skip records that cannot be sent: they stay in the dead-letter topic, and no later replay retries them
+    #[arg(long, conflicts_with = "park")]
+    pub skip_unsendable: bool,
+    /// Copy records that cannot be sent to this topic, and skip them
+    #[arg(long, value_name = "TOPIC", value_parser = topic)]
+    pub park: Option<String>,
     #[command(flatten)]
-    pub which: WhichDeadLetters,
+    pub which: DeadLetterArgs,
 }
 
-/// Which dead letters.
+/// Selects dead-letter records.
 #[derive(Clone, Debug, Args)]
 #[allow(missing_docs, reason = "these are the texts of --help")]
-pub struct WhichDeadLetters {
-    /// The dead-letter topic [default: the settings' own]
-    #[arg(value_name = "TOPIC")]
+pub struct DeadLetterArgs {
+    /// The dead-letter topic [default: from the settings]
+    #[arg(value_name = "TOPIC", value_parser = topic)]
     pub topic: Option<String>,
-    /// So many messages at most
+    /// The maximum number of records
     #[arg(long, value_name = "N")]
     pub max: Option<u64>,
-    /// Where the cluster is asked for at first, separated by commas [default: localhost:9092]
-    #[arg(long, value_name = "HOST:PORT,…")]
+    /// Bootstrap servers, separated by commas [default: localhost:9092]
+    #[arg(short = 'b', long, visible_alias = "bootstrap-server", value_name = "HOST:PORT,…")]
     pub brokers: Option<String>,
-    /// The consumer group; what it has sent back is kept under its name and .dlq [default: kafka-actors]
+    /// The consumer group; the progress of replays is committed for its name with .dlq [default: kafka-actors]
     #[arg(long, value_name = "ID")]
     pub group: Option<String>,
     #[command(flatten)]
-    pub(super) general: General,
+    pub(super) general: GlobalArgs,
 }
 
 impl Dlq {
-    fn which(&self) -> &WhichDeadLetters {
+    fn which(&self) -> &DeadLetterArgs {
         match &self.command {
             DlqCommand::List(list) => &list.which,
             DlqCommand::Replay(replay) => &replay.which,
         }
     }
 
-    pub(super) fn all_general(&self) -> Vec<&General> {
+    pub(super) fn all_general(&self) -> Vec<&GlobalArgs> {
         vec![&self.general, &self.which().general]
     }
 
     /// Flag, key, value.
     pub(super) fn flags(&self) -> Vec<(&'static str, &'static str, Option<String>)> {
-        let WhichDeadLetters { brokers, group, .. } = self.which();
-        vec![("--brokers", "kafka.brokers", brokers.clone()), ("--group", "consumer.group", group.clone())]
+        let DeadLetterArgs { brokers, group, .. } = self.which();
+        vec![("--brokers", "kafka.brokers", brokers.clone()), ("--group", "consumer.group_id", group.clone())]
     }
 }

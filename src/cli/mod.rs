@@ -1,54 +1,58 @@
-//! The command line. Its flags are short forms of settings: they are handed on as texts, so that one place, the
-//! settings, says what is wrong with a value, wherever it comes from.
+//! The command line. Flags are short forms of settings and are passed on as text, so that the settings alone validate
+//! values from all sources.
 //!
-//! - [`command`]: the commands and their flags; `dlq`, `top`: those of these. `general`: the options that all have. `new_topic`: a topic as it is given.
+//! - [`args`]: the commands and their flags; `dlq`, `top`, `topics`: those of these commands. `global_args`: the
+//!   options of all commands. `topic_spec`: the notation of topics.
 
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 
-mod command;
+mod args;
 mod dlq;
-mod general;
-mod new_topic;
+mod global_args;
+#[cfg(feature = "top")]
 mod top;
+mod topic_spec;
+mod topics;
 
-pub use command::{
-    CheckConfig, Command, Config, ConfigCommand, Consume, CreateTopics, DeleteTopics, Demo, DescribeTopics, Produce,
-    ShowConfig, Topics, TopicsCommand, Verify, Worker,
-};
-pub use dlq::{Dlq, DlqCommand, ListDeadLetters, ReplayDeadLetters, WhichDeadLetters};
-use general::General;
-pub use new_topic::NewTopic;
+pub use args::{CheckConfig, Command, Config, ConfigCommand, Produce, ShowConfig};
+#[cfg(feature = "verify")]
+pub use args::{Demo, Verify};
+pub use dlq::{DlqCommand, ListDeadLetters, ReplayDeadLetters};
+use global_args::GlobalArgs;
+#[cfg(feature = "top")]
 pub use top::Top;
+pub use topic_spec::{AlteredTopic, TopicSpec};
+pub use topics::{DeleteTopics, TopicsCommand};
 
 const EXAMPLES: &str = "\
 Examples:
-  kafka-actors demo                                     everything at once, without a broker
+  kafka-actors demo                                     produce and consume, without a broker
   kafka-actors topics create test-topic:6:1             six partitions, one replica
   kafka-actors produce --threads 8 --messages-per-thread 1000
-  kafka-actors produce --rate 500 --duration 1m         500 messages a second
-  kafka-actors produce --size 200 --dry-run 3 | jq .    what would be sent, without a broker
+  kafka-actors produce --rate 500 --duration 1m         500 messages per second
+  kafka-actors produce --size 200 --dry-run 3 | jq .    print messages, without a broker
   kafka-actors consume --processes 4 --from-beginning --until-end
-  kafka-actors consume --processor print -q | jq .      messages as JSON lines
-  kafka-actors consume --command 'python3 work.py'      feed a program of your own
-  kafka-actors verify --rate 20000 --duration 1m        prove that nothing is lost, and measure how long it takes
-  kafka-actors dlq list                                 what could not be processed, and why
-  kafka-actors top                                      watch a run that was started with --set monitoring.listen=9464
-  kafka-actors config show --origin                     what holds, and where it comes from
+  kafka-actors consume --read-only --from-beginning --processor print -q | jq .   show messages; commits nothing
+  kafka-actors consume --command 'python3 work.py'      process messages with your own program
+  kafka-actors verify --rate 20000 --duration 1m        verify delivery, and measure latencies
+  kafka-actors dlq list                                 show dead-letter records with their errors
+  kafka-actors top                                      show the status of a run started with --set monitoring.listen=9464
+  kafka-actors config show --origin                     show the effective settings with their origins
 
 Every setting can also be given as --set SECTION.KEY=VALUE, in the environment as KAFKA_ACTORS__SECTION__KEY, or in
 Settings.toml; flags win over --set, --set over the environment, the environment over the file.
 
 Exit codes:
-  0  clean: all that was asked for was done
-  1  failed: something was not delivered, not processed or not reached
-  2  the command line or the settings are wrong; nothing was begun
-  3  forced: the shutdown deadline passed, or a second signal came
-  4  a worker whose supervisor is gone";
+  0  success
+  1  failure: messages were not delivered or not processed, or the brokers were not reached
+  2  invalid command line or settings; nothing was started
+  3  forced exit: the shutdown timeout expired, or a second signal arrived (more than a second later)
+  4  worker exit after the loss of its supervisor";
 
-/// The command line, read.
+/// The parsed command line.
 #[derive(Clone, Debug)]
 pub struct Cli {
     /// `--config`.
@@ -57,26 +61,26 @@ pub struct Cli {
     pub set: Vec<String>,
     /// `--report`: a file, or `-`.
     pub report: Option<String>,
-    /// How many times `-v`.
+    /// The number of `-v` flags.
     pub verbose: u8,
     /// `-q`.
     pub quiet: bool,
-    /// What to do.
+    /// The command.
     pub command: Command,
 }
 
-/// Writes JSON messages to Kafka from many threads, and reads them with many supervised worker processes.
+/// Writes JSON messages to Kafka from many threads, and consumes them with many supervised worker processes.
 #[derive(Parser)]
 #[command(name = "kafka-actors", version, after_help = EXAMPLES, max_term_width = 120, disable_help_subcommand = true, args_override_self = true)]
-struct Raw {
+struct RawArgs {
     #[command(flatten)]
-    general: General,
+    general: GlobalArgs,
     #[command(subcommand)]
     command: Command,
 }
 
 impl Cli {
-    /// What the flags set: flag, key, value, for the settings' highest layer.
+    /// The settings of the flags: flag, key, value; the highest layer.
     pub fn flags(&self) -> Vec<(String, String, String)> {
         let level = match (self.quiet, self.verbose) {
             (true, _) => Some(("--quiet", "warning")),
@@ -85,12 +89,12 @@ impl Cli {
             (false, _) => Some(("--verbose", "trace")),
         };
         let level = level.map(|(flag, word)| (flag, "logging.level", Some(word.to_owned())));
-        let flags = level.into_iter().chain(self.command.flags());
+        let flags = level.into_iter().chain(self.command.setting_overrides());
         flags.filter_map(|(flag, key, value)| Some((flag.to_owned(), key.to_owned(), value?))).collect()
     }
 
-    fn merge(Raw { general, command }: Raw) -> Result<Self, clap::Error> {
-        let all: Vec<General> = std::iter::once(&general).chain(command.general()).cloned().collect();
+    fn merge(RawArgs { general, command }: RawArgs) -> Result<Self, clap::Error> {
+        let all: Vec<GlobalArgs> = std::iter::once(&general).chain(command.general()).cloned().collect();
         let cli = Self {
             config: all.iter().rev().find_map(|general| general.config.clone()),
             report: all.iter().rev().find_map(|general| general.report.clone()),
@@ -111,17 +115,17 @@ impl Parser for Cli {}
 
 impl CommandFactory for Cli {
     fn command() -> clap::Command {
-        Raw::command()
+        RawArgs::command()
     }
 
     fn command_for_update() -> clap::Command {
-        Raw::command_for_update()
+        RawArgs::command_for_update()
     }
 }
 
 impl FromArgMatches for Cli {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        Raw::from_arg_matches(matches).and_then(Self::merge)
+        RawArgs::from_arg_matches(matches).and_then(Self::merge)
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -180,7 +184,7 @@ mod tests {
         let expected = [
             "--topic kafka.topic=t",
             "--topic consumer.topics=t",
-            "--from-beginning consumer.start=beginning",
+            "--from-beginning consumer.start=earliest",
             "--until-end consumer.until_end=true",
             "--idle-exit consumer.idle_exit=500ms",
         ];
@@ -188,9 +192,19 @@ mod tests {
     }
 
     #[test]
+    fn brokers_have_the_names_of_kafkas_tools() {
+        for command in ["produce", "consume", "demo", "verify", "topics list", "topics create a:1:1", "dlq list t.dlq"]
+        {
+            for name in ["--brokers", "--bootstrap-server", "-b"] {
+                assert_eq!(flags(&format!("{command} {name} a:1,b:2"))[0], "--brokers kafka.brokers=a:1,b:2");
+            }
+        }
+    }
+
+    #[test]
     fn steps_of_a_profile_are_given_one_by_one_or_together() {
-        let line = ["any-name", "produce", "--profile", "1 for 1s", "--profile", "2 for 1s, 3 for 1s"];
-        let expected = [("--profile", "producer.profile", "1 for 1s,2 for 1s, 3 for 1s")];
+        let line = ["any-name", "produce", "--rate-profile", "1 for 1s", "--rate-profile", "2 for 1s, 3 for 1s"];
+        let expected = [("--rate-profile", "producer.rate_profile", "1 for 1s,2 for 1s, 3 for 1s")];
         let owned = |(flag, key, value): (&str, &str, &str)| (flag.to_owned(), key.to_owned(), value.to_owned());
         assert_eq!(Cli::try_parse_from(line).unwrap().flags(), expected.map(owned));
     }
@@ -204,19 +218,22 @@ mod tests {
             "produce --latency-file l.hlog",
             "produce --lines-file Cargo.toml --size 1..2 --seed 3 --dry-run 3",
             &format!("produce --template-file {}", template.path().display()),
-            "consume --brokers a --topic t --group g --processes 1 --assignment manual --strategy range --start end \
+            "consume --brokers a --topic t --group g --processes 1 --assignment manual --strategy range --start latest \
              --max-messages 1 --idle-exit 1 --processor command --command x --on-failure stop --latency-file l.hlog",
-            "consume --from-beginning --until-end",
+            "consume --read-only --from-beginning --until-end",
             "verify --brokers a --topic t --threads 1 --messages-per-thread 1 --rate 1 --key none --size 200 --processes 1 --group g \
-             --processor log --deadline 5 --latency-file l.hlog",
+             --processor log --timeout 5 --latency-file l.hlog",
             "verify --duration 5 --command x --produce-only --run-file f",
             "demo --brokers a --topic t --threads 1 --messages-per-thread 1 --rate 1 --processes 1 --latency-file l.hlog",
             "topics describe --brokers a",
+            "topics list --json --brokers a",
+            "topics alter a:3 --brokers a",
+            "topics delete a --yes --brokers a",
             "dlq list t.dlq --brokers a --group g --json --max 3",
             "dlq replay t.dlq --brokers a --group g --dry-run --max 3",
         ];
         for line in lines {
-            let inputs = crate::settings::Inputs {
+            let inputs = crate::settings::LoadOptions {
                 flags: parse(line).unwrap().flags(),
                 config_file: Some("/dev/null".into()),
                 processors: vec!["log".to_owned(), "command".to_owned()],
@@ -228,7 +245,7 @@ mod tests {
 
     #[test]
     fn from_beginning_contradicts_another_start() {
-        assert_eq!(parse("consume --from-beginning --start end").unwrap_err().kind(), ErrorKind::ArgumentConflict);
+        assert_eq!(parse("consume --from-beginning --start latest").unwrap_err().kind(), ErrorKind::ArgumentConflict);
     }
 
     #[test]
@@ -257,24 +274,41 @@ mod tests {
         let TopicsCommand::Create(create) = topics.command else { panic!() };
         let names: Vec<&str> = create.topics.iter().map(|topic| topic.name.as_str()).collect();
         assert_eq!(names, ["a", "b", "c"]);
-        assert_eq!(create.topics[1], NewTopic { name: "b".to_owned(), partitions: 2, replication: 3 });
+        assert_eq!(create.topics[1], TopicSpec { name: "b".to_owned(), partitions: 2, replication: 3 });
         assert!(parse("topics create").is_err());
     }
 
     #[test]
     fn a_bad_topic_says_what_is_wrong_with_it() {
-        let problem = |text: &str| text.parse::<NewTopic>().unwrap_err();
+        let problem = |text: &str| text.parse::<TopicSpec>().unwrap_err();
         assert!(problem("a:6").contains("NAME:PARTITIONS:REPLICATION"));
         assert!(problem("a:0:1").contains("partitions = \"0\""));
         assert!(problem("a:1:x").contains("replication = \"x\""));
         assert!(problem("ä:1:1").contains("\"ä\" is no name for a topic"));
+        for (line, reported) in [
+            ("topics create a:0:1", "partitions = \"0\""),
+            ("topics alter a:0", "partitions = \"0\""),
+            ("topics alter a", "expected NAME:PARTITIONS, such as test-topic:12"),
+            ("topics alter a:6:1", "expected NAME:PARTITIONS, such as test-topic:12"),
+            ("topics alter ^a:6", "patterns"),
+            ("topics create orders-*:1:1", "patterns"),
+            ("topics delete ^orders.*", "patterns"),
+            ("topics describe orders-*", "patterns"),
+            ("dlq list orders-*", "patterns"),
+        ] {
+            let error = parse(line).unwrap_err().to_string();
+            assert!(error.contains(reported), "{error}");
+        }
+        let Command::Topics(topics) = parse("topics alter a:12,b:3").unwrap().command else { panic!() };
+        let TopicsCommand::Alter(alter) = topics.command else { panic!() };
+        assert_eq!(alter.topics[0], AlteredTopic { name: "a".to_owned(), partitions: 12 });
         let error = parse("topics create a:0:1").unwrap_err().to_string();
         assert!(error.contains("partitions = \"0\": expected a number, 1 or more"), "{error}");
     }
 
     #[test]
     fn the_worker_is_hidden() {
-        assert!(matches!(parse("worker --slot 3").unwrap().command, Command::Worker(Worker { slot: 3, .. })));
+        assert!(matches!(parse("worker --slot 3").unwrap().command, Command::Worker(args::Worker { slot: 3, .. })));
         assert!(!Cli::command().render_long_help().to_string().contains("worker --slot"));
     }
 

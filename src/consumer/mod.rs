@@ -1,9 +1,12 @@
-//! The consuming side: a supervisor process and its worker processes.
+//! The consumer: a supervisor process and its worker processes.
 //!
-//! - [`supervisor`]: the parent's side: plans, starts, watches, ends workers; never touches a message.
-//! - [`worker`]: the child's side: reads its partitions, processes, commits; knows nothing of its siblings.
-//! - [`control`]: all that the two sides share.
+//! - [`supervisor`]: starts, monitors and stops workers; it has no consumer and sees no message.
+//! - [`worker`]: consumes its partitions, processes and commits; it knows nothing of other workers.
+//! - [`protocol`]: the messages between both. [`start_offset`]: where a partition starts. They share nothing
+//!   else.
 
-pub mod control;
+pub mod failure_reasons;
+pub mod protocol;
+mod start_offset;
 pub mod supervisor;
 pub mod worker;

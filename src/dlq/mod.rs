@@ -1,90 +1,96 @@
-//! `dlq list | replay`: what is in the dead-letter topics, and back with it to where it came from.
+//! `dlq list | replay`: shows the records of dead-letter topics, and sends them back to their original topics.
 //!
-//! - `row`: a message as it is shown. `span`: reads a topic from here to there. `replay`: sends messages back.
+//! - `format`: formats a record. `range_reader`: reads an offset range. `replay`: sends records back.
+//! - `targets`: the topics to which they may be sent. `progress`: the progress per record, over all runs.
 //!
-//! What was sent back is committed for the group `consumer.group` and `.dlq`: another `replay` goes on behind it.
+//! The progress is committed for the group `consumer.group_id` with `.dlq`: a record is sent back only once.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use slog::{Logger, info, warn};
 
+use crate::blocking_command::Stop;
 use crate::cli::{DlqCommand, ListDeadLetters};
 use crate::dead_letter::DeadLetter;
-use crate::exit::Exit;
-use crate::kafka::cluster::Cluster;
-use crate::kafka::error::Failure;
-use crate::kafka::offsets::Offsets;
+use crate::exit::ExitStatus;
+use crate::kafka::cluster_client::ClusterClient;
+use crate::kafka::error::KafkaError;
+use crate::kafka::offsets::Watermarks;
 use crate::record::TopicPartition;
 use crate::report::ReplayReport;
 use crate::settings::Settings;
 
+mod format;
+mod progress;
+mod range_reader;
 mod replay;
-mod row;
-mod span;
+mod targets;
 
-use span::{Span, SpanReader};
+use progress::Progress;
+use range_reader::{OffsetRange, RangeReader};
 
-/// Runs the command; `out` gets what is shown, `report` what was sent back.
+/// Runs the command; `out` gets the listing, `report` the result of a replay. A replay that is stopped finishes its
+/// batch.
 pub fn run(
     command: &DlqCommand,
     settings: &Settings,
     logger: &Logger,
     out: &mut dyn Write,
     report: &mut Option<ReplayReport>,
-) -> Exit {
+    stop: &Stop,
+) -> ExitStatus {
     let mut settings = settings.clone();
-    settings.consumer.group.push_str(".dlq");
+    settings.consumer.group_id.push_str(".dlq");
+    // The reading client commits nothing; the progress of a replay is committed separately.
+    settings.consumer.read_only = true;
     let result = match command {
         DlqCommand::List(list) => show(list, &settings, logger, out),
-        DlqCommand::Replay(order) => replay::run(order, &settings, logger, out, report.insert(ReplayReport::default())),
+        DlqCommand::Replay(order) => {
+            replay::run(order, &settings, logger, out, report.insert(ReplayReport::default()), stop)
+        }
     };
-    result.unwrap_or_else(Exit::from)
+    result.unwrap_or_else(ExitStatus::from)
 }
 
-/// A dead-letter topic, as it is when the command begins.
-struct Letters {
-    /// All that stands in it.
-    all: Vec<Span>,
-    /// Where the next replay begins.
-    next: Offsets,
+/// The dead-letter topics as of the start of the command.
+struct DeadLetterTopics {
+    /// The offset ranges with records.
+    spans: Vec<OffsetRange>,
+    /// The progress of replays in each partition.
+    progress: BTreeMap<TopicPartition, Progress>,
 }
 
-/// Looks at these topics, or at those of the settings. Without one that is named, one that exists is enough.
-fn look_at(topic: Option<&String>, settings: &Settings, logger: &Logger) -> Result<Letters, Failure> {
-    let cluster = Cluster::connect(settings, logger)?;
+/// Reads the state of these topics; at least one must exist.
+fn read_topics(cluster: &ClusterClient, topics: &[String], logger: &Logger) -> Result<DeadLetterTopics, KafkaError> {
     let mut partitions = Vec::new();
     let mut missing = None;
-    for topic in topics(topic, settings) {
-        match cluster.partitions(&topic) {
-            Ok(found) => partitions.extend(found.into_iter().map(|number| TopicPartition::new(topic.clone(), number))),
-            Err(failure @ Failure::TopicMissing { .. }) => missing = missing.or(Some(failure)),
+    for topic in topics {
+        match cluster.partitions(topic) {
+            Ok(found) => partitions.extend(found.into_iter().map(|number| TopicPartition::new(topic, number))),
+            Err(failure @ KafkaError::TopicMissing { .. }) => missing = missing.or(Some(failure)),
             Err(failure) => return Err(failure),
         }
     }
     if let Some(missing) = missing.filter(|_| partitions.is_empty()) {
         return Err(missing);
     }
-    let (beginnings, ends) = (cluster.beginnings(&partitions)?, cluster.ends(&partitions)?);
-    let committed = cluster.committed(&partitions)?;
-    cluster.leave();
-    let at = |offsets: &Offsets, partition: &TopicPartition| offsets.get(partition).copied().unwrap_or(0);
-    let mut next = Offsets::new();
-    for partition in &partitions {
-        let (beginning, end) = (at(&beginnings, partition), at(&ends, partition));
-        let committed = committed.get(partition).copied();
-        if let Some(committed) = committed.filter(|committed| *committed < beginning) {
-            warn!(logger, "{} dead letters are gone that were not sent back: the topic's retention was shorter",
-                beginning - committed; "topic" => &partition.topic, "partition" => partition.partition);
+    let watermarks = cluster.watermarks(&partitions)?;
+    let committed = cluster.committed_with_metadata(&partitions)?;
+    let (mut spans, mut progress) = (Vec::new(), BTreeMap::new());
+    for (partition, Watermarks { low: from, high: to }) in watermarks {
+        // A re-created topic starts again.
+        let known = committed.get(&partition).map(Progress::of).filter(|known| known.position() <= to);
+        let mut own = known.unwrap_or_else(|| Progress::new(from));
+        let lost = own.begin_at(from);
+        if lost > 0 {
+            warn!(logger, "dead-letter records were deleted by retention before they were sent back: {lost}";
+                "topic" => &partition.topic, "partition" => partition.partition);
         }
-        // A topic that was made anew begins anew.
-        let known = committed.filter(|committed| *committed <= end);
-        next.insert(partition.clone(), known.unwrap_or(beginning).max(beginning));
+        progress.insert(partition.clone(), own);
+        spans.push(OffsetRange { partition, from, to });
     }
-    let span = |partition: TopicPartition| {
-        let (from, to) = (at(&beginnings, &partition), at(&ends, &partition));
-        Span { partition, from, to }
-    };
-    Ok(Letters { all: partitions.into_iter().map(span).collect(), next })
+    Ok(DeadLetterTopics { spans, progress })
 }
 
 fn topics(topic: Option<&String>, settings: &Settings) -> Vec<String> {
@@ -94,26 +100,34 @@ fn topics(topic: Option<&String>, settings: &Settings) -> Vec<String> {
     }
 }
 
-fn show(list: &ListDeadLetters, settings: &Settings, logger: &Logger, out: &mut dyn Write) -> Result<Exit, Failure> {
-    let letters = look_at(list.which.topic.as_ref(), settings, logger)?;
-    let mut reader = SpanReader::open(settings, &letters.all, logger)?;
+fn show(
+    list: &ListDeadLetters,
+    settings: &Settings,
+    logger: &Logger,
+    out: &mut dyn Write,
+) -> Result<ExitStatus, KafkaError> {
+    let cluster = ClusterClient::connect(settings, logger)?;
+    let topics = topics(list.which.topic.as_ref(), settings);
+    let DeadLetterTopics { spans, progress } = read_topics(&cluster, &topics, logger)?;
+    cluster.leave();
+    let mut reader = RangeReader::open(settings, &spans, logger)?;
     let (mut shown, mut written) = (0_u64, Ok(()));
     while written.is_ok() && list.which.max.is_none_or(|max| shown < max) {
-        let Some(copy) = reader.read_next()? else { break };
-        let letter = DeadLetter::of(&copy);
-        let partition = TopicPartition::new(copy.topic.clone(), copy.partition);
-        let replayed = letters.next.get(&partition).is_some_and(|next| copy.offset < *next);
+        let Some(record) = reader.read_next()? else { break };
+        let dead_letter = DeadLetter::from_headers(&record);
+        let partition = TopicPartition::new(record.topic.clone(), record.partition);
+        let done = progress.get(&partition).is_some_and(|progress| progress.is_done(record.offset));
         let text = match (list.json, shown) {
-            (true, _) => row::in_json(&copy, letter.as_ref(), replayed),
-            (false, 0) => row::head() + &row::in_table(&copy, letter.as_ref(), replayed),
-            (false, _) => row::in_table(&copy, letter.as_ref(), replayed),
+            (true, _) => format::in_json(&record, dead_letter.as_ref(), done),
+            (false, 0) => format::table_header() + &format::in_table(&record, dead_letter.as_ref(), done),
+            (false, _) => format::in_table(&record, dead_letter.as_ref(), done),
         };
         written = out.write_all(text.as_bytes());
         shown += 1;
     }
     reader.close();
     if shown == 0 {
-        info!(logger, "no dead letters");
+        info!(logger, "no dead-letter records");
     }
-    Ok(Exit::shown(written.and_then(|()| out.flush())))
+    Ok(ExitStatus::from_stdout_result(written.and_then(|()| out.flush())))
 }

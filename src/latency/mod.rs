@@ -1,8 +1,9 @@
-//! How long things took, in microseconds: HDR histograms, which keep three digits of every value.
+//! Latencies in microseconds, in HDR histograms with three significant digits.
 //!
-//! - [`Latency`]: the times of many messages; those of threads and processes are added up without losing precision.
-//! - `text`: as a text, for the frames between processes.
-//! - [`log`]: the whole histograms in a file. [`table`](table()): their percentiles for people.
+//! - [`LatencyHistogram`]: the latencies of many messages; histograms of threads and processes are added without loss of precision.
+//! - [`scope`]: the stamps that count.
+//! - `codec`: the text encoding, for the frames between processes.
+//! - [`hdr_log`]: complete histograms in a file. [`table`](table()): a table of percentiles.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,28 +11,29 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-pub mod log;
+mod codec;
+pub mod hdr_log;
+pub mod scope;
 mod table;
-mod text;
 
 pub use table::table;
 
-/// The longest time that is told apart, in microseconds: an hour. Longer counts as that.
-const LONGEST: u64 = 3_600_000_000;
-/// Significant digits.
-const DIGITS: u8 = 3;
+/// The maximum recorded value in microseconds: one hour. A longer latency is recorded as this value.
+const MAX_MICROS: u64 = 3_600_000_000;
+/// The number of significant digits.
+const SIGNIFICANT_DIGITS: u8 = 3;
 
-/// Times of many messages. All have the same bounds and digits, so that any two can be added.
+/// A histogram of latencies. All have the same bounds and digits, so that any two can be added.
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
-pub struct Latency {
-    /// None before the first time: it takes 190 KB.
+pub struct LatencyHistogram {
+    /// `None` before the first value: a histogram takes 190 KB.
     times: Option<Histogram<u64>>,
-    /// Times below zero.
+    /// The number of negative values.
     negative: u64,
 }
 
-/// For the report, in microseconds.
+/// Percentiles for the report, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[allow(missing_docs, reason = "the names say it: percentiles")]
 pub struct Percentiles {
@@ -44,9 +46,10 @@ pub struct Percentiles {
     pub p99_99: u64,
     pub max: u64,
     pub mean: u64,
-    /// Times that the percentiles are of.
+    /// Number of values from which the percentiles are computed.
     pub count: u64,
-    /// Times below zero, which are in none of the above: the clocks of two machines differ by more than the time was.
+    /// Number of negative values, which are not part of the percentiles: the clocks of two machines differ by more than the
+    /// latency.
     #[serde(skip_serializing_if = "is_zero")]
     pub negative: u64,
 }
@@ -56,30 +59,30 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// An empty histogram.
+/// Creates an empty histogram.
 #[cold]
 fn empty() -> Option<Histogram<u64>> {
-    // Only bounds that contradict each other are refused, and these are constants.
-    Histogram::new_with_bounds(1, LONGEST, DIGITS).ok()
+    // Creation fails only for contradictory bounds, and these are constants.
+    Histogram::new_with_bounds(1, MAX_MICROS, SIGNIFICANT_DIGITS).ok()
 }
 
-impl Latency {
-    /// Counts one.
+impl LatencyHistogram {
+    /// Records a duration.
     pub fn record(&mut self, time: Duration) {
-        self.record_us(u64::try_from(time.as_micros()).unwrap_or(LONGEST));
+        self.record_us(u64::try_from(time.as_micros()).unwrap_or(MAX_MICROS));
     }
 
-    /// Counts one, given in microseconds.
+    /// Records a value in microseconds.
     pub fn record_us(&mut self, us: u64) {
         if self.times.is_none() {
             self.times = empty();
         }
         if let Some(times) = &mut self.times {
-            times.saturating_record(us.clamp(1, LONGEST));
+            times.saturating_record(us.clamp(1, MAX_MICROS));
         }
     }
 
-    /// Counts so many that took less than a microsecond.
+    /// Records `count` durations below one microsecond.
     pub fn record_instants(&mut self, count: u64) {
         if self.times.is_none() {
             self.times = empty();
@@ -89,7 +92,7 @@ impl Latency {
         }
     }
 
-    /// Counts one that was measured with the clocks of two machines, in microseconds: below zero it is counted apart.
+    /// Records a value in microseconds that was measured with the clocks of two machines; negative values are counted separately.
     pub fn record_signed_us(&mut self, us: i64) {
         match u64::try_from(us) {
             Ok(us) => self.record_us(us),
@@ -97,12 +100,12 @@ impl Latency {
         }
     }
 
-    /// Counts all of `other`, without losing precision.
+    /// Adds all values of `other`, without loss of precision.
     pub fn add(&mut self, other: &Self) {
-        self.negative += other.negative;
+        self.negative = self.negative.saturating_add(other.negative);
         match (&mut self.times, &other.times) {
             (Some(times), Some(other)) => {
-                // Refused only if `other` holds longer times, and all have one bound.
+                // This fails only if `other` has values above the maximum, and all histograms have the same maximum.
                 let _same_bounds = times.add(other);
             }
             (times @ None, Some(other)) => *times = Some(other.clone()),
@@ -110,7 +113,7 @@ impl Latency {
         }
     }
 
-    /// What was counted since the last time; the memory stays for what comes.
+    /// Returns the values since the last call and resets the histogram; its memory is reused.
     #[must_use]
     pub fn take(&mut self) -> Self {
         let times = self.times.as_mut().filter(|times| !times.is_empty()).map(|times| {
@@ -121,20 +124,20 @@ impl Latency {
         Self { times, negative: std::mem::take(&mut self.negative) }
     }
 
-    /// Whether nothing was counted.
+    /// Whether nothing was recorded.
     pub fn is_empty(&self) -> bool {
-        self.negative == 0 && self.counted().is_none()
+        self.negative == 0 && self.count().is_none()
     }
 
-    /// The histogram, if there is a time in it.
-    fn counted(&self) -> Option<&Histogram<u64>> {
+    /// Returns the histogram if it contains values.
+    fn count(&self) -> Option<&Histogram<u64>> {
         self.times.as_ref().filter(|times| !times.is_empty())
     }
 
-    /// What is reported, if anything was counted; all zeros but `negative` if there were only times below zero.
+    /// Returns the percentiles if anything was recorded; with only negative values, all fields except `negative` are zero.
     pub fn percentiles(&self) -> Option<Percentiles> {
         let negative = self.negative;
-        let Some(times) = self.counted() else {
+        let Some(times) = self.count() else {
             return (negative > 0).then(|| Percentiles { negative, ..Percentiles::default() });
         };
         let at = |quantile| times.value_at_quantile(quantile);
@@ -154,28 +157,28 @@ impl Latency {
     }
 }
 
-impl Latency {
-    /// How many times are at most as long as each of these growing bounds (in µs), and the sum of all times in µs. Times below
-    /// zero are in none of them.
+impl LatencyHistogram {
+    /// Returns, for each of these ascending bounds in µs, the number of values that are at most the bound, and the sum of all
+    /// values in µs. Negative values are not counted.
     pub fn cumulative(&self, bounds_us: &[u64]) -> (Vec<u64>, f64) {
-        let mut counts = vec![0; bounds_us.len()];
+        let mut counts = vec![0_u64; bounds_us.len()];
         let mut sum = 0.0;
-        for step in self.counted().iter().flat_map(|times| times.iter_recorded()) {
+        for step in self.count().iter().flat_map(|times| times.iter_recorded()) {
             let (us, count) = (step.value_iterated_to(), step.count_at_value());
             sum += us as f64 * count as f64;
             let at = bounds_us.partition_point(|bound| *bound < us);
             if let Some(bound) = counts.get_mut(at) {
-                *bound += count;
+                *bound = bound.saturating_add(count);
             }
         }
         for at in 1..counts.len() {
-            counts[at] += counts[at - 1];
+            counts[at] = counts[at].saturating_add(counts[at - 1]);
         }
         (counts, sum)
     }
 }
 
-impl fmt::Debug for Latency {
+impl fmt::Debug for LatencyHistogram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Latency").field(&self.percentiles()).finish()
     }
@@ -187,19 +190,19 @@ mod tests {
 
     #[test]
     fn times_are_counted_up_to_bounds() {
-        let mut latency = Latency::default();
+        let mut latency = LatencyHistogram::default();
         [10, 10, 11, 5_000].into_iter().for_each(|us| latency.record_us(us));
         latency.record_instants(1);
         latency.record_signed_us(-5);
         let (counts, sum) = latency.cumulative(&[1, 10, 100, 10_000]);
         assert_eq!(counts, [1, 3, 4, 5]);
         assert!((sum - 5_032.0).abs() < 5.0, "{sum}");
-        assert_eq!(Latency::default().cumulative(&[1]), (vec![0], 0.0));
+        assert_eq!(LatencyHistogram::default().cumulative(&[1]), (vec![0], 0.0));
     }
 
     #[test]
     fn percentiles_of_two_are_those_of_both() {
-        let (mut one, mut other) = (Latency::default(), Latency::default());
+        let (mut one, mut other) = (LatencyHistogram::default(), LatencyHistogram::default());
         (1..=500).for_each(|ms| one.record(Duration::from_millis(ms)));
         (501..=1_000).for_each(|ms| other.record(Duration::from_millis(ms)));
         one.add(&other);
@@ -217,27 +220,27 @@ mod tests {
             "{percentiles:?}"
         );
         assert_eq!(percentiles.count, 1_000);
-        assert_eq!(Latency::default().percentiles(), None);
+        assert_eq!(LatencyHistogram::default().percentiles(), None);
     }
 
     #[test]
     fn what_is_too_long_is_counted_too() {
-        let mut latency = Latency::default();
+        let mut latency = LatencyHistogram::default();
         latency.record(Duration::from_secs(1_000_000));
-        assert!(latency.percentiles().unwrap().max >= LONGEST);
+        assert!(latency.percentiles().unwrap().max >= MAX_MICROS);
         latency.record(Duration::MAX);
         assert_eq!(latency.percentiles().unwrap().count, 2);
     }
 
     #[test]
     fn a_time_below_zero_is_counted_apart_and_stays_so() {
-        let mut latency = Latency::default();
+        let mut latency = LatencyHistogram::default();
         latency.record_signed_us(-1);
         assert!(!latency.is_empty());
         assert_eq!(latency.percentiles().unwrap(), Percentiles { negative: 1, ..Percentiles::default() });
         latency.record_signed_us(5);
         latency.record_signed_us(i64::MIN);
-        let mut sum = Latency::default();
+        let mut sum = LatencyHistogram::default();
         sum.add(&latency);
         sum.add(&latency);
         let percentiles = sum.percentiles().unwrap();
@@ -246,7 +249,7 @@ mod tests {
 
     #[test]
     fn the_report_names_times_below_zero_only_if_there_are_any() {
-        let mut latency = Latency::default();
+        let mut latency = LatencyHistogram::default();
         latency.record_us(5);
         let value = serde_json::to_value(latency.percentiles()).unwrap();
         assert_eq!((&value["p99_9"], value.get("negative")), (&5.into(), None));
@@ -256,7 +259,8 @@ mod tests {
 
     #[test]
     fn intervals_add_up_to_the_whole() {
-        let (mut running, mut whole, mut sum) = (Latency::default(), Latency::default(), Latency::default());
+        let (mut running, mut whole, mut sum) =
+            (LatencyHistogram::default(), LatencyHistogram::default(), LatencyHistogram::default());
         for interval in (1..=10_u64).rev() {
             for us in 0..1_000 {
                 running.record_us(us * interval * interval);
@@ -267,7 +271,7 @@ mod tests {
             let taken = running.take();
             let percentiles = taken.percentiles().unwrap();
             assert_eq!(percentiles.count, 1_000);
-            // Its own longest, not that of one before.
+            // The maximum of this interval, not that of an earlier one.
             assert!(percentiles.max.abs_diff(999 * interval * interval) <= interval * interval, "{percentiles:?}");
             assert!(running.is_empty() && running.take().is_empty());
             sum.add(&taken);

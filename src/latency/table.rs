@@ -1,17 +1,18 @@
-//! Percentiles for people.
+//! A readable table of percentiles.
 
-use super::{Latency, Percentiles};
+use super::{LatencyHistogram, Percentiles};
+use crate::util::format::format_count;
 
-/// A table of percentiles: a column for each histogram in which anything was counted, below its name (with blanks for
-/// underscores). Empty if there is none.
-pub fn table(columns: &[(&str, &Latency)]) -> String {
+/// Returns a table of percentiles with a column for each non-empty histogram, titled as by [`column_title`]; empty if all are
+/// empty.
+pub fn table(columns: &[(&str, &LatencyHistogram)]) -> String {
     let columns: Vec<Column> =
-        columns.iter().filter_map(|(tag, latency)| Some((tag.replace('_', " "), latency.percentiles()?))).collect();
+        columns.iter().filter_map(|(tag, latency)| Some((column_title(tag), latency.percentiles()?))).collect();
     if columns.is_empty() {
         return String::new();
     }
     let mut rows = vec![row("latency", &columns, |(name, _)| name.clone())];
-    let times: [(&str, Figure); 9] = [
+    let times: [(&str, PercentileFn); 9] = [
         ("p50", |of| of.p50),
         ("p75", |of| of.p75),
         ("p90", |of| of.p90),
@@ -23,20 +24,25 @@ pub fn table(columns: &[(&str, &Latency)]) -> String {
         ("mean", |of| of.mean),
     ];
     rows.extend(times.iter().map(|(name, of)| {
-        // Without a time there are no percentiles.
+        // Without values there are no percentiles.
         row(name, &columns, |(_, all)| if all.count == 0 { "-".to_owned() } else { readable(of(all)) })
     }));
-    rows.push(row("count", &columns, |(_, all)| all.count.to_string()));
+    rows.push(row("count", &columns, |(_, all)| format_count(all.count)));
     if columns.iter().any(|(_, all)| all.negative > 0) {
-        rows.push(row("negative", &columns, |(_, all)| all.negative.to_string()));
+        rows.push(row("negative", &columns, |(_, all)| format_count(all.negative)));
     }
     rows.concat()
 }
 
-/// A histogram's name and percentiles.
+/// Returns `scheduled → acked` for the tag `scheduled_to_acked`.
+fn column_title(tag: &str) -> String {
+    tag.replace("_to_", " → ").replace('_', " ")
+}
+
+/// A column: its title and its percentiles.
 type Column = (String, Percentiles);
-/// One of the percentiles.
-type Figure = fn(&Percentiles) -> u64;
+/// Selects one of the percentiles.
+type PercentileFn = fn(&Percentiles) -> u64;
 
 fn row(name: &str, columns: &[Column], cell: impl Fn(&Column) -> String) -> String {
     let cells: String = columns
@@ -46,11 +52,11 @@ fn row(name: &str, columns: &[Column], cell: impl Fn(&Column) -> String) -> Stri
     format!("{name:<8}{cells}\n")
 }
 
-/// Microseconds in the unit that fits, with the three digits that a histogram keeps.
+/// Formats microseconds in a suitable unit, with the three digits of a histogram.
 fn readable(us: u64) -> String {
     match us {
         0..1_000 => format!("{us} µs"),
-        // From here on it would be rounded to a thousand.
+        // From here on, the value would be rounded to 1000 ms.
         1_000..999_500 => format!("{} ms", three_digits(us as f64 / 1e3)),
         _ => format!("{} s", three_digits(us as f64 / 1e6)),
     }
@@ -92,16 +98,16 @@ mod tests {
 
     #[test]
     fn each_histogram_has_a_column_and_empty_ones_have_none() {
-        let (mut one, mut other) = (Latency::default(), Latency::default());
+        let (mut one, mut other) = (LatencyHistogram::default(), LatencyHistogram::default());
         (1..=100).for_each(|ms| one.record_us(ms * 1_000));
         other.record_signed_us(-1);
-        let nothing = Latency::default();
-        let text = table(&[("due_to_acknowledged", &one), ("nothing", &nothing), ("due_to_processed", &other)]);
+        let nothing = LatencyHistogram::default();
+        let text = table(&[("scheduled_to_acked", &one), ("nothing", &nothing), ("scheduled_to_processed", &other)]);
         let lines: Vec<_> = text.lines().collect();
-        assert_eq!(lines[0], "latency   due to acknowledged  due to processed");
-        assert_eq!(lines[1], "p50                   50.0 ms                 -");
-        assert_eq!(lines[10], "count                     100                 0");
-        assert_eq!(lines[11], "negative                    0                 1");
+        assert_eq!(lines[0], "latency   scheduled → acked  scheduled → processed");
+        assert_eq!(lines[1], "p50                 50.0 ms                      -");
+        assert_eq!(lines[10], "count                   100                      0");
+        assert_eq!(lines[11], "negative                  0                      1");
         assert_eq!(lines.len(), 12);
         assert_eq!(table(&[("nothing", &nothing)]), "");
         assert!(!table(&[("one", &one)]).contains("negative"));

@@ -1,15 +1,24 @@
-//! What is seen of a run from outside.
+//! Monitoring: the status of a run, its HTTP endpoints, metrics, readiness and systemd notifications.
 //!
-//! - [`status`]: the one model that everything shown reads. [`board`]: where both sides of a run put up what they know.
-//! - `histogram`: times with fixed bounds. [`health`]: whether it is well. [`metrics`]: Prometheus's text format. Both pure.
-//! - [`server`]: HTTP, with its limits; `routes`: what can be asked for; `page.html`: the page.
-//! - [`service`]: what a service manager is told.
+//! - [`status`]: the model that all views share. [`status_registry`]: holds the current status; the producer and the consumer
+//!   update it.
+//! - `histogram`: histograms with fixed bucket bounds. [`readiness`]: why a run is not ready. [`metrics`]: the Prometheus text
+//!   format. The last two are pure.
+//! - [`http_server`]: the HTTP server and its limits. `routes`: its endpoints. `host_header`: the host names that it accepts.
+//!   `dashboard.html`: the dashboard.
+//! - [`systemd`]: notifications to the service manager.
 
-pub mod board;
-pub mod health;
 mod histogram;
+#[cfg(feature = "monitoring")]
+mod host_header;
+#[cfg(feature = "monitoring")]
+pub mod http_server;
+#[cfg(feature = "monitoring")]
 pub mod metrics;
+pub mod readiness;
+#[cfg(feature = "monitoring")]
 mod routes;
-pub mod server;
-pub mod service;
 pub mod status;
+pub mod status_registry;
+#[cfg_attr(not(feature = "monitoring"), path = "systemd_disabled.rs")]
+pub mod systemd;

@@ -1,48 +1,92 @@
-//! What can be asked for.
+//! The HTTP endpoints.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::Router;
-use axum::extract::State;
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use axum::extract::{Request, State};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::middleware::{self, Next};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use futures::stream::{self, Stream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::board::Board;
-use super::metrics;
 use super::status::{Phase, Status};
+use super::status_registry::StatusRegistry;
+use super::{host_header, metrics};
+use crate::util::escape;
 
-/// The page, with a place for the nonce of its script and style.
-const PAGE: &str = include_str!("page.html");
-/// Who may be told of each change at once; each is a connection that stays.
+/// The dashboard, with placeholders for the nonce of its script and style.
+const PAGE: &str = include_str!("dashboard.html");
+/// The maximum number of concurrent event streams; each occupies a connection.
 const STREAMS: usize = 16;
-/// How often they are told.
-const TOLD: Duration = Duration::from_secs(1);
-/// How old a document may be that is given again: many clients cost no more than one.
-const FRESH: Duration = Duration::from_millis(200);
-/// A run whose loop has not told anything for so long does not live.
-const SILENT: Duration = Duration::from_secs(10);
+/// The maximum number of event streams per client address, so that other clients can open some.
+const STREAMS_PER_CLIENT: usize = 6;
+/// The interval between the events of a stream.
+const SSE_INTERVAL: Duration = Duration::from_secs(1);
+/// The time for which a response is reused: many clients cost no more than one.
+const CACHE_TTL: Duration = Duration::from_millis(200);
+/// The run is not live if its main loop has sent no heartbeat for this time.
+const LIVENESS_TIMEOUT: Duration = Duration::from_secs(10);
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 
-/// What all answers are made from.
+/// The shared state of all handlers.
 #[derive(Clone)]
-struct Source {
-    board: Board,
+struct RouteState {
+    registry: StatusRegistry,
     known: Arc<Cached<Arc<Status>>>,
     status: Arc<Cached<Arc<str>>>,
     metrics: Arc<Cached<Arc<str>>>,
-    streams: Arc<Semaphore>,
+    streams: Arc<Streams>,
 }
 
-/// Made anew when it is old.
+/// The number of open event streams by client address.
+#[derive(Default)]
+struct Streams(Mutex<HashMap<IpAddr, usize>>);
+
+/// A permit for one event stream; it is released on drop.
+struct Place {
+    streams: Arc<Streams>,
+    client: IpAddr,
+}
+
+impl Streams {
+    fn take(self: &Arc<Self>, client: IpAddr) -> Result<Place, String> {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.values().sum::<usize>() >= STREAMS {
+            return Err(format!("{STREAMS} event streams are open already: /status\n"));
+        }
+        let own = open.entry(client).or_default();
+        if *own >= STREAMS_PER_CLIENT {
+            return Err(format!("{STREAMS_PER_CLIENT} event streams of {client} are open already: /status\n"));
+        }
+        *own += 1;
+        Ok(Place { streams: Arc::clone(self), client })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.streams.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = open.get_mut(&self.client) {
+            *own -= 1;
+            if *own == 0 {
+                open.remove(&self.client);
+            }
+        }
+    }
+}
+
+/// A value that is created again when it is older than [`CACHE_TTL`].
 struct Cached<T>(Mutex<Option<(Instant, T)>>);
 
 impl<T> Default for Cached<T> {
@@ -55,7 +99,7 @@ impl<T: Clone> Cached<T> {
     fn get(&self, make: impl FnOnce() -> T) -> T {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &*held {
-            Some((made, value)) if made.elapsed() < FRESH => value.clone(),
+            Some((made, value)) if made.elapsed() < CACHE_TTL => value.clone(),
             _ => {
                 let value = make();
                 *held = Some((Instant::now(), value.clone()));
@@ -65,34 +109,68 @@ impl<T: Clone> Cached<T> {
     }
 }
 
-impl Source {
+impl RouteState {
     fn known(&self) -> Arc<Status> {
-        self.known.get(|| Arc::new(self.board.status()))
+        self.known.get(|| Arc::new(self.registry.status()))
     }
 
     fn status(&self) -> Arc<str> {
-        // The model has no maps but those with texts as keys: it can always be written.
-        self.status.get(|| serde_json::to_string(&*self.known()).unwrap_or_default().into())
+        // The model's only maps have string keys, so its serialization cannot fail.
+        self.status.get(|| {
+            let mut json = serde_json::to_vec(&*self.known()).unwrap_or_default();
+            escape::escape_json(&mut json, 0);
+            String::from_utf8(json).unwrap_or_default().into()
+        })
     }
 }
 
-/// All routes.
-pub(super) fn router(board: Board) -> Router {
-    let streams = Arc::new(Semaphore::new(STREAMS));
-    let source = Source { board, known: Arc::default(), status: Arc::default(), metrics: Arc::default(), streams };
+/// The client address of a connection.
+#[derive(Clone, Copy)]
+pub(super) struct Client(pub(super) IpAddr);
+
+/// Returns the router of all endpoints. A server on a loopback address accepts only requests that name this machine.
+pub(super) fn router(registry: StatusRegistry, listens_on: IpAddr) -> Router {
+    let router = routes(registry);
+    if listens_on.is_loopback() { router.layer(middleware::from_fn(check_host)) } else { router }
+}
+
+/// Rejects requests of web pages whose host name resolves to this machine (DNS rebinding): the browser sends that name as `Host`.
+async fn check_host(request: Request, next: Next) -> Response {
+    let header = request.headers().get(HOST).map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned());
+    let named = request.uri().authority().map(|authority| authority.as_str().to_owned()).or(header);
+    match named {
+        Some(host) if !host_header::is_loopback(&host) => {
+            let host = escape::truncate_chars(&escape::escape_control(host.as_bytes()), 100);
+            let text = format!(
+                "monitoring.listen is on this machine only, and the request names the host \"{host}\": ask for localhost or 127.0.0.1\n"
+            );
+            reply(StatusCode::MISDIRECTED_REQUEST, TEXT, text)
+        }
+        _ => next.run(request).await,
+    }
+}
+
+fn routes(registry: StatusRegistry) -> Router {
+    let source = RouteState {
+        registry,
+        known: Arc::default(),
+        status: Arc::default(),
+        metrics: Arc::default(),
+        streams: Arc::default(),
+    };
     Router::new()
         .route("/", get(page))
         .route("/status", get(status))
         .route("/status/schema", get(schema))
         .route("/metrics", get(prometheus))
-        .route("/livez", get(live))
-        .route("/readyz", get(ready))
+        .route("/livez", get(liveness))
+        .route("/readyz", get(readiness))
         .route("/events", get(events))
-        .fallback(nothing)
+        .fallback(not_found)
         .with_state(source)
 }
 
-fn answer(code: StatusCode, kind: &'static str, body: impl Into<axum::body::Body>) -> Response {
+fn reply(code: StatusCode, kind: &'static str, body: impl Into<axum::body::Body>) -> Response {
     let headers: [(HeaderName, &str); 3] =
         [(CONTENT_TYPE, kind), (CACHE_CONTROL, "no-store"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
     (code, headers, body.into()).into_response()
@@ -104,65 +182,69 @@ async fn page() -> Response {
         "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; img-src data:; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     );
-    let mut response = answer(StatusCode::OK, "text/html; charset=utf-8", PAGE.replace("__NONCE__", &nonce));
+    let mut response = reply(StatusCode::OK, "text/html; charset=utf-8", PAGE.replace("__NONCE__", &nonce));
     if let Ok(policy) = HeaderValue::from_str(&policy) {
         response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
     }
     response
 }
 
-async fn status(State(source): State<Source>) -> Response {
-    answer(StatusCode::OK, JSON, source.status().to_string())
+async fn status(State(source): State<RouteState>) -> Response {
+    reply(StatusCode::OK, JSON, source.status().to_string())
 }
 
 async fn schema() -> Response {
-    answer(StatusCode::OK, "application/schema+json", schemars::schema_for!(Status).as_value().to_string())
+    reply(StatusCode::OK, "application/schema+json", schemars::schema_for!(Status).as_value().to_string())
 }
 
-async fn prometheus(State(source): State<Source>) -> Response {
+async fn prometheus(State(source): State<RouteState>) -> Response {
     let text = source.metrics.get(|| metrics::text(&source.known()).into());
-    answer(StatusCode::OK, metrics::CONTENT_TYPE, text.to_string())
+    reply(StatusCode::OK, metrics::CONTENT_TYPE, text.to_string())
 }
 
-async fn live(State(source): State<Source>) -> Response {
-    match source.board.silence().filter(|silence| *silence > SILENT) {
-        None => answer(StatusCode::OK, TEXT, "alive\n"),
+async fn liveness(State(source): State<RouteState>) -> Response {
+    match source.registry.time_since_heartbeat().filter(|silence| *silence > LIVENESS_TIMEOUT) {
+        None => reply(StatusCode::OK, TEXT, "alive\n"),
         Some(silence) => {
-            answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("nothing has moved inside for {silence:.0?}\n"))
+            reply(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("nothing has moved inside for {silence:.0?}\n"))
         }
     }
 }
 
-async fn ready(State(source): State<Source>) -> Response {
+async fn readiness(State(source): State<RouteState>) -> Response {
     let status = source.known();
-    match (status.unready.is_empty(), status.phase) {
-        (true, Phase::Draining | Phase::Ended) => answer(StatusCode::OK, TEXT, "ready, draining\n"),
-        (true, _) => answer(StatusCode::OK, TEXT, "ready\n"),
-        (false, _) => answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, status.unready.join("\n") + "\n"),
+    match (status.not_ready_reasons.is_empty(), status.phase) {
+        (true, Phase::Draining | Phase::Ended) => reply(StatusCode::OK, TEXT, "ready, draining\n"),
+        (true, _) => reply(StatusCode::OK, TEXT, "ready\n"),
+        (false, _) => {
+            reply(StatusCode::SERVICE_UNAVAILABLE, TEXT, escape::lines(&(status.not_ready_reasons.join("\n") + "\n")))
+        }
     }
 }
 
-async fn events(State(source): State<Source>) -> Response {
-    let Ok(place) = Arc::clone(&source.streams).try_acquire_owned() else {
-        let mut response =
-            answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{STREAMS} are told already: /status\n"));
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
-        return response;
+async fn events(State(source): State<RouteState>, Extension(Client(client)): Extension<Client>) -> Response {
+    let place = match source.streams.take(client) {
+        Ok(place) => place,
+        Err(full) => {
+            let mut response = reply(StatusCode::SERVICE_UNAVAILABLE, TEXT, full);
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
+            return response;
+        }
     };
-    Sse::new(told(source, place)).keep_alive(KeepAlive::default()).into_response()
+    Sse::new(sse_event(source, place)).keep_alive(KeepAlive::default()).into_response()
 }
 
-/// The status, again and again. A client that does not read delays what it is told, and nothing piles up.
-fn told(source: Source, place: OwnedSemaphorePermit) -> impl Stream<Item = Result<Event, std::convert::Infallible>> {
-    let mut clock = interval(TOLD);
+/// A stream of the status, one event per interval. For a client that reads slowly, events are delayed and do not accumulate.
+fn sse_event(source: RouteState, place: Place) -> impl Stream<Item = Result<Event, std::convert::Infallible>> {
+    let mut clock = interval(SSE_INTERVAL);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    stream::unfold((source, clock, place), |(source, mut clock, place): (Source, Interval, _)| async move {
+    stream::unfold((source, clock, place), |(source, mut clock, place): (RouteState, Interval, _)| async move {
         clock.tick().await;
         let event = Event::default().event("status").data(&*source.status());
         Some((Ok(event), (source, clock, place)))
     })
 }
 
-async fn nothing() -> Response {
-    answer(StatusCode::NOT_FOUND, TEXT, "there are: / /status /status/schema /metrics /livez /readyz /events\n")
+async fn not_found() -> Response {
+    reply(StatusCode::NOT_FOUND, TEXT, "there are: / /status /status/schema /metrics /livez /readyz /events\n")
 }

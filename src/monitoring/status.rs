@@ -1,310 +1,385 @@
-//! What is known of a run at this moment: the one model that everything that is shown reads, and its JSON.
+//! The status of a run: the model that the page, `top`, the metrics and readiness read, and its JSON.
 //!
-//! Counts only grow, over all restarts of workers: they belong to slots and partitions, not to processes. Offsets are as
-//! Kafka counts them: `next`, `committed` and `end` are the next offset to be read or written. Times are seconds, sizes
-//! bytes. Fields are added, never renamed or removed, while [`VERSION`] stays the same.
+//! Counts never decrease, also when workers restart: they belong to slots and partitions, not to processes. Offsets follow
+//! Kafka: `position` and `committed` are the next offset to process, `high_watermark` is the next offset to be written. Times
+//! are in seconds, sizes in bytes. While [`STATUS_VERSION`] stays the same, fields may be added, but are not renamed or removed.
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::settings::Acks;
+
+pub use crate::kafka::health::ClientHealth;
 pub use crate::kafka::statistics::{BrokerStatus, ClientStatus};
 
 /// The version of this model's JSON.
-pub const VERSION: u32 = 1;
+pub const STATUS_VERSION: u32 = 2;
 
-/// Everything.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// The complete status of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "monitoring", derive(schemars::JsonSchema))]
 pub struct Status {
-    /// [`VERSION`].
+    /// [`STATUS_VERSION`].
     pub version: u32,
     /// The program's version.
     pub program: String,
     /// `produce`, `consume`, `demo` or `verify`.
     pub command: String,
-    /// The machine's name.
+    /// The host name.
     pub host: String,
-    /// The process that tells this.
+    /// The process that reports this status.
     pub pid: u32,
-    /// When it was started, RFC 3339.
+    /// When the process started, RFC 3339.
     pub started_at: String,
-    /// When this was told, RFC 3339.
+    /// When this status was created, RFC 3339.
     pub at: String,
-    /// Since it was started.
+    /// Time since the process started.
     pub uptime_seconds: f64,
-    /// Where the run stands.
+    /// The phase of the run.
     pub phase: Phase,
-    /// Why it is not ready, if it is not: see [`super::health`].
-    pub unready: Vec<String>,
-    /// What is written, if the command writes.
+    /// Why the run is not ready; empty if it is ready. See [`super::readiness`].
+    pub not_ready_reasons: Vec<String>,
+    /// The producer, if the command produces.
     pub produce: Option<ProduceStatus>,
-    /// What is read, if the command reads.
+    /// The consumer, if the command consumes.
     pub consume: Option<ConsumeStatus>,
-    /// One sample a second of the last minutes, the oldest first.
-    pub history: Vec<Sample>,
-    /// What has happened, the oldest first; old ones are forgotten.
+    /// One sample per second of the last minutes, the oldest first.
+    pub history: Vec<RateSample>,
+    /// The last events, the oldest first.
     pub events: Vec<Event>,
 }
 
-/// Where a run stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+/// The phase of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "monitoring", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// Topics are looked at, clients and workers started.
+    /// Topics are checked, clients and workers start.
     #[default]
     Starting,
-    /// It does what it is for.
+    /// Messages are produced and consumed.
     Running,
-    /// Workers keep their partitions and take no messages (SIGUSR2).
-    Quiet,
-    /// It ends: what is in hand is finished, committed, acknowledged.
+    /// Workers keep their partitions and process no messages (SIGUSR2).
+    Paused,
+    /// The run stops: messages in flight are processed, committed and acknowledged.
     Draining,
-    /// All is done.
+    /// The run has ended.
     Ended,
 }
 
-/// The producing side.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// The status of the producer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "monitoring", derive(schemars::JsonSchema))]
 pub struct ProduceStatus {
-    /// Where to.
+    /// The topic that is written to.
     pub topic: String,
-    /// How many messages are asked for, if that is known.
+    /// Number of requested messages; null if it is not limited.
     pub requested: Option<u64>,
-    /// Messages made, handed over or refused, second copies included.
+    /// Messages passed to the client, also those that it refused and intentional duplicates.
     pub sent: u64,
-    /// Their keys' and values' bytes.
+    /// Bytes of the keys and values of these messages.
     pub sent_bytes: u64,
-    /// Messages that the brokers have acknowledged.
+    /// The `acks` setting: `all` in-sync replicas, the leader (`1`), or none (`0`).
+    #[serde(default)]
+    pub acks: String,
+    /// Messages that the brokers acknowledged.
     pub acknowledged: u64,
-    /// Messages that were given up, by reason.
+    /// Messages that were sent with `acks=0`: it is unknown whether the brokers received them.
+    #[serde(default)]
+    pub unacknowledged: u64,
+    /// Messages that were not delivered, by reason.
     pub failed: BTreeMap<String, u64>,
-    /// One row a thread.
+    /// One entry per producer thread.
     pub threads: Vec<ThreadStatus>,
-    /// From being due to being acknowledged.
+    /// Latency from the scheduled time to the acknowledgement.
     pub acknowledgement: HistogramStatus,
 }
 
-/// A producer thread.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct ThreadStatus {
-    /// Its number.
-    pub producer: usize,
-    /// How many messages it is to send, if that is known.
-    pub requested: Option<u64>,
-    /// As of all.
-    pub sent: u64,
-    /// As of all.
-    pub acknowledged: u64,
-    /// Messages that were given up.
-    pub failed: u64,
-    /// Its Kafka client.
-    pub client: Option<ClientStatus>,
+impl ProduceStatus {
+    /// Messages that have not failed: acknowledged, or sent where nothing is acknowledged.
+    pub fn delivered(&self) -> u64 {
+        self.acknowledged.saturating_add(self.unacknowledged)
+    }
+
+    /// A description of what [`Self::delivered`] counts.
+    pub fn delivery(&self) -> &'static str {
+        if self.acks == Acks::None.word() { "sent, not acknowledged" } else { "acknowledged" }
+    }
 }
 
-/// The consuming side.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+impl ThreadStatus {
+    /// As [`ProduceStatus::delivered`], for this thread.
+    pub fn delivered(&self) -> u64 {
+        self.acknowledged.saturating_add(self.unacknowledged)
+    }
+}
+
+/// A producer thread.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "monitoring", derive(schemars::JsonSchema))]
+pub struct ThreadStatus {
+    /// The thread's number.
+    pub producer: usize,
+    /// Number of messages requested from this thread; null if it is not limited.
+    pub requested: Option<u64>,
+    /// Messages passed to the client.
+    pub sent: u64,
+    /// Messages that the brokers acknowledged.
+    pub acknowledged: u64,
+    /// Messages that were sent with `acks=0`.
+    #[serde(default)]
+    pub unacknowledged: u64,
+    /// Messages that were not delivered.
+    pub failed: u64,
+    /// Statistics of its Kafka client; null before the first ones.
+    pub client: Option<ClientStatus>,
+    /// Whether its client reaches the cluster; null until this is known.
+    pub health: Option<ClientHealth>,
+}
+
+/// The status of the consumer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "monitoring", derive(schemars::JsonSchema))]
 pub struct ConsumeStatus {
-    /// The consumer group that offsets are committed for.
+    /// The consumer group whose offsets are committed; empty if nothing is committed.
     pub group: String,
+    /// Nothing is committed (`consumer.read_only`): the lag is that of the positions, not of a group.
+    #[serde(default)]
+    pub read_only: bool,
     /// `manual` or `group`.
     pub assignment: String,
-    /// Where from.
+    /// The interval between the commits of a worker: `consumer.commit_interval`.
+    pub commit_interval_seconds: f64,
+    /// The topics that are consumed.
     pub topics: Vec<String>,
-    /// Messages that were processed, over all processes.
+    /// Messages that were processed, by all worker processes.
     pub processed: u64,
     /// Messages whose processing failed and that were skipped.
     pub failed: u64,
-    /// Messages whose processing failed, and of which a copy is in the dead-letter topic.
+    /// Messages whose processing failed and that were written to the dead-letter topic.
     pub dead_lettered: u64,
-    /// How often a message was tried again.
+    /// Messages that were skipped or dead-lettered, by reason. Each number in a reason is replaced by `#`; the number of reasons is limited.
+    #[serde(default)]
+    pub failures: BTreeMap<String, u64>,
+    /// Number of retries.
     pub retried: u64,
-    /// Keys' and values' bytes that were read.
+    /// Bytes of the keys and values that were read.
     pub read_bytes: u64,
-    /// Messages that wait to be read, in all partitions.
+    /// The sum of the lags of all partitions.
     pub lag: u64,
-    /// How often a worker was given partitions by its group, or gave some back.
+    /// Number of rebalances in which the group assigned partitions to a worker or revoked some.
     pub rebalances: u64,
-    /// How often a worker was started again, by cause.
+    /// Number of worker restarts, by cause.
     pub restarts: BTreeMap<String, u64>,
-    /// One row a slot.
+    /// One entry per worker slot.
     pub workers: Vec<WorkerStatus>,
-    /// One row a partition.
+    /// One entry per partition.
     pub partitions: Vec<PartitionStatus>,
-    /// From being due to being processed, of messages with a stamp.
+    /// Latency from the scheduled time to the end of processing, of messages with an intact stamp that were scheduled after this process started.
     pub end_to_end: HistogramStatus,
-    /// How long processing took, a message each.
+    /// Processing time of a message.
     pub processing: HistogramStatus,
-    /// From being processed to being committed, of the oldest message of each partition of a commit: what a crash would repeat.
+    /// Time from processing to commit, of the oldest message of each partition in a commit: a crash in this time causes reprocessing.
     pub commit: HistogramStatus,
 }
 
-/// A slot, whichever process fills it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// A worker slot, independent of the process that currently runs in it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "monitoring", derive(schemars::JsonSchema))]
 pub struct WorkerStatus {
-    /// Its number.
+    /// The slot's number.
     pub slot: usize,
-    /// What it does.
+    /// The state of the worker.
     pub state: WorkerState,
-    /// Its process, if there is one.
+    /// The id of its process; null without a process.
     pub pid: Option<u32>,
-    /// Of its process.
+    /// Uptime of its process.
     pub uptime_seconds: Option<f64>,
-    /// Of its process.
+    /// Resident memory of its process.
     pub resident_bytes: Option<u64>,
-    /// Processor time, of all its processes.
+    /// CPU time of all its processes.
     pub cpu_seconds: f64,
-    /// Messages that its processes have dealt with.
+    /// Messages that its processes handled: processed, skipped or dead-lettered.
     pub processed: u64,
-    /// How many partitions it reads.
+    /// Number of partitions assigned to it.
     pub partitions: usize,
-    /// How often it was started again.
+    /// Number of restarts.
     pub restarts: u64,
-    /// Why the last time.
-    pub last_death: Option<String>,
-    /// Its Kafka client.
+    /// Number of restarts, by cause.
+    #[serde(default)]
+    pub restart_causes: BTreeMap<String, u64>,
+    /// The cause of its last exit.
+    pub last_exit: Option<String>,
+    /// Statistics of its Kafka client; null before the first ones.
     pub client: Option<ClientStatus>,
+    /// Whether its client reaches the cluster; null until this is known.
+    pub health: Option<ClientHealth>,
+    /// Time since its oldest uncommitted message was processed; 0 if all are committed.
+    pub uncommitted_seconds: f64,
+    /// Number of commits of its processes that failed.
+    pub commit_failures: u64,
 }
 
-/// What a worker does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// The state of a worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "monitoring", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum WorkerState {
-    /// A process is there and has no partitions yet.
+    /// The process runs and has no partitions yet.
     #[default]
     Starting,
-    /// It reads its partitions.
-    Reading,
-    /// There is no partition for it: it waits for one.
-    StandingBy,
-    /// It ends, or is ended.
-    Ending,
-    /// Its process is dead; the next one is started after a pause.
-    Waiting,
-    /// It has died too often, and is started no more.
-    Parked,
-    /// There was to be one less.
-    Removed,
-    /// It has ended with the program.
+    /// It processes the messages of its partitions.
+    Running,
+    /// It has no partitions and waits for some.
+    Standby,
+    /// It stops, or is being stopped.
+    Stopping,
+    /// Its process has exited; the next one starts after the restart backoff.
+    Backoff,
+    /// It has exited too often and is not restarted.
+    Failed,
+    /// The number of workers was reduced.
+    ScaledDown,
+    /// It has stopped together with the run.
     Ended,
 }
 
-/// Where reading a partition has come to.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// The progress of a partition.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "monitoring", derive(schemars::JsonSchema))]
 pub struct PartitionStatus {
-    /// Of which topic.
+    /// The topic.
     pub topic: String,
-    /// Its number.
+    /// The partition's number.
     pub partition: i32,
-    /// The slot that reads it.
+    /// The worker that the partition is assigned to; null without one.
     pub worker: Option<usize>,
-    /// Where reading began.
-    pub first: i64,
+    /// The offset at which this run started.
+    pub start_offset: i64,
     /// The next offset to process.
-    pub next: i64,
-    /// The next offset after a restart; null: nothing is committed.
+    pub position: i64,
+    /// The committed offset; null if nothing is committed.
     pub committed: Option<i64>,
-    /// The next offset that will be written.
-    pub end: i64,
-    /// Where reading ends, if it does.
-    pub until: Option<i64>,
-    /// `end - next`; 0 while another member of the group reads it elsewhere.
+    /// The offset up to which messages can be read: the high watermark; with `isolation.level = read_committed` (the default)
+    /// the last stable offset.
+    pub high_watermark: i64,
+    /// The offset at which consuming stops; null if it does not stop.
+    pub stop_offset: Option<i64>,
+    /// `high_watermark - position`; 0 while another member of the group has the partition on another host.
     pub lag: u64,
-    /// Messages processed, over all processes.
+    /// Messages that were processed, by all worker processes.
     pub processed: u64,
-    /// As of all.
+    /// Messages whose processing failed and that were skipped.
     pub failed: u64,
-    /// As of all.
+    /// Messages whose processing failed and that were written to the dead-letter topic.
     pub dead_lettered: u64,
-    /// As of all.
+    /// Number of retries.
     pub retried: u64,
-    /// As of all.
+    /// Bytes of the keys and values that were read.
     pub read_bytes: u64,
-    /// The message in processing right now.
+    /// The message in flight; null without one.
     pub in_flight: Option<InFlightStatus>,
-    /// The message in hand has failed, and waits to be tried again.
+    /// The message in flight has failed and waits for its retry.
     pub retrying: bool,
-    /// For how long it has not moved although messages wait; 0 if none does, and for what is read elsewhere or no further.
-    pub still_seconds: f64,
-    /// Why it is read no further, if it is not.
+    /// Time without progress although messages are available; 0 if there are none, if the partition is stopped, or if another
+    /// member of the group has it.
+    pub stalled_seconds: f64,
+    /// Why the partition is stopped; null if it is not.
     pub stopped: Option<String>,
 }
 
-/// A message in processing.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// A message in flight: its processing has begun and has not ended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "monitoring", derive(schemars::JsonSchema))]
 pub struct InFlightStatus {
-    /// Which.
+    /// Its offset.
     pub offset: i64,
-    /// For how long.
+    /// Time since its processing began.
     pub age_seconds: f64,
 }
 
-/// A histogram of times.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// A histogram of durations.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "monitoring", derive(schemars::JsonSchema))]
 pub struct HistogramStatus {
-    /// Times in it.
+    /// Number of recorded durations.
     pub count: u64,
     /// Their sum.
     pub sum_seconds: f64,
-    /// Half of them are no longer.
+    /// The median.
     pub p50_seconds: f64,
-    /// 99 in 100 are no longer.
+    /// The 99th percentile.
     pub p99_seconds: f64,
-    /// The longest.
+    /// The maximum.
     pub max_seconds: f64,
-    /// How many are at most so long, for growing bounds.
+    /// Cumulative buckets, by ascending upper bound.
     pub buckets: Vec<BucketStatus>,
 }
 
-/// One bound of a histogram.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// A cumulative bucket of a histogram.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "monitoring", derive(schemars::JsonSchema))]
 pub struct BucketStatus {
-    /// The bound.
+    /// The upper bound.
     pub le_seconds: f64,
-    /// How many are at most so long.
+    /// Number of durations that are at most this long.
     pub count: u64,
 }
 
-/// What the counts were at a moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Sample {
+/// The counts at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "monitoring", derive(schemars::JsonSchema))]
+pub struct RateSample {
     /// Seconds since 1970 UTC.
     pub at: f64,
-    /// As of the producing side; 0 without one.
+    /// Messages that the brokers acknowledged; 0 without a producer.
     pub acknowledged: u64,
-    /// As of the consuming side; 0 without one.
+    /// Messages that were sent with `acks=0`; 0 without a producer.
+    #[serde(default)]
+    pub unacknowledged: u64,
+    /// Messages that were processed; 0 without a consumer.
     pub processed: u64,
-    /// As of the consuming side; 0 without one.
+    /// The lag; 0 without a consumer.
     pub lag: u64,
 }
 
-/// Something that has happened.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+impl RateSample {
+    /// As [`ProduceStatus::delivered`].
+    pub fn delivered(&self) -> u64 {
+        self.acknowledged.saturating_add(self.unacknowledged)
+    }
+}
+
+/// An event of the run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "monitoring", derive(schemars::JsonSchema))]
 pub struct Event {
-    /// Grows by one with each.
+    /// The number of the event; it grows by one with each event.
     pub id: u64,
-    /// When, RFC 3339.
+    /// The time of the event, RFC 3339.
     pub at: String,
-    /// How bad it is.
+    /// The severity.
     pub level: EventLevel,
-    /// One word for what it is: `death`, `restart`, `ready`, `rebalance`, `quarantine`, `stopped`, `output`, `phase`,
+    /// The kind of event: `exit`, `restart`, `ready`, `rebalance`, `quarantine`, `stopped`, `output`, `throttle`, `phase`,
     /// `notice`.
     pub kind: String,
-    /// The slot that it is about.
+    /// The worker slot of the event, if it concerns one worker.
     pub worker: Option<usize>,
-    /// For people.
+    /// A description.
     pub text: String,
 }
 
-/// How bad an event is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// The severity of an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "monitoring", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum EventLevel {
-    /// As it should be.
+    /// Normal operation.
     #[default]
     Info,
-    /// Something was repaired, or should be looked at.
+    /// A failure that was recovered, or that needs attention.
     Warning,
-    /// Something is lost, or stands still.
+    /// A worker has exited unexpectedly, a partition is stopped, or messages failed.
     Error,
 }

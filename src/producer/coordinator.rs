@@ -1,145 +1,191 @@
-//! Hands out work to the producers, counts, and decides when all is done.
+//! Distributes work to the producer threads, aggregates their results and decides when the run is finished.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use slog::{Logger, error, info, o, warn};
+use slog::{Logger, debug, error, info, o, warn};
 use tokio::sync::oneshot;
 
-use super::messages::{Consumed, Ended, Flush, Flushed, GivenUp, Halt, Outcome, Produce, Slice};
-use super::producer::{COMES_BACK, Pace, Producer};
+use super::messages::{
+    BatchEnd, BatchResult, ConsumedUpTo, DeadlineKind, Flush, Flushed, ProduceBatch, ProducerResult, StopFlag,
+};
+use super::producer_thread::{PURGE_TIMEOUT, Pacing, ProducerThread};
 use super::schedule::Schedule;
-use crate::background;
-use crate::exit::{Exit, ExitCode};
-use crate::kafka::cluster::Cluster;
-use crate::kafka::deliveries::{Deliveries, Outcomes};
-use crate::kafka::sender::Sender;
+use super::topic_watch::{TOPIC_CHECK_INTERVAL, TopicWatch};
+use crate::exit::{ExitCode, ExitStatus};
+use crate::generator::Generator;
+use crate::kafka;
+use crate::kafka::cluster_client::ClusterClient;
+use crate::kafka::delivery_reports::{self, DeliveryStats};
+use crate::kafka::health::ClientHealth;
+use crate::kafka::producer::ProducerClient;
 use crate::kafka::statistics::ClientStatus;
-use crate::message::Generator;
-use crate::monitoring::board::Board;
+use crate::kafka::topic_admin;
 use crate::monitoring::status::{EventLevel, Phase};
+use crate::monitoring::status_registry::StatusRegistry;
+use crate::os::limits;
 use crate::progress::ProduceProgress;
 use crate::record::TopicPartition;
 use crate::report::FaultsReport;
-use crate::settings::{self, Settings};
-use crate::shutdown::Interrupt;
+use crate::settings::{self, Acks, Settings};
+use crate::signals::ControlSignal;
+use crate::throttle_log::Throttling;
+use crate::util::blocking;
 
-/// How often idle producers are looked after: those who had to wait for readers.
+/// The interval at which idle threads get work again, such as those that waited for the consumers.
 const TICK: Duration = Duration::from_millis(5);
-/// How often the board is told where everything is.
-const TOLD: Duration = Duration::from_millis(500);
-/// How often progress is shown.
-const SHOW: Duration = Duration::from_millis(100);
+/// The interval of status updates.
+const STATUS_INTERVAL: Duration = Duration::from_millis(500);
+/// The interval of progress updates.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What a producer may take beyond the deadline of a stop: for what it gives up to come back, and a second for everything
-/// else. One that is still in its generator then is left there.
-const GRACE: Duration = Duration::from_secs(1).saturating_add(COMES_BACK);
-/// What is known of messages of which no delivery came back in time.
-const NOT_IN_TIME: &str = "not acknowledged in time";
+/// How long a thread may run after the deadline of a stop: the time until purged messages are reported as failed,
+/// plus a second. A thread that is still in its generator then is abandoned.
+pub(super) const FLUSH_GRACE: Duration = Duration::from_secs(1).saturating_add(PURGE_TIMEOUT);
+/// The failure reason of messages without a delivery report in time.
+const FLUSH_TIMEOUT_REASON: &str = "no delivery report in time";
 
-/// What a coordinator is made of.
-pub struct Order {
+/// The cluster that a coordinator writes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Brokers {
+    /// A Kafka cluster, which keeps the acknowledged messages.
+    Kafka,
+    /// The embedded broker, which does not report topic properties.
+    Embedded {
+        /// The maximum size of messages not yet consumed; [`ConsumedUpTo`] reports what is consumed.
+        unread_limit: u64,
+    },
+}
+
+/// The parameters of a [`ProducerCoordinator`].
+pub struct ProducerParams {
     /// All settings.
     pub settings: Arc<Settings>,
-    /// Makes the messages.
+    /// The message generator.
     pub generator: Box<dyn Generator>,
-    /// Stamps the messages as this run's; `None`: they are not stamped.
+    /// The run id for message stamps; `None` disables stamps.
     pub run: Option<u64>,
-    /// Who is told what became of each stamped message.
-    pub outcomes: Option<Arc<dyn Outcomes>>,
-    /// How many bytes may be unread on the other side, which [`Consumed`] then has to tell; `None`: any number.
-    pub unread_limit: Option<u64>,
-    /// Where progress is shown.
+    /// Receives the delivery outcome of each stamped message.
+    pub outcomes: Option<Arc<dyn delivery_reports::DeliveryObserver>>,
+    /// The cluster to write to.
+    pub brokers: Brokers,
+    /// The progress output.
     pub progress: ProduceProgress,
-    /// Where the status is put up.
-    pub board: Board,
-    /// The log.
+    /// The status registry.
+    pub registry: StatusRegistry,
+    /// The logger.
     pub logger: Logger,
 }
 
-/// The actor; its end is told through the channel that it was started with.
+/// The actor; it sends its result through the channel returned by [`ProducerCoordinator::start`].
 pub struct ProducerCoordinator {
-    pub(super) order: Order,
+    pub(super) params: ProducerParams,
+    /// The effective `acks`.
+    pub(super) acks: Acks,
     pub(super) schedule: Schedule,
-    pub(super) threads: Vec<Thread>,
-    halt: Arc<Halt>,
+    pub(super) threads: Vec<ThreadState>,
+    pub(super) stop_flag: Arc<StopFlag>,
+    pub(super) topic_watch: TopicWatch,
+    pub(super) throttling: Throttling,
     pub(super) begun: Instant,
-    /// No message is made after this.
+    /// The time after which no message is generated.
     pub(super) until: Option<Instant>,
     consumed: u64,
     pub(super) interrupted: bool,
-    pub(super) outcome: Option<oneshot::Sender<Outcome>>,
+    pub(super) outcome: Option<oneshot::Sender<ProducerResult>>,
 }
 
-/// One producer as the coordinator sees it.
-pub(super) struct Thread {
-    pub(super) producer: Addr<Producer>,
-    pub(super) deliveries: Arc<Deliveries>,
+/// The coordinator's state of one producer thread.
+pub(super) struct ThreadState {
+    pub(super) producer: Addr<ProducerThread>,
+    pub(super) deliveries: Arc<DeliveryStats>,
     pub(super) sent: u64,
     pub(super) faults: FaultsReport,
-    /// Bytes of what its client has taken.
+    /// The size of the messages that its client has accepted.
     pub(super) bytes: u64,
-    /// The largest of these messages' bytes.
+    /// The size of the largest of these messages.
     pub(super) largest: u64,
-    /// Bytes that the slice under way may send.
+    /// The maximum size of the current batch.
     pub(super) allowed: u64,
-    pub(super) given_up: Option<GivenUp>,
-    /// By how much its messages were too late, at worst.
+    pub(super) expired: Option<DeadlineKind>,
+    /// The largest delay of its messages after their scheduled time.
     pub(super) delay: Duration,
     /// When its last message was sent.
     pub(super) last: Option<Instant>,
-    /// When it was done with sending.
+    /// When it finished sending.
     pub(super) stopped: Option<Instant>,
-    pub(super) state: State,
-    /// Its client, for as long as it has one, and what that has counted.
-    pub(super) sender: Weak<Sender>,
-    pub(super) counted: Option<ClientStatus>,
-    pub(super) ended: Option<Ended>,
+    pub(super) state: ThreadPhase,
+    /// Its client, while it has one, and the client's last status.
+    pub(super) client: Weak<ProducerClient>,
+    pub(super) client_status: Option<ClientStatus>,
+    pub(super) health: Option<ClientHealth>,
+    pub(super) ended: Option<BatchEnd>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
-    /// Nothing to do at the moment.
+pub(super) enum ThreadPhase {
+    /// It has no work at the moment.
     Idle,
-    /// A slice is under way.
+    /// It processes a batch.
     Working,
-    /// Waits for acknowledgements.
+    /// It waits for acknowledgements.
     Flushing,
-    /// All is counted.
+    /// It has finished, and its results are counted.
     Done,
 }
 
-impl Thread {
-    /// What is acknowledged or fails: the messages, also those that the generator or the client refused, and second copies that
-    /// were asked for.
-    pub(super) fn handed(&self) -> u64 {
+impl ThreadState {
+    /// The number of expected outcomes: all messages, including those rejected by the generator or the client, and
+    /// injected duplicates.
+    pub(super) fn expected_outcomes(&self) -> u64 {
         self.sent + self.faults.duplicated
     }
 
-    /// How many of these are acknowledged and how many have failed, by reason. Of one that is done, all are either: what may
-    /// still come back is counted here once, as not come in time.
-    pub(super) fn outcomes(&self) -> (u64, BTreeMap<String, u64>) {
-        let (acknowledged, mut failed) = (self.deliveries.acknowledged(), self.deliveries.failed());
-        let unknown = self.handed().saturating_sub(acknowledged + failed.values().sum::<u64>());
-        if self.state == State::Done && unknown > 0 {
-            *failed.entry(NOT_IN_TIME.to_owned()).or_default() += unknown;
+    /// The outcomes of the thread's messages. After the thread is done, a missing delivery report counts as failed,
+    /// once.
+    pub(super) fn outcomes(&self) -> Outcomes {
+        let (acknowledged, failed) = (self.deliveries.acknowledged(), self.deliveries.failed());
+        let mut outcomes = Outcomes { acknowledged, unacknowledged: self.deliveries.unacknowledged(), failed };
+        let unknown = self.expected_outcomes().saturating_sub(outcomes.count());
+        if self.state == ThreadPhase::Done && unknown > 0 {
+            *outcomes.failed.entry(FLUSH_TIMEOUT_REASON.to_owned()).or_default() += unknown;
         }
-        (acknowledged, failed)
+        outcomes
+    }
+}
+
+/// The outcomes of a thread's messages.
+pub(super) struct Outcomes {
+    pub(super) acknowledged: u64,
+    /// Messages sent with `acks=0`.
+    pub(super) unacknowledged: u64,
+    /// By reason.
+    pub(super) failed: BTreeMap<String, u64>,
+}
+
+impl Outcomes {
+    /// The number of messages with an outcome.
+    pub(super) fn count(&self) -> u64 {
+        self.acknowledged + self.unacknowledged + self.failed.values().sum::<u64>()
     }
 }
 
 impl ProducerCoordinator {
-    /// Starts it; the receiver gets the outcome.
-    pub fn start(order: Order) -> (Addr<Self>, oneshot::Receiver<Outcome>) {
+    /// Starts the actor; the receiver gets its result.
+    pub fn start(params: ProducerParams) -> (Addr<Self>, oneshot::Receiver<ProducerResult>) {
         let (sender, receiver) = oneshot::channel();
-        let schedule = Schedule::new(&order.settings.producer);
+        let schedule = Schedule::new(&params.settings.producer);
         let coordinator = Self {
-            order,
+            // Invalid properties are reported when the clients are created.
+            acks: kafka::acks(&params.settings).unwrap_or_default(),
+            params,
             schedule,
             threads: Vec::new(),
-            halt: Arc::default(),
+            stop_flag: Arc::default(),
+            topic_watch: TopicWatch::default(),
+            throttling: Throttling::default(),
             begun: Instant::now(),
             until: None,
             consumed: 0,
@@ -149,38 +195,60 @@ impl ProducerCoordinator {
         (Actor::start(coordinator), receiver)
     }
 
-    fn begin(&mut self, senders: Vec<Sender>, context: &mut Context<Self>) {
-        let producer = &self.order.settings.producer;
-        info!(self.order.logger, "producing";
-            "topic" => &self.order.settings.kafka.topic, "threads" => producer.threads, "messages" => asked(producer), "seed" => producer.seed);
+    fn begin(&mut self, clients: Vec<ProducerClient>, context: &mut Context<Self>) {
+        let producer = &self.params.settings.producer;
+        info!(self.params.logger, "producing";
+            "topic" => &self.params.settings.kafka.topic, "threads" => producer.threads, "messages" => describe_target(producer), "seed" => producer.seed);
+        match self.acks {
+            Acks::All => {}
+            Acks::Leader => warn!(
+                self.params.logger,
+                "acks=1: a message counts as acknowledged when its partition's leader has it; \
+                it is lost if that broker fails before others have it"
+            ),
+            Acks::None => warn!(
+                self.params.logger,
+                "acks=0: no message is acknowledged; messages are counted as sent, and may be \
+                lost without an error"
+            ),
+        }
         self.begun = Instant::now();
         self.until = (!producer.duration.is_zero()).then(|| self.begun + producer.duration);
-        for (number, sender) in senders.into_iter().enumerate() {
-            sender.begin(self.begun);
-            let thread = self.start_thread(number, Arc::new(sender));
+        for (number, client) in clients.into_iter().enumerate() {
+            client.set_warm_up_start(self.begun);
+            let thread = self.start_thread(number, Arc::new(client));
             self.threads.push(thread);
         }
-        context.run_interval(TICK, |coordinator, context| coordinator.hand_out(context));
-        context.run_interval(SHOW, |coordinator, _| coordinator.show());
-        context.run_interval(TOLD, |coordinator, _| coordinator.tell());
+        context.run_interval(TICK, |coordinator, context| coordinator.assign_batches(context));
+        context.run_interval(PROGRESS_INTERVAL, |coordinator, _| coordinator.show());
+        context.run_interval(STATUS_INTERVAL, |coordinator, _| coordinator.publish_status());
+        context.run_interval(TOPIC_CHECK_INTERVAL, |coordinator, context| coordinator.check_topic(context));
         self.phase(Phase::Running, "producing");
-        self.hand_out(context);
+        self.assign_batches(context);
     }
 
-    fn start_thread(&self, number: usize, sender: Arc<Sender>) -> Thread {
-        let deliveries = sender.deliveries();
-        let client = Arc::downgrade(&sender);
-        let settings = self.order.settings.producer.clone();
-        let generator = Mutex::new(self.order.generator.clone_boxed());
-        let halt = Arc::clone(&self.halt);
-        let run = self.order.run;
-        let pace = Pace { begun: self.begun, schedule: self.schedule.clone() };
-        // An arbiter of one thread each: work for one producer cannot land at another.
+    fn start_thread(&self, number: usize, client: Arc<ProducerClient>) -> ThreadState {
+        let deliveries = client.deliveries();
+        let weak_client = Arc::downgrade(&client);
+        let settings = self.params.settings.producer.clone();
+        let generator = Mutex::new(self.params.generator.clone_boxed());
+        let stop_flag = Arc::clone(&self.stop_flag);
+        let run = self.params.run;
+        let pace = Pacing { begun: self.begun, schedule: self.schedule.clone() };
+        // One arbiter with one thread each, so that work for one producer cannot run on another.
         let producer = SyncArbiter::start(1, move || {
             let generator = generator.lock().unwrap_or_else(PoisonError::into_inner).clone_boxed();
-            Producer::new(number, pace.clone(), &settings, generator, run, Arc::clone(&sender), Arc::clone(&halt))
+            ProducerThread::new(
+                number,
+                pace.clone(),
+                &settings,
+                generator,
+                run,
+                Arc::clone(&client),
+                Arc::clone(&stop_flag),
+            )
         });
-        Thread {
+        ThreadState {
             producer,
             deliveries,
             sent: 0,
@@ -188,82 +256,91 @@ impl ProducerCoordinator {
             bytes: 0,
             largest: 0,
             allowed: 0,
-            given_up: None,
+            expired: None,
             delay: Duration::ZERO,
             last: None,
             stopped: None,
-            state: State::Idle,
-            sender: client,
-            counted: None,
+            state: ThreadPhase::Idle,
+            client: weak_client,
+            client_status: None,
+            health: None,
             ended: None,
         }
     }
 
-    /// Gives every idle producer what it may do now.
-    fn hand_out(&mut self, context: &mut Context<Self>) {
+    /// Sends every idle thread its next batch.
+    fn assign_batches(&mut self, context: &mut Context<Self>) {
         for number in 0..self.threads.len() {
-            if self.threads[number].state == State::Idle {
-                self.hand_to(number, context);
+            if self.threads[number].state == ThreadPhase::Idle {
+                self.send_batch(number, context);
             }
         }
     }
 
-    fn hand_to(&mut self, number: usize, context: &mut Context<Self>) {
+    fn send_batch(&mut self, number: usize, context: &mut Context<Self>) {
         if self.is_finished(number) {
             self.flush(number, context);
             return;
         }
         let thread = &self.threads[number];
         let count = self.limit().saturating_sub(thread.sent);
-        let bytes = self.unread_allowance();
+        let bytes = self.backlog_limit_per_thread();
         if bytes == 0 {
             return;
         }
-        let work = thread.producer.send(Produce { count, bytes, until: self.until }).into_actor(self).map(
-            move |slice, coordinator, context| {
-                // The mailbox is closed only if the thread is gone, and that takes a panic outside the guarded code,
-                // which ends the process.
-                coordinator.slice_done(number, slice.unwrap_or_default(), context);
+        let work = thread.producer.send(ProduceBatch { count, bytes, until: self.until }).into_actor(self).map(
+            move |batch, coordinator, context| {
+                // The mailbox is closed only if the thread has died, which takes a panic outside the guarded code;
+                // that aborts the process.
+                coordinator.on_batch_done(number, batch.unwrap_or_default(), context);
             },
         );
-        self.threads[number].state = State::Working;
+        self.threads[number].state = ThreadPhase::Working;
         self.threads[number].allowed = bytes;
         context.spawn(work);
     }
 
-    fn slice_done(&mut self, number: usize, slice: Slice, context: &mut Context<Self>) {
+    fn on_batch_done(&mut self, number: usize, batch: BatchResult, context: &mut Context<Self>) {
         let thread = &mut self.threads[number];
-        thread.sent += slice.sent;
-        thread.faults.add(&slice.faults);
-        thread.bytes += slice.bytes;
-        thread.largest = thread.largest.max(slice.largest);
+        thread.sent += batch.sent;
+        thread.faults.add(&batch.faults);
+        thread.bytes += batch.bytes;
+        thread.largest = thread.largest.max(batch.largest);
         thread.allowed = 0;
-        thread.delay = thread.delay.max(slice.delay);
-        thread.last = slice.last.or(thread.last);
-        thread.state = State::Idle;
-        if let Some(ended) = slice.ended {
-            let text = match &ended {
-                Ended::Panicked(text) => format!("producer {number}: the generator {text}"),
-                Ended::Fatal(text) => format!("producer {number}: {text}"),
-            };
-            error!(self.order.logger, "{text}");
-            thread.ended = Some(ended);
-            self.order.board.event(EventLevel::Error, "stopped", None, text);
+        thread.delay = thread.delay.max(batch.delay);
+        thread.last = batch.last.or(thread.last);
+        thread.state = ThreadPhase::Idle;
+        if let Some(ended) = batch.ended {
+            self.ended(number, ended);
         }
-        self.hand_to(number, context);
+        self.send_batch(number, context);
     }
 
-    /// Messages that each thread is to send.
+    /// Handles a thread that cannot continue.
+    fn ended(&mut self, number: usize, ended: BatchEnd) {
+        if self.threads[number].ended.is_some() {
+            return;
+        }
+        let text = match &ended {
+            BatchEnd::Panicked(text) => format!("producer {number}: the generator {text}"),
+            BatchEnd::Fatal(text) => format!("producer {number}: {text}"),
+        };
+        error!(self.params.logger, "{text}");
+        self.threads[number].ended = Some(ended);
+        self.params.registry.event(EventLevel::Error, "stopped", None, text);
+    }
+
+    /// The number of messages that each thread must send.
     pub(super) fn limit(&self) -> u64 {
-        match self.order.settings.producer.messages_per_thread {
+        match self.params.settings.producer.messages_per_thread {
             0 => u64::MAX,
             limit => limit,
         }
     }
 
-    /// Messages that all threads are to send, if that is known.
+    /// The number of messages that all threads must send, if limited.
     pub(super) fn requested(&self) -> Option<u64> {
-        let producer = &self.order.settings.producer;
+        let producer = &self.params.settings.producer;
         match (producer.messages_per_thread, producer.duration.is_zero()) {
             (0, _) | (_, false) => None,
             (messages, true) => Some(messages * producer.threads as u64),
@@ -272,17 +349,19 @@ impl ProducerCoordinator {
 
     fn is_finished(&self, number: usize) -> bool {
         let thread = &self.threads[number];
-        self.halt.is_stopped()
+        self.stop_flag.is_stopped()
             || thread.ended.is_some()
             || thread.sent >= self.limit()
             || self.until.is_some_and(|until| Instant::now() >= until)
     }
 
-    /// How many bytes one thread may add to what is unread. Counted in largest messages: too much rather than too little.
-    fn unread_allowance(&self) -> u64 {
-        let Some(limit) = self.order.unread_limit else { return u64::MAX };
-        let gone = |thread: &Thread| thread.deliveries.failed().values().sum::<u64>();
-        let written: u64 = self.threads.iter().map(|thread| thread.handed().saturating_sub(gone(thread))).sum();
+    /// The number of bytes that one thread may add to the unconsumed messages, assuming the largest message size so
+    /// far.
+    fn backlog_limit_per_thread(&self) -> u64 {
+        let Brokers::Embedded { unread_limit: limit } = self.params.brokers else { return u64::MAX };
+        let failed = |thread: &ThreadState| thread.deliveries.failed().values().sum::<u64>();
+        let written: u64 =
+            self.threads.iter().map(|thread| thread.expected_outcomes().saturating_sub(failed(thread))).sum();
         let largest = self.threads.iter().map(|thread| thread.largest).max().unwrap_or(0);
         let under_way: u64 = self.threads.iter().map(|thread| thread.allowed).sum();
         let unread = written.saturating_sub(self.consumed) * largest + under_way;
@@ -291,9 +370,9 @@ impl ProducerCoordinator {
 
     fn flush(&mut self, number: usize, context: &mut Context<Self>) {
         let thread = &mut self.threads[number];
-        thread.state = State::Flushing;
+        thread.state = ThreadPhase::Flushing;
         thread.stopped = Some(Instant::now());
-        let deadline = Instant::now() + self.order.settings.producer.flush_timeout;
+        let deadline = Instant::now() + self.params.settings.producer.flush_timeout;
         let flush =
             thread.producer.send(Flush { deadline }).into_actor(self).map(move |flushed, coordinator, context| {
                 coordinator.flushed(number, flushed.unwrap_or_default(), context);
@@ -302,42 +381,51 @@ impl ProducerCoordinator {
     }
 
     fn flushed(&mut self, number: usize, flushed: Flushed, context: &mut Context<Self>) {
+        if let Some(ended) = flushed.ended {
+            self.ended(number, ended);
+        }
         let thread = &mut self.threads[number];
-        thread.state = State::Done;
-        thread.given_up = flushed.given_up;
-        let (acknowledged, failed) = thread.outcomes();
-        info!(self.order.logger, "producer {number} is done";
-            "sent" => thread.handed(), "acknowledged" => acknowledged, "failed" => failed.values().sum::<u64>());
-        if self.threads.iter().all(|thread| thread.state == State::Done) {
-            let exit = self.verdict();
+        thread.state = ThreadPhase::Done;
+        thread.expired = flushed.expired;
+        let (Outcomes { acknowledged, failed, .. }, sent) = (thread.outcomes(), thread.expected_outcomes());
+        let failed = failed.values().sum::<u64>();
+        match self.acks {
+            Acks::None => {
+                info!(self.params.logger, "producer finished"; "producer" => number, "sent" => sent, "failed" => failed)
+            }
+            _ => info!(self.params.logger, "producer finished"; "producer" => number,
+                "sent" => sent, "acknowledged" => acknowledged, "failed" => failed),
+        }
+        if self.threads.iter().all(|thread| thread.state == ThreadPhase::Done) {
+            let exit = self.exit_status();
             self.finish(exit, context);
         }
     }
 
     fn show(&mut self) {
-        self.order.board.alive();
-        if self.order.progress.is_due() {
+        if self.params.progress.is_due() {
             let status = self.status();
-            self.order.progress.show(&status);
+            self.params.progress.show(&status);
         }
     }
 
-    pub(super) fn finish(&mut self, exit: Exit, context: &mut Context<Self>) {
-        self.tell();
+    pub(super) fn finish(&mut self, exit: ExitStatus, context: &mut Context<Self>) {
+        self.publish_status();
         self.show();
-        self.order.progress.finish();
+        self.params.progress.finish();
         if let Some(outcome) = self.outcome.take() {
-            // Whoever started it waits for this, or is gone with the process.
-            let broken = self.threads.iter().any(|thread| thread.ended.is_some());
+            // The receiver exists until the process exits.
+            let topic_deleted = self.topic_watch.is_deleted;
+            let broken = topic_deleted || self.threads.iter().any(|thread| thread.ended.is_some());
             let (report, interrupted) = (self.report(), self.interrupted);
-            let _unheard = outcome.send(Outcome { exit, report, interrupted, broken });
+            outcome.send(ProducerResult { exit, report, interrupted, broken, topic_deleted }).ok();
         }
         context.stop();
     }
 }
 
-/// How many messages are asked for, for people.
-fn asked(producer: &settings::Producer) -> String {
+/// The target of the run as text.
+fn describe_target(producer: &settings::Producer) -> String {
     let messages = producer.messages_per_thread * producer.threads as u64;
     match (messages, producer.duration) {
         (0, Duration::ZERO) => "until stopped".to_owned(),
@@ -347,75 +435,123 @@ fn asked(producer: &settings::Producer) -> String {
     }
 }
 
-/// Finds out whether the topic is there, and makes a client for each thread.
-fn prepare(settings: &Settings, outcomes: Option<&Arc<dyn Outcomes>>, logger: &Logger) -> Result<Vec<Sender>, Exit> {
+/// Descriptors per client: its own, plus a connection and a wake-up pipe per broker.
+const CLIENT_DESCRIPTORS: usize = 2;
+const BROKER_DESCRIPTORS: usize = 3;
+/// Threads of a producer and its client, in addition to one per broker.
+const PRODUCER_THREADS: usize = 4;
+/// Descriptors of a run without any client.
+const OWN_DESCRIPTORS: usize = 16;
+
+/// Rejects more threads than the operating system's limits allow, before one is started: librdkafka retries silently
+/// when it has no descriptor for a connection.
+fn check_limits(threads: usize, brokers: usize) -> Result<(), String> {
+    let user = format!("producer.threads = {threads} with {brokers} brokers");
+    let descriptors = OWN_DESCRIPTORS + threads * (CLIENT_DESCRIPTORS + BROKER_DESCRIPTORS * brokers);
+    limits::check_descriptors(descriptors as u64, &user)?;
+    limits::check_threads(threads * (PRODUCER_THREADS + brokers), &user)
+}
+
+/// The topic's limit for a batch. Without a reply batches have no such limit; the error of a rejected batch explains
+/// that.
+fn max_message_bytes(settings: &Settings, logger: &Logger) -> Option<u64> {
+    topic_admin::max_message_bytes(settings, logger, &settings.kafka.topic)
+        .inspect_err(|failure| {
+            debug!(
+                logger,
+                "batch.size does not follow the topic's max.message.bytes, which could not be read: {failure}"
+            )
+        })
+        .ok()
+}
+
+/// Checks that the topic exists, and creates a client per thread.
+fn prepare(
+    settings: &Settings,
+    brokers: Brokers,
+    outcomes: Option<&Arc<dyn delivery_reports::DeliveryObserver>>,
+    logger: &Logger,
+) -> Result<Vec<ProducerClient>, ExitStatus> {
     let topic = &settings.kafka.topic;
-    let cluster = Cluster::connect(settings, logger)?;
+    let cluster = ClusterClient::connect(settings, logger)?;
+    check_limits(settings.producer.threads, cluster.broker_count()).map_err(ExitStatus::failed)?;
     let partitions: Vec<_> =
         cluster.partitions(topic)?.into_iter().map(|number| TopicPartition::new(topic, number)).collect();
-    // The first address answers questions about the topic; this one asks those that the brokers give out.
-    cluster.ends(&partitions)?;
+    // Metadata comes from the bootstrap server; this request reaches the advertised addresses.
+    cluster.high_watermarks(&partitions)?;
     cluster.leave();
-    let senders = (0..settings.producer.threads)
-        .map(|number| Sender::new(settings, outcomes.cloned(), &logger.new(o!("producer" => number))));
-    let senders = senders.collect::<Result<Vec<_>, _>>()?;
-    senders.iter().try_for_each(|sender| sender.warm_up(settings.kafka.connect_timeout))?;
-    Ok(senders)
+    let limit = (brokers == Brokers::Kafka).then(|| max_message_bytes(settings, logger)).flatten();
+    let clients = (0..settings.producer.threads)
+        .map(|number| ProducerClient::new(settings, limit, outcomes.cloned(), &logger.new(o!("producer" => number))));
+    let clients = clients.collect::<Result<Vec<_>, _>>()?;
+    clients.iter().try_for_each(|client| client.warm_up(settings.kafka.request_timeout()))?;
+    Ok(clients)
 }
 
 impl Actor for ProducerCoordinator {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        let (settings, logger) = (Arc::clone(&self.order.settings), self.order.logger.clone());
-        let outcomes = self.order.outcomes.clone();
-        let preparation = background::run("prepare", move || prepare(&settings, outcomes.as_ref(), &logger));
+        let (settings, logger) = (Arc::clone(&self.params.settings), self.params.logger.clone());
+        let (outcomes, brokers) = (self.params.outcomes.clone(), self.params.brokers);
+        // The heartbeat also runs while the brokers are unreachable.
+        context.run_interval(PROGRESS_INTERVAL, |coordinator, _| coordinator.params.registry.heartbeat());
+        let preparation =
+            blocking::spawn_blocking("prepare", move || prepare(&settings, brokers, outcomes.as_ref(), &logger));
         context.spawn(preparation.into_actor(self).map(|prepared, coordinator, context| match prepared {
-            Ok(Ok(senders)) => coordinator.begin(senders, context),
+            Ok(Ok(clients)) => coordinator.begin(clients, context),
             Ok(Err(exit)) => coordinator.finish(exit, context),
-            Err(error) => coordinator.finish(Exit::failed(error), context),
+            Err(error) => coordinator.finish(ExitStatus::failed(error), context),
         }));
     }
 }
 
-impl Handler<Consumed> for ProducerCoordinator {
+impl Handler<ConsumedUpTo> for ProducerCoordinator {
     type Result = ();
 
-    fn handle(&mut self, Consumed(messages): Consumed, context: &mut Self::Context) {
+    fn handle(&mut self, ConsumedUpTo(messages): ConsumedUpTo, context: &mut Self::Context) {
         self.consumed = messages;
-        self.hand_out(context);
+        self.assign_batches(context);
     }
 }
 
-impl Handler<Interrupt> for ProducerCoordinator {
+impl Handler<ControlSignal> for ProducerCoordinator {
     type Result = ();
 
-    fn handle(&mut self, interrupt: Interrupt, context: &mut Self::Context) {
+    fn handle(&mut self, interrupt: ControlSignal, context: &mut Self::Context) {
         match interrupt {
-            Interrupt::Graceful => {
-                warn!(self.order.logger, "stopping: waiting for acknowledgements"; "deadline" => ?self.order.settings.shutdown.deadline);
+            ControlSignal::Terminate => {
+                info!(self.params.logger, "stopping: waiting for messages in flight"; "deadline" => ?self.params.settings.shutdown.timeout);
                 self.interrupted = true;
-                self.phase(Phase::Draining, "stopping: waiting for acknowledgements");
-                let deadline = self.order.settings.shutdown.deadline;
-                self.halt.stop(Instant::now() + deadline);
-                context.run_later(deadline + GRACE, Self::leave_behind);
+                self.phase(Phase::Draining, "stopping: waiting for messages in flight");
+                let deadline = self.params.settings.shutdown.timeout;
+                self.stop_flag.stop(Instant::now() + deadline);
+                context.run_later(deadline + FLUSH_GRACE, Self::abandon_threads);
                 if self.threads.is_empty() {
-                    let exit = Exit::failed("stopped before anything was produced");
+                    let exit = ExitStatus::stopped(ExitCode::Failed, "stopped before anything was produced");
                     self.finish(exit, context);
                 }
             }
-            Interrupt::AtOnce => {
+            ControlSignal::AtOnce => {
                 self.interrupted = true;
-                self.halt.stop(Instant::now());
+                self.stop_flag.stop(Instant::now());
                 self.finish(
-                    Exit::new(ExitCode::Forced, "ended at once by a signal; what was not acknowledged is not known"),
+                    ExitStatus::stopped(
+                        ExitCode::Forced,
+                        "terminated by a signal; the outcome of messages in flight is unknown",
+                    ),
                     context,
                 );
             }
-            Interrupt::Roll | Interrupt::More | Interrupt::Fewer | Interrupt::Quiet | Interrupt::Resume => {}
-            Interrupt::Status => match serde_json::to_string(&self.status()) {
-                Ok(status) => info!(self.order.logger, "status"; "produce" => status),
-                Err(error) => error!(self.order.logger, "no status: {error}"),
+            ControlSignal::Roll
+            | ControlSignal::More
+            | ControlSignal::Fewer
+            | ControlSignal::Pause
+            | ControlSignal::Resume
+            | ControlSignal::Continued => {}
+            ControlSignal::Status => match serde_json::to_string(&self.status()) {
+                Ok(status) => info!(self.params.logger, "status"; "produce" => status),
+                Err(error) => error!(self.params.logger, "no status: {error}"),
             },
         }
     }

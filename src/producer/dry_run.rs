@@ -1,66 +1,73 @@
-//! `produce --dry-run`: the messages that would be sent, on stdout, without a broker.
+//! `produce --dry-run`: prints the messages to stdout instead of sending them; needs no broker.
 
 use std::io::Write;
 use std::time::Instant;
 
-use super::maker::Maker;
-use crate::clock::Anchor;
-use crate::exit::Exit;
-use crate::message::{Generator, Outgoing, Source};
-use crate::panics::guarded;
-use crate::processing::json;
+use super::message_builder::MessageBuilder;
+use crate::exit::ExitStatus;
+use crate::generator::{Generator, MessageBuffer, MessageContext};
+use crate::processor::json;
 use crate::settings;
-use crate::stamp::Kind;
+use crate::stamp::StampKind;
+use crate::util::clock::ClockAnchor;
+use crate::util::panic::catch_panic;
 
-/// Writes `count` messages, the threads in turn, each as one line of JSON: `producer`, `sequence`, `fault` (if it was
-/// made wrong on purpose), `key`, `value`, `headers`. Second copies come in addition, as they would be sent. Each is due
-/// when it is made.
+/// Prints `count` messages of all threads in turn, each as a line of JSON: `producer`, `sequence`, `fault` (if one
+/// was injected), `key`, `value`, `headers`. Injected duplicates follow their originals. Each message is scheduled at
+/// its creation.
 pub(crate) fn run(
     settings: &settings::Producer,
     generator: &dyn Generator,
     run: Option<u64>,
     count: u64,
     out: &mut dyn Write,
-) -> Exit {
+) -> ExitStatus {
     let producers = settings.threads;
-    let mut makers: Vec<_> = (0..producers).map(|_| Maker::new(settings, generator.clone_boxed(), run)).collect();
+    let mut makers: Vec<_> =
+        (0..producers).map(|_| MessageBuilder::new(settings, generator.clone_boxed(), run)).collect();
     let mut out = std::io::BufWriter::new(out);
-    let mut message = Outgoing::default();
+    let mut message = MessageBuffer::default();
     for sequence in 0..=count / producers as u64 {
-        for (producer, maker) in makers.iter_mut().enumerate() {
-            let due_us = Anchor::now().unix_us(Instant::now());
-            let source = Source { producer, producers, sequence, due_us };
+        for (producer, builder) in makers.iter_mut().enumerate() {
+            let due_us = ClockAnchor::now().unix_us(Instant::now());
+            let source = MessageContext { producer, producers, sequence, due_us };
             if source.number() >= count {
-                return Exit::shown(out.flush());
+                return ExitStatus::from_stdout_result(out.flush());
             }
-            let failed =
-                |text: String| Exit::failed(format!("producer {producer}, message {sequence}: the generator {text}"));
-            let made = match guarded(|| maker.make(&source, &mut message)) {
-                Ok(Ok(made)) => made,
+            let failed = |text: String| {
+                ExitStatus::failed(format!("producer {producer}, message {sequence}: the generator {text}"))
+            };
+            let built = match catch_panic(|| builder.make(&source, &mut message)) {
+                Ok(Ok(built)) => built,
                 Ok(Err(error)) => return failed(format!("says: {error}")),
                 Err(panic) => return failed(panic),
             };
-            if let Err(error) = write_line(&mut out, &source, made.kind, &message) {
-                return Exit::shown(Err(error));
+            if let Err(error) = write_line(&mut out, &source, built.kind, &message) {
+                return ExitStatus::from_stdout_result(Err(error));
             }
-            if made.repeat {
-                maker.repeat(&source, &mut message);
-                if let Err(error) = write_line(&mut out, &source, Kind::Duplicate, &message) {
-                    return Exit::shown(Err(error));
+            if built.repeat {
+                builder.repeat(&source, &mut message);
+                if let Err(error) = write_line(&mut out, &source, StampKind::Duplicate, &message) {
+                    return ExitStatus::from_stdout_result(Err(error));
                 }
             }
         }
     }
-    Exit::shown(out.flush())
+    ExitStatus::from_stdout_result(out.flush())
 }
 
-fn write_line(out: &mut dyn Write, source: &Source, kind: Kind, message: &Outgoing) -> std::io::Result<()> {
+fn write_line(
+    out: &mut dyn Write,
+    source: &MessageContext,
+    kind: StampKind,
+    message: &MessageBuffer,
+) -> std::io::Result<()> {
     let mut line = format!("{{\"producer\":{},\"sequence\":{}", source.producer, source.sequence).into_bytes();
     let fault = match kind {
-        Kind::Regular => "",
-        Kind::Duplicate => ",\"fault\":\"duplicate\"",
-        Kind::Corrupt => ",\"fault\":\"corrupt\"",
-        Kind::Oversized => ",\"fault\":\"oversized\"",
+        StampKind::Regular => "",
+        StampKind::Duplicate => ",\"fault\":\"duplicate\"",
+        StampKind::Corrupt => ",\"fault\":\"corrupt\"",
+        StampKind::Oversized => ",\"fault\":\"oversized\"",
     };
     line.extend_from_slice(fault.as_bytes());
     let headers: Vec<_> = message.headers.iter().map(|(name, value)| (name.as_str(), Some(value.as_slice()))).collect();

@@ -1,4 +1,4 @@
-//! What travels between the coordinator and its producers.
+//! Messages between the coordinator and its producer threads.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,116 +6,120 @@ use std::time::{Duration, Instant};
 
 use actix::Message;
 
-use crate::exit::Exit;
+use crate::exit::ExitStatus;
 use crate::report::{FaultsReport, ProduceReport};
 
-/// To a producer: generate and send messages, each when it is due. It returns when its time slice is over, so that no
-/// producer is out of reach for long.
+/// To a producer thread: generate and send messages on schedule. Returns after its time slice, so that the thread
+/// stays responsive.
 #[derive(Message)]
-#[rtype(result = "Slice")]
-pub struct Produce {
-    /// At most so many messages.
+#[rtype(result = "BatchResult")]
+pub struct ProduceBatch {
+    /// The maximum number of messages.
     pub count: u64,
-    /// And no more once so many bytes were sent.
+    /// The size after which the batch ends.
     pub bytes: u64,
-    /// What is due then or later is not sent.
+    /// Messages scheduled at this time or later are not sent.
     pub until: Option<Instant>,
 }
 
-/// What a producer did with a [`Produce`].
+/// The result of a [`ProduceBatch`].
 #[derive(Debug, Default)]
-pub struct Slice {
-    /// Messages that were taken or refused by the client, or refused by the generator; second copies do not count.
+pub struct BatchResult {
+    /// Messages that the client accepted or rejected, or the generator rejected; injected duplicates do not count.
     pub sent: u64,
-    /// Those of them that were made wrong on purpose, and second copies.
+    /// The injected faults among them, and injected duplicates.
     pub faults: FaultsReport,
-    /// Bytes of the keys and payloads that the client has taken.
+    /// The size of the keys and payloads that the client accepted.
     pub bytes: u64,
-    /// The largest of these messages' bytes.
+    /// The size of the largest of these messages.
     pub largest: u64,
-    /// By how much it was too late, at worst.
+    /// The largest delay of a message after its scheduled time.
     pub delay: Duration,
     /// When the last message was sent.
     pub last: Option<Instant>,
-    /// Set if this producer cannot go on.
-    pub ended: Option<Ended>,
+    /// Set if this thread cannot continue.
+    pub ended: Option<BatchEnd>,
 }
 
-/// Why a producer cannot go on.
+/// Why a thread cannot continue.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum BatchEnd {
     /// The user's generator panicked.
     Panicked(String),
-    /// The Kafka client takes nothing more.
+    /// The Kafka client has failed permanently.
     Fatal(String),
 }
 
-/// To a producer: wait until everything that was sent is acknowledged or given up.
+/// To a producer thread: wait until every sent message is acknowledged or has failed.
 #[derive(Message)]
 #[rtype(result = "Flushed")]
 pub struct Flush {
-    /// Until then at the latest.
+    /// The deadline.
     pub deadline: Instant,
 }
 
-/// Everything is acknowledged or given up.
+/// The result of a [`Flush`].
 #[derive(Debug, Default)]
 pub struct Flushed {
-    /// A deadline came first: what was under way then was given up.
-    pub given_up: Option<GivenUp>,
+    /// The deadline that expired first; outstanding messages were purged.
+    pub expired: Option<DeadlineKind>,
+    /// Set if this thread could not have continued.
+    pub ended: Option<BatchEnd>,
 }
 
-/// Which deadline it was.
+/// The deadline that expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GivenUp {
+pub enum DeadlineKind {
     /// That of [`Flush`]: `producer.flush_timeout`.
     Flushing,
-    /// That of [`Halt::stop`]: `shutdown.deadline`.
+    /// That of [`StopFlag::stop`]: `shutdown.timeout`.
     Stopped,
 }
 
-/// To the coordinator: so many messages of the topic have been read on the other side, each counted once. Only a run
-/// with an unread limit listens.
+/// To the coordinator: the number of the topic's messages that consumers have read, each counted once. Used only with
+/// a limit of unconsumed messages.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Consumed(pub u64);
+pub struct ConsumedUpTo(pub u64);
 
-/// From the coordinator, once: how it all ended.
+/// The coordinator's final result.
 #[derive(Debug)]
-pub struct Outcome {
-    /// The end.
-    pub exit: Exit,
-    /// What was produced.
+pub struct ProducerResult {
+    /// The exit status.
+    pub exit: ExitStatus,
+    /// The report.
     pub report: ProduceReport,
-    /// Whether a signal ended it before its time.
+    /// Whether a signal stopped the run early.
     pub interrupted: bool,
-    /// Whether a producer could not go on: its generator has panicked, or its client takes nothing more.
+    /// Whether a thread could not continue: its generator panicked, its client failed, or the topic was deleted.
     pub broken: bool,
+    /// Whether the topic was deleted: its messages cannot be consumed any more.
+    pub topic_deleted: bool,
 }
 
-/// What reaches producers in the middle of their work, where no message can.
+/// A flag that producer threads check while they process a message.
 #[derive(Debug, Default)]
-pub struct Halt {
+pub struct StopFlag {
     stop: AtomicBool,
     flush_by: Mutex<Option<Instant>>,
 }
 
-impl Halt {
-    /// Send nothing more, and flush until `flush_by` only.
+impl StopFlag {
+    /// Stops sending and limits a flush to `flush_by`.
     pub fn stop(&self, flush_by: Instant) {
         if let Ok(mut current) = self.flush_by.lock() {
-            // A second word does not give more time.
+            // A second stop never extends the deadline.
             *current = Some(current.map_or(flush_by, |by: Instant| by.min(flush_by)));
         }
         self.stop.store(true, Ordering::Release);
     }
 
-    /// Whether nothing more is to be sent.
+    /// Returns whether sending must stop.
     pub fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Acquire)
     }
 
-    /// The deadline of a flush, which [`Halt::stop`] may have moved.
+    /// The deadline of a flush, which [`StopFlag::stop`] may have shortened.
     pub fn flush_by(&self, deadline: Instant) -> Instant {
         let stopped = self.flush_by.lock().ok().and_then(|by| *by);
         stopped.map_or(deadline, |by| by.min(deadline))

@@ -1,18 +1,22 @@
-//! The producing side: one process, many threads.
+//! The producer: one process with many threads.
 //!
-//! - [`coordinator`]: hands out work in bounded slices, counts, decides when all is done; `ending`: how it went.
-//! - [`producer`]: one actor on a thread and a Kafka client of its own: generates and sends.
-//! - `maker`: makes a message whole: payload, key, headers, size, deliberate faults, stamp. `dry_run`: shows some.
-//! - `schedule`: what is due when, pure; `cycle`: the same for a profile of rates.
-//! - [`messages`]: what travels between them.
+//! - [`coordinator`]: distributes work in batches, aggregates results, decides when the run is finished; `outcome`:
+//!   its exit status and report.
+//! - [`producer_thread`]: an actor with its own thread and Kafka client, which generates and sends messages.
+//! - `message_builder`: builds complete messages; `dry_run`: prints some.
+//! - `schedule`: when each message is due; `rate_curve`: the same for a rate profile. Both pure.
+//! - `topic_watch`: whether the topic still exists; `topic_check`: when the coordinator checks it.
+//! - [`messages`]: messages between coordinator and threads; `status`: the status of the run.
 
 pub mod coordinator;
-mod cycle;
 pub(crate) mod dry_run;
-mod ending;
-pub(crate) mod maker;
+pub(crate) mod message_builder;
 pub mod messages;
+mod outcome;
 #[allow(clippy::module_inception, reason = "each file is named after its actor")]
-pub mod producer;
+pub mod producer_thread;
+mod rate_curve;
 mod schedule;
-mod telling;
+mod status;
+mod topic_check;
+mod topic_watch;

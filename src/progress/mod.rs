@@ -1,33 +1,33 @@
-//! What one sees of long work: bars on a terminal, a line now and then elsewhere. All of it from the run's status.
+//! The progress of long commands, from the run's status: bars on a terminal, log lines otherwise.
 //!
-//! `bars`: rows on a terminal of any width. `lines`: what is logged where there is none. `produce`, `consume`: what a row and
-//! a line say of either side.
+//! `bars`: rows on a terminal of any width. `log_lines`: the log lines. `producer`, `consumer`: the content for each
+//! side.
 
 use std::time::{Duration, Instant};
 
-use crate::figures::seconds;
+use crate::util::format::seconds;
 
 mod bars;
-mod consume;
-mod lines;
-mod produce;
+mod consumer;
+mod log_lines;
+mod producer;
 
-pub use consume::ConsumeProgress;
-pub use produce::ProduceProgress;
+pub use consumer::ConsumeProgress;
+pub use producer::ProduceProgress;
 
-/// How often bars are drawn anew.
-const DRAWN: Duration = Duration::from_millis(250);
-/// How often a line is logged where there is no terminal.
-const LOGGED: Duration = Duration::from_secs(5);
+/// The redraw interval of bars.
+const REDRAW_INTERVAL: Duration = Duration::from_millis(250);
+/// The interval of log lines.
+const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
-/// When there is something to show.
-struct Clock {
+/// Decides when an update is due.
+struct RefreshTimer {
     begun: Instant,
     last: Instant,
     every: Duration,
 }
 
-impl Clock {
+impl RefreshTimer {
     fn start(every: Duration) -> Self {
         let now = Instant::now();
         Self { begun: now, last: now, every }
@@ -37,20 +37,20 @@ impl Clock {
         self.last.elapsed() >= self.every
     }
 
-    /// It is shown now; seconds since the start.
+    /// Marks an update; returns the seconds since the start.
     fn tick(&mut self) -> f64 {
         self.last = Instant::now();
         self.begun.elapsed().as_secs_f64()
     }
 }
 
-/// How far something is, in percent; whole only when all is done.
+/// The progress in percent; 100 only when all is done.
 fn percent(done: u64, of: u64) -> String {
     let percent = if of == 0 { 100 } else { u128::from(done.min(of)) * 100 / u128::from(of) };
     format!("{percent:>3}%")
 }
 
-/// How long it will take, as it goes now.
+/// The estimated remaining time.
 fn eta(left: f64) -> String {
     format!("ETA {}", seconds(left))
 }

@@ -1,67 +1,67 @@
-//! What can be wrong with the settings, in words that say where to look and what to write.
+//! Errors in the settings: what is wrong, where it was set, and what is allowed.
 
 use std::path::PathBuf;
 
 use super::origin::Origin;
 
-/// Why the settings do not hold. Each text names the setting, its value, where it comes from and what is allowed.
+/// An error in the settings. Each text names the setting, its value, its origin and what is allowed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
-    /// A key, or an environment variable with our prefix, that does not exist.
+    /// A key, or an environment variable with the program's prefix, that does not exist.
     #[error("unknown setting {name} ({origin}); did you mean {nearest}?")]
     Unknown {
-        /// The key.
+        /// The unknown name.
         name: String,
-        /// Who gave it.
+        /// Its origin.
         origin: Origin,
-        /// What was probably meant, as it is written there.
+        /// The nearest existing name, in the same notation.
         nearest: String,
     },
-    /// A section where a setting belongs.
+    /// A section in the place of a setting.
     #[error("{name} is a section ({origin}); name one of its settings, such as {example}")]
     Section {
-        /// The section's name.
+        /// The section.
         name: String,
-        /// Who gave it.
+        /// Its origin.
         origin: Origin,
-        /// A setting in it.
+        /// A setting in this section.
         example: String,
     },
-    /// A value that cannot be.
+    /// An invalid value.
     #[error("{key} = {value} ({origin}): {problem}")]
     Invalid {
         /// The setting.
         key: String,
-        /// As it was given; `"***"` if it is secret.
+        /// The value as text; `"***"` if it is secret.
         value: String,
-        /// Who gave it.
+        /// The origin of the value.
         origin: Origin,
-        /// What is wrong, or what is allowed.
+        /// The problem, or the allowed values.
         problem: String,
     },
     /// Settings that exclude each other.
     #[error("{settings}: {problem}")]
     Contradiction {
-        /// All of them, each with value and origin.
+        /// The settings, each with value and origin.
         settings: String,
-        /// Why they cannot hold together.
+        /// Why they exclude each other.
         problem: String,
     },
-    /// A `--set` that is not `KEY=VALUE`.
+    /// A `--set` argument that is not `KEY=VALUE`.
     #[error("--set {text}: write KEY=VALUE, such as --set producer.threads=8")]
     NotAnAssignment {
-        /// As it was given.
+        /// The key of the argument: the rest may be secret.
         text: String,
     },
-    /// A file that cannot be read, or that is no TOML; the position is in the text.
+    /// A file that cannot be read or is not valid TOML; the text contains the position.
     #[error("{}: {problem}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The problem.
         problem: String,
     },
-    /// All that is wrong, one a line.
+    /// Several errors, one per line.
     #[error("{}", lines(.0))]
     Several(Vec<SettingsError>),
 }
@@ -71,7 +71,7 @@ fn lines(errors: &[SettingsError]) -> String {
 }
 
 impl SettingsError {
-    /// `Ok` of nothing wrong, one error as itself, more of them as [`Several`](Self::Several).
+    /// Returns `Ok` for no error, a single error itself, and several errors as [`Several`](Self::Several).
     pub(super) fn all(mut errors: Vec<Self>) -> Result<(), Self> {
         match errors.len() {
             0 => Ok(()),

@@ -1,41 +1,45 @@
-//! Layers to settings: read, merge, convert, let follow what follows, validate.
+//! Loading: reads, merges, converts and validates the layers, and applies derived defaults.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use config::{Config, ConfigError};
 
 use super::error::SettingsError;
-use super::keys::{self, KEYS, Kind};
-use super::layers::{self, Given, Inputs, Sources};
+use super::keys::{self, KEYS, KeyKind};
 use super::origin::{Layer, Origin};
-use super::{Settings, follow, validate};
+use super::sources::{self, LoadOptions, Provenance, SourceValues};
+use super::{Settings, derived, redaction, validate};
 
-/// The settings, and who set them.
-pub struct Loaded {
-    /// What holds.
+/// The loaded settings, with the origin of each value.
+pub struct LoadedSettings {
+    /// The settings.
     pub settings: Settings,
-    sources: Sources,
+    sources: Provenance,
+    file: Option<PathBuf>,
 }
 
-/// Reads and checks all settings.
+/// Reads and validates all settings.
 ///
 /// # Errors
-/// All that is wrong, together; only a file that cannot be read hides the rest.
-pub fn load(inputs: Inputs) -> Result<Loaded, SettingsError> {
-    let (mut layers, mut errors) = layers::read(&inputs)?;
+/// All errors together; only a file that cannot be read hides the others.
+pub fn load(inputs: LoadOptions) -> Result<LoadedSettings, SettingsError> {
+    let (mut layers, mut errors) = sources::read(&inputs)?;
     let mut settings = typed(&mut layers, &mut errors)?;
-    // What a wrong value would have been cannot contradict anything.
+    // After a conversion error the settings are incomplete, so conflicts between them cannot be checked.
     SettingsError::all(errors)?;
-    let mut sources = Sources::of(&layers);
-    let mut errors = follow::all(&mut settings, &mut sources);
-    errors.extend(validate::all(&settings, &sources, &inputs.processors));
+    let mut sources = Provenance::of(&layers);
+    let mut errors = derived::apply_derived_defaults(&mut settings, &mut sources);
+    errors.extend(validate::validate(&settings, &sources, &inputs.processors));
     SettingsError::all(errors)?;
-    Ok(Loaded { settings, sources })
+    let file = sources::file_path(inputs.config_file.as_deref());
+    let file = file.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
+    Ok(LoadedSettings { settings, sources, file })
 }
 
-/// Converts the layers. A value that does not fit is told and taken away, to find the next one.
-fn typed(layers: &mut [Given], errors: &mut Vec<SettingsError>) -> Result<Settings, SettingsError> {
+/// Converts the layers. A value that cannot be converted is recorded as an error and removed, so that the next error is found.
+fn typed(layers: &mut [SourceValues], errors: &mut Vec<SettingsError>) -> Result<Settings, SettingsError> {
     let mut wrong = BTreeMap::new();
     loop {
         let (key, problem) = match convert(layers) {
@@ -43,10 +47,10 @@ fn typed(layers: &mut [Given], errors: &mut Vec<SettingsError>) -> Result<Settin
                 errors.extend(wrong.into_values());
                 return Ok(settings);
             }
-            Err(error) => explain(error),
+            Err(error) => from_config_error(error),
         };
-        let error = Sources::of(layers).invalid(&key, problem);
-        // Above the built-in one, each layer's value of that key goes: at least the one that is wrong.
+        let error = Provenance::of(layers).invalid(&key, problem);
+        // Removes the key's value from all layers above the built-in one: at least the invalid one is among them.
         if layers.iter_mut().skip(1).filter_map(|layer| layer.0.remove(&key)).count() == 0 {
             return Err(error);
         }
@@ -54,12 +58,12 @@ fn typed(layers: &mut [Given], errors: &mut Vec<SettingsError>) -> Result<Settin
     }
 }
 
-fn convert(layers: &[Given]) -> Result<Settings, ConfigError> {
+fn convert(layers: &[SourceValues]) -> Result<Settings, ConfigError> {
     layers.iter().fold(Config::builder(), |builder, layer| builder.add_source(layer.clone())).build()?.try_deserialize()
 }
 
-/// The key of an error, without the place in a list, and what is wrong; without the value, which may be secret.
-fn explain(error: ConfigError) -> (String, String) {
+/// Returns the key of an error (without a list index) and the problem, without the value, which may be secret.
+fn from_config_error(error: ConfigError) -> (String, String) {
     let (key, problem) = match error {
         ConfigError::Type { key, expected, .. } => (key, format!("expected {expected}")),
         ConfigError::At { key, error, .. } => (key, error.to_string()),
@@ -69,24 +73,29 @@ fn explain(error: ConfigError) -> (String, String) {
     (key.split('[').next().unwrap_or_default().to_owned(), problem)
 }
 
-impl Loaded {
-    /// Who set `key`; a key that does not exist counts as built in.
+impl LoadedSettings {
+    /// Returns the settings file that was read.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// Returns the origin of `key`; for an unknown key, built in.
     pub fn origin(&self, key: &str) -> Origin {
         self.sources.origin(key)
     }
 
-    /// Whether somebody set `key`, other than the built-in `Settings.toml`.
+    /// Whether a layer above the built-in `Settings.toml` sets `key`.
     pub fn is_given(&self, key: &str) -> bool {
         self.sources.layer(key) > Layer::BuiltIn
     }
 
-    /// All settings, one a line, as TOML that can be read again; with who set each as a comment, if asked. Secrets are
-    /// `"***"`.
+    /// Returns all settings, one per line, as TOML that can be loaded again; with the origin of each as a comment if `origin` is
+    /// true. Secrets are `"***"`.
     pub fn show(&self, origin: bool) -> String {
         let lines: Vec<(String, Origin)> = self
             .values()
             .into_iter()
-            .map(|(key, value)| (format!("{key} = {}", layers::masked(&key, &value)), self.origin(&key)))
+            .map(|(key, value)| (format!("{key} = {}", redaction::masked(&key, &value)), self.origin(&key)))
             .collect();
         let width = lines.iter().map(|(line, _)| line.chars().count()).max().unwrap_or(0);
         let line = |(line, from): (String, Origin)| match origin {
@@ -96,26 +105,26 @@ impl Loaded {
         lines.into_iter().map(line).collect()
     }
 
-    /// Keys and values in the order of `Settings.toml`.
+    /// Returns keys and values in the order of `Settings.toml`.
     fn values(&self) -> Vec<(String, toml::Value)> {
-        // The settings are a tree of plain values, for which this cannot fail.
+        // The settings are a tree of plain values: the conversion cannot fail.
         let tree = toml::Value::try_from(&self.settings).unwrap_or_else(|_| toml::Table::new().into());
         let value = |key: &String| key.split('.').try_fold(&tree, |at, name| at.get(name));
-        KEYS.iter().filter_map(|key| Some(one_by_one(key, value(key)?))).flatten().collect()
+        KEYS.iter().filter_map(|key| Some(flatten_properties(key, value(key)?))).flatten().collect()
     }
 }
 
-/// A table of properties as its properties; anything else as itself.
-fn one_by_one(key: &str, value: &toml::Value) -> Vec<(String, toml::Value)> {
+/// Splits a table of properties into its properties; returns any other value unchanged.
+fn flatten_properties(key: &str, value: &toml::Value) -> Vec<(String, toml::Value)> {
     match (keys::kind(key), value) {
-        (Kind::Properties, toml::Value::Table(table)) if !table.is_empty() => {
+        (KeyKind::Properties, toml::Value::Table(table)) if !table.is_empty() => {
             table.iter().map(|(name, value)| (keys::join(key, name), value.clone())).collect()
         }
         _ => vec![(key.to_owned(), value.clone())],
     }
 }
 
-impl fmt::Debug for Loaded {
+impl fmt::Debug for LoadedSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.show(true))
     }
@@ -123,38 +132,43 @@ impl fmt::Debug for Loaded {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
     use std::time::Duration;
 
     use super::*;
-    use crate::settings::{Compression, Secret, Start};
+    use crate::settings::{Compression, Secret, StartOffset};
 
     fn pairs<const N: usize>(items: [(&str, &str); N]) -> Vec<(String, String)> {
         items.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec()
     }
 
-    fn inputs() -> Inputs {
+    fn variables<const N: usize>(items: [(&str, &str); N]) -> Vec<(String, OsString)> {
+        items.map(|(name, value)| (name.to_owned(), value.into())).to_vec()
+    }
+
+    fn inputs() -> LoadOptions {
         let processors = ["log", "print", "count", "command"].map(str::to_owned).to_vec();
-        // A file that exists and is empty: the one in the working directory is not the test's matter.
-        Inputs { processors, config_file: Some("/dev/null".into()), ..Inputs::default() }
+        // An existing, empty file: the tests must not depend on a file in the working directory.
+        LoadOptions { processors, config_file: Some("/dev/null".into()), ..LoadOptions::default() }
     }
 
-    fn with_sets(sets: &[&str]) -> Result<Loaded, SettingsError> {
-        load(Inputs { sets: sets.iter().map(|&set| set.to_owned()).collect(), ..inputs() })
+    fn with_sets(sets: &[&str]) -> Result<LoadedSettings, SettingsError> {
+        load(LoadOptions { sets: sets.iter().map(|&set| set.to_owned()).collect(), ..inputs() })
     }
 
-    fn with_flags(flags: &[(&str, &str, &str)]) -> Inputs {
+    fn with_flags(flags: &[(&str, &str, &str)]) -> LoadOptions {
         let owned = |&(flag, key, value): &(&str, &str, &str)| (flag.to_owned(), key.to_owned(), value.to_owned());
-        Inputs { flags: flags.iter().map(owned).collect(), ..inputs() }
+        LoadOptions { flags: flags.iter().map(owned).collect(), ..inputs() }
     }
 
-    fn with_file(text: &str) -> (tempfile::NamedTempFile, Result<Loaded, SettingsError>) {
+    fn with_file(text: &str) -> (tempfile::NamedTempFile, Result<LoadedSettings, SettingsError>) {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(&file, text).unwrap();
-        let loaded = load(Inputs { config_file: Some(file.path().to_owned()), ..inputs() });
+        let loaded = load(LoadOptions { config_file: Some(file.path().to_owned()), ..inputs() });
         (file, loaded)
     }
 
-    fn error(result: Result<Loaded, SettingsError>) -> String {
+    fn error(result: Result<LoadedSettings, SettingsError>) -> String {
         result.unwrap_err().to_string()
     }
 
@@ -181,10 +195,10 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let key = "producer.threads";
         let mut inputs = inputs();
-        let mut told = Vec::new();
-        let mut tell = |inputs: &Inputs| {
+        let mut reported = Vec::new();
+        let mut tell = |inputs: &LoadOptions| {
             let loaded = load(inputs.clone()).unwrap();
-            told.push((loaded.settings.producer.threads, loaded.origin(key).to_string()));
+            reported.push((loaded.settings.producer.threads, loaded.origin(key).to_string()));
         };
         tell(&inputs);
         inputs.program = pairs([(key, "11")]);
@@ -192,7 +206,7 @@ mod tests {
         std::fs::write(&file, "producer.threads = 12").unwrap();
         inputs.config_file = Some(file.path().to_owned());
         tell(&inputs);
-        inputs.environment = pairs([("KAFKA_ACTORS__PRODUCER__THREADS", "13"), ("PATH", "/bin")]);
+        inputs.environment = variables([("KAFKA_ACTORS__PRODUCER__THREADS", "13"), ("PATH", "/bin")]);
         tell(&inputs);
         inputs.sets = vec!["producer.threads=0".to_owned(), "producer.threads=14".to_owned()];
         tell(&inputs);
@@ -206,15 +220,77 @@ mod tests {
             (14, "--set".to_owned()),
             (15, "--threads".to_owned()),
         ];
-        assert_eq!(told, expected);
+        assert_eq!(reported, expected);
     }
 
     #[test]
-    fn an_untouched_copy_of_the_defaults_overrules_nothing() {
-        let (file, _) = with_file(keys::BUILT_IN);
+    fn a_complete_copy_of_the_defaults_without_a_change_sets_nothing() {
         let program = pairs([("producer.threads", "11")]);
-        let loaded = load(Inputs { config_file: Some(file.path().to_owned()), program, ..inputs() }).unwrap();
-        assert_eq!(loaded.settings.producer.threads, 11);
+        let with_text = |text: &str| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(&file, text).unwrap();
+            let program = program.clone();
+            load(LoadOptions { config_file: Some(file.path().to_owned()), program, ..inputs() }).unwrap()
+        };
+        assert_eq!(with_text(keys::BUILT_IN).settings.producer.threads, 11);
+        let edited = keys::BUILT_IN.replace("processes = 2", "processes = 3");
+        assert_ne!(edited, keys::BUILT_IN);
+        assert_eq!(with_text(&edited).settings.producer.threads, 4, "then every line in it is set");
+    }
+
+    /// Settings with a derived default: the cause with its value, the derived setting, and a value that equals its built-in
+    /// default.
+    const DERIVED: [(&str, &str, &str, &str); 3] = [
+        ("producer.duration", "3s", "producer.messages_per_thread", "100"),
+        ("producer.message_timeout", "2m", "producer.flush_timeout", "65s"),
+        ("kafka.preset", "low_latency", "producer.linger", "5ms"),
+    ];
+
+    /// Load options with these values in the file, the environment, `--set` or a flag, selected by number.
+    fn in_places(values: &[(usize, &str, &str)]) -> (tempfile::NamedTempFile, LoadOptions) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut inputs = inputs();
+        let mut text = String::new();
+        for (place, key, value) in values {
+            match place {
+                0 => text.push_str(&format!("{key} = {value:?}\n")),
+                1 => inputs.environment.push((keys::variable(key), (*value).into())),
+                2 => inputs.sets.push(format!("{key}={value}")),
+                _ => inputs.flags.push(("--flag".to_owned(), (*key).to_owned(), (*value).to_owned())),
+            }
+        }
+        std::fs::write(&file, text).unwrap();
+        inputs.config_file = Some(file.path().to_owned());
+        (file, inputs)
+    }
+
+    #[test]
+    fn a_value_that_is_set_stays_also_if_it_equals_the_default() {
+        let value =
+            |loaded: &LoadedSettings, key: &str| loaded.values().into_iter().find(|(name, _)| name == key).unwrap().1;
+        for (cause, cause_value, key, default) in DERIVED {
+            for cause_place in 0..4 {
+                let (_file, inputs) = in_places(&[(cause_place, cause, cause_value)]);
+                let derived = load(inputs).unwrap();
+                assert!(derived.origin(key).to_string().starts_with("follows from"), "{key}");
+                for place in 0..4 {
+                    let (_file, inputs) = in_places(&[(cause_place, cause, cause_value), (place, key, default)]);
+                    let loaded = load(inputs).unwrap();
+                    assert_ne!(value(&loaded, key), value(&derived, key), "{key} set in place {place}");
+                    assert!(!loaded.origin(key).to_string().contains("follows"), "{key}: {}", loaded.origin(key));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn each_key_is_set_by_a_line_that_repeats_its_default() {
+        for (number, key) in KEYS.iter().enumerate().filter(|(_, key)| !key.ends_with("properties")) {
+            let default = keys::BUILT_IN.parse::<toml::Table>().unwrap();
+            let default = key.split('.').fold(&toml::Value::Table(default), |at, name| &at[name]).clone();
+            let (_file, loaded) = with_file(&format!("{key} = {default}"));
+            assert_eq!(loaded.unwrap().origin(key).layer(), Layer::File, "{number}: {key}");
+        }
     }
 
     #[test]
@@ -235,7 +311,7 @@ mod tests {
         assert_eq!(settings.producer.rate, 12.5);
         assert_eq!(settings.producer.flush_timeout, Duration::from_secs(90));
         assert_eq!(settings.producer.compression, Compression::Zstd);
-        assert_eq!(settings.consumer.start, Start::Time(1_795_428_000_000));
+        assert_eq!(settings.consumer.start, StartOffset::Time(1_795_428_000_000));
         assert_eq!(settings.consumer.command, ["sh", "-c", "cat  -n", "", "a b"]);
         assert_eq!(settings.consumer.max_messages, 1_000);
     }
@@ -246,7 +322,7 @@ mod tests {
             "[kafka]\nbrokers = 'a,b'\n[consumer]\nstart = 2026-11-23T10:00:00Z\nidle_exit = 0\ncommand = ['x', 'y z']";
         let settings = with_file(text).1.unwrap().settings;
         assert_eq!(settings.kafka.brokers, ["a", "b"]);
-        assert_eq!(settings.consumer.start, Start::Time(1_795_428_000_000));
+        assert_eq!(settings.consumer.start, StartOffset::Time(1_795_428_000_000));
         assert_eq!(settings.consumer.idle_exit, Duration::ZERO);
         assert_eq!(settings.consumer.command, ["x", "y z"]);
     }
@@ -254,9 +330,9 @@ mod tests {
     #[test]
     fn raw_properties_come_from_every_place_one_by_one() {
         let (file, _) = with_file("[producer.properties]\n'batch.size' = 1\n'retries' = 2\nacks = 'all'");
-        let loaded = load(Inputs {
+        let loaded = load(LoadOptions {
             config_file: Some(file.path().to_owned()),
-            environment: pairs([
+            environment: variables([
                 ("KAFKA_ACTORS__PRODUCER__PROPERTIES__BATCH_SIZE", "3"),
                 ("KAFKA_ACTORS__KAFKA__PROPERTIES", "debug=broker,log_level=7"),
             ]),
@@ -273,29 +349,29 @@ mod tests {
 
     #[test]
     fn an_unknown_setting_names_the_nearest() {
-        let told = error(with_sets(&["producer.thread=4"]));
-        assert_eq!(told, "unknown setting producer.thread (--set); did you mean producer.threads?");
+        let reported = error(with_sets(&["producer.thread=4"]));
+        assert_eq!(reported, "unknown setting producer.thread (--set); did you mean producer.threads?");
         let (file, loaded) = with_file("[kafka]\nbrokres = 1");
         let path = file.path().display();
         assert_eq!(error(loaded), format!("unknown setting kafka.brokres ({path}); did you mean kafka.brokers?"));
-        let told = error(load(Inputs { program: pairs([("consumer.procesor", "x")]), ..inputs() }));
-        assert_eq!(told, "unknown setting consumer.procesor (the program); did you mean consumer.processor?");
+        let reported = error(load(LoadOptions { program: pairs([("consumer.procesor", "x")]), ..inputs() }));
+        assert_eq!(reported, "unknown setting consumer.procesor (the program); did you mean consumer.processor?");
     }
 
     #[test]
     fn an_unknown_variable_names_the_nearest() {
         for name in ["KAFKA_ACTORS__KAFKA__TOPICS", "KAFKA_ACTORS_KAFKA_TOPIC", "KAFKA_ACTORS_KAFKA__TOPIC"] {
-            let told = error(load(Inputs { environment: pairs([(name, "x")]), ..inputs() }));
-            assert!(told.contains(&format!("environment variable {name}")), "{told}");
-            assert!(told.ends_with("did you mean KAFKA_ACTORS__KAFKA__TOPIC?"), "{told}");
+            let reported = error(load(LoadOptions { environment: variables([(name, "x")]), ..inputs() }));
+            assert!(reported.contains(&format!("environment variable {name}")), "{reported}");
+            assert!(reported.ends_with("did you mean KAFKA_ACTORS__KAFKA__TOPIC?"), "{reported}");
         }
-        assert!(load(Inputs { environment: pairs([("KAFKA_ACTORS_SERVICE_HOST", "x")]), ..inputs() }).is_ok());
+        assert!(load(LoadOptions { environment: variables([("KAFKA_ACTORS_SERVICE_HOST", "x")]), ..inputs() }).is_ok());
     }
 
     #[test]
     fn a_section_is_no_setting() {
-        let told = error(with_sets(&["producer=4"]));
-        assert_eq!(told, "producer is a section (--set); name one of its settings, such as producer.threads");
+        let reported = error(with_sets(&["producer=4"]));
+        assert_eq!(reported, "producer is a section (--set); name one of its settings, such as producer.threads");
     }
 
     #[test]
@@ -339,20 +415,21 @@ mod tests {
 
     #[test]
     fn all_that_is_wrong_is_told_at_once() {
-        let told = error(with_sets(&["kafka.tpic=x", "producer.threads=x", "consumer.processes=y", "producer.key=z"]));
-        assert_eq!(told.lines().count(), 4, "{told}");
-        let told = error(with_sets(&["producer.threads=0", "consumer.processes=0", "kafka.topic=a b"]));
-        assert_eq!(told.lines().count(), 3, "{told}");
+        let reported =
+            error(with_sets(&["kafka.tpic=x", "producer.threads=x", "consumer.processes=y", "producer.key=z"]));
+        assert_eq!(reported.lines().count(), 4, "{reported}");
+        let reported = error(with_sets(&["producer.threads=0", "consumer.processes=0", "kafka.topic=a b"]));
+        assert_eq!(reported.lines().count(), 3, "{reported}");
     }
 
     #[test]
     fn a_file_that_cannot_be_read_is_named_with_the_place() {
         let (file, loaded) = with_file("[kafka]\ntopic = 'a");
-        let told = error(loaded);
-        assert!(told.starts_with(&file.path().display().to_string()), "{told}");
-        assert!(told.contains("line 2"), "{told}");
-        let told = error(load(Inputs { config_file: Some("/no/such.toml".into()), ..inputs() }));
-        assert!(told.starts_with("/no/such.toml: No such file"), "{told}");
+        let reported = error(loaded);
+        assert!(reported.starts_with(&file.path().display().to_string()), "{reported}");
+        assert!(reported.contains("line 2"), "{reported}");
+        let reported = error(load(LoadOptions { config_file: Some("/no/such.toml".into()), ..inputs() }));
+        assert!(reported.starts_with("/no/such.toml: No such file"), "{reported}");
     }
 
     #[test]
@@ -368,6 +445,10 @@ mod tests {
         assert_eq!(load(with_flags(&both)).unwrap().settings.producer.messages_per_thread, 7);
         let none = [("--duration", "producer.duration", "0s")];
         assert_eq!(load(with_flags(&none)).unwrap().settings.producer.messages_per_thread, 100);
+        // The default of a program is a default, too.
+        let program = pairs([("producer.messages_per_thread", "7")]);
+        let loaded = load(LoadOptions { program, ..with_flags(&both[..1]) }).unwrap();
+        assert_eq!(loaded.settings.producer.messages_per_thread, 0);
     }
 
     #[test]
@@ -375,11 +456,11 @@ mod tests {
         let command = ("--command", "consumer.command", "cat -n");
         let loaded = load(with_flags(&[command])).unwrap();
         assert_eq!(loaded.settings.consumer.processor, "command");
-        let told = error(load(with_flags(&[command, ("--processor", "consumer.processor", "print")])));
-        assert!(told.contains("consumer.processor = print (--processor)"), "{told}");
-        assert!(told.contains("consumer.command = \"cat -n\" (--command)"), "{told}");
-        let told = error(with_sets(&["consumer.processor=command"]));
-        assert!(told.ends_with("the processor command needs a command"), "{told}");
+        let reported = error(load(with_flags(&[command, ("--processor", "consumer.processor", "print")])));
+        assert!(reported.contains("consumer.processor = print (--processor)"), "{reported}");
+        assert!(reported.contains("consumer.command = \"cat -n\" (--command)"), "{reported}");
+        let reported = error(with_sets(&["consumer.processor=command"]));
+        assert!(reported.ends_with("the processor command needs a command"), "{reported}");
     }
 
     #[test]
@@ -392,10 +473,53 @@ mod tests {
         let loaded = with_sets(&[&sasl[..], &[&from_file]].concat()).unwrap();
         assert_eq!(loaded.settings.kafka.security.password.reveal(), "geheim");
         assert!(!loaded.show(true).contains("geheim"));
-        let told = error(with_sets(&[&sasl[..], &[&from_file, "kafka.security.password=anderes"]].concat()));
-        assert!(told.contains("give the password in one place") && !told.contains("anderes"), "{told}");
-        let told = error(with_sets(&[&sasl[..], &["kafka.security.password_file=/no/such"]].concat()));
-        assert!(told.contains("kafka.security.password_file = /no/such (--set): cannot be read"), "{told}");
+        let reported = error(with_sets(&[&sasl[..], &[&from_file, "kafka.security.password=anderes"]].concat()));
+        assert!(reported.contains("give the password in one place") && !reported.contains("anderes"), "{reported}");
+        let reported = error(with_sets(&[&sasl[..], &["kafka.security.password_file=/no/such"]].concat()));
+        assert!(reported.contains("kafka.security.password_file = /no/such (--set): cannot be read"), "{reported}");
+    }
+
+    #[test]
+    fn every_password_is_taken_as_it_is_written() {
+        let sasl =
+            ["kafka.security.protocol=sasl_ssl", "kafka.security.sasl_mechanism=PLAIN", "kafka.security.username=me"];
+        for password in ["ge heim ", "a,b=c", "'\"$HOME`\\", "ü€😀", "1e5", "true", "***", "@:/?#%"] {
+            let of = |inputs: LoadOptions| load(inputs).unwrap().settings.kafka.security.password.reveal().to_owned();
+            let sets: Vec<String> = sasl.iter().map(|&set| set.to_owned()).collect();
+            let set = LoadOptions {
+                sets: [&sets[..], &[format!("kafka.security.password={password}")]].concat(),
+                ..inputs()
+            };
+            let environment = variables([("KAFKA_ACTORS__KAFKA__SECURITY__PASSWORD", password)]);
+            let from_file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(&from_file, format!("kafka.security.password = {}", toml::Value::from(password))).unwrap();
+            let file = LoadOptions { config_file: Some(from_file.path().to_owned()), sets: sets.clone(), ..inputs() };
+            let places = [set, LoadOptions { environment, sets: sets.clone(), ..inputs() }, file];
+            for (place, inputs) in places.into_iter().enumerate() {
+                assert_eq!(of(inputs), password, "{place}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_password_that_no_client_can_have_is_refused_with_the_reason() {
+        use std::os::unix::ffi::OsStringExt;
+        let reported = |text: &str| error(with_file(text).1);
+        for number in ["12", "1e5", "true"] {
+            let text = reported(&format!("kafka.security.password = {number}"));
+            assert!(text.contains("expected a text in quotes") && text.contains("= \"***\""), "{text}");
+        }
+        assert!(reported("kafka.security.password = \"a\\u0000b\"").contains("has a NUL character"));
+        assert!(reported("[kafka.properties]\n'ssl.keystore.password' = 1e5").contains("expected a text in quotes"));
+        let blank = error(with_sets(&["kafka.security.password= geheim"]));
+        assert!(
+            blank.contains("begins with a blank, which librdkafka cuts off") && !blank.contains("geheim"),
+            "{blank}"
+        );
+        let name = "KAFKA_ACTORS__KAFKA__SECURITY__PASSWORD".to_owned();
+        let environment = vec![(name, OsString::from_vec(b"ge\xffheim".to_vec()))];
+        let text = error(load(LoadOptions { environment, ..inputs() }));
+        assert!(text.ends_with("is not valid UTF-8") && !text.contains("heim"), "{text}");
     }
 
     #[test]
@@ -425,13 +549,12 @@ mod tests {
         settings.kafka.security.password = Secret::new("geheim");
         let text = serde_json::to_string(&settings).unwrap();
         let again: Settings = serde_json::from_str(&text).unwrap();
-        assert_eq!(again.consumer.start, Start::Time(1_795_428_000_123));
+        assert_eq!(again.consumer.start, StartOffset::Time(1_795_428_000_123));
         assert_eq!(again.kafka.security.password.reveal(), "geheim");
         assert_eq!(serde_json::to_string(&again).unwrap(), text);
     }
 
     proptest::proptest! {
-        #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
         #[test]
         fn no_text_breaks_the_loading(place in 0..KEYS.len(), text: String) {
             let loaded = with_sets(&[&format!("{}={text}", KEYS[place])]);

@@ -1,12 +1,12 @@
-//! Who set a value.
+//! The origin of a value.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// The layers, in the order in which a higher one wins.
+/// The layers, in ascending order of precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Layer {
-    /// `Settings.toml`, as compiled in.
+    /// The compiled-in `Settings.toml`.
     BuiltIn,
     /// The defaults of a program that is built on this crate.
     Program,
@@ -20,32 +20,32 @@ pub enum Layer {
     Flag,
 }
 
-/// Who set a value.
+/// The origin of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// `Settings.toml`, as compiled in.
+    /// The compiled-in `Settings.toml`.
     BuiltIn,
-    /// The program that is built on this crate.
+    /// The defaults of a program that is built on this crate.
     Program,
-    /// This file.
+    /// A settings file.
     File(PathBuf),
-    /// The environment variable of this name.
+    /// An environment variable, with its name.
     Environment(String),
     /// `--set`.
     Set,
-    /// The flag of this name, with its dashes.
+    /// A flag, with its name and leading dashes.
     Flag(String),
-    /// What was given for another setting.
+    /// Derived from another setting.
     Follows {
         /// The other setting.
         key: &'static str,
-        /// Who gave that one.
+        /// The origin of the other setting.
         origin: Box<Origin>,
     },
 }
 
 impl Origin {
-    /// The layer that this is in.
+    /// Returns the layer of this origin.
     pub fn layer(&self) -> Layer {
         match self {
             Self::BuiltIn => Layer::BuiltIn,

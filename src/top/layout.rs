@@ -1,47 +1,47 @@
-//! What stands where on a screen of any size. Pure.
+//! The layout of a screen of any size. Pure: no I/O, no state.
 
 use ratatui::layout::Rect;
 
-use super::state::{Pane, State};
-use super::summary::{self, Said};
+use super::app::{App, Pane};
+use super::summary::{self, StyledText};
 
-/// Lines of the head.
+/// The height of the head.
 const HEAD: u16 = 3;
-/// Lines of the totals at most.
+/// The maximum height of the totals.
 const TOTALS: usize = 6;
-/// Lines of the charts, their titles included.
+/// The height of the charts with their titles.
 const CHARTS: u16 = 4;
-/// Lines that a pane has at least: its title, its head, and some rows.
+/// The minimum height of a pane: its title, its header, and some rows.
 const PANE: u16 = 5;
 
-/// The parts of a screen, from top to bottom; those that there is no room for are empty.
-pub(super) struct Parts {
+/// The areas of a screen, from top to bottom; an area without room is empty.
+pub(super) struct Layout {
     pub(super) head: Rect,
     pub(super) totals: Rect,
-    /// What stands in them.
-    pub(super) said: Vec<Vec<Said>>,
+    /// The lines of the totals.
+    pub(super) said: Vec<Vec<StyledText>>,
     pub(super) charts: Rect,
-    /// All panes, or the focused one alone.
+    /// All panes, or only the focused one.
     pub(super) panes: Vec<(Pane, Rect)>,
     pub(super) foot: Rect,
 }
 
-impl Parts {
-    /// How many rows of the focused pane are shown.
-    pub(super) fn page(&self, state: &State) -> usize {
+impl Layout {
+    /// Returns the number of visible rows of the focused pane.
+    pub(super) fn page(&self, state: &App) -> usize {
         let focus = state.focus();
         let pane = self.panes.iter().find(|(pane, _)| Some(*pane) == focus);
         pane.map_or(0, |(_, area)| rows(*area))
     }
 }
 
-/// How many rows a pane of this size shows.
+/// Returns the number of visible rows of a pane.
 pub(super) fn rows(area: Rect) -> usize {
     area.height.saturating_sub(2).into()
 }
 
-/// Divides the screen.
-pub(super) fn divide(area: Rect, state: &State) -> Parts {
+/// Divides the screen into areas.
+pub(super) fn divide(area: Rect, state: &App) -> Layout {
     let mut rest = area;
     let head = take(&mut rest, HEAD.min(area.height));
     let foot_height = u16::from(rest.height > PANE);
@@ -52,7 +52,7 @@ pub(super) fn divide(area: Rect, state: &State) -> Parts {
     let has_charts = state.status.as_ref().is_some_and(|status| status.history.len() > 1);
     let charts_height = if has_charts && rest.height >= CHARTS + 2 * PANE { CHARTS } else { 0 };
     let charts = take(&mut rest, charts_height);
-    Parts { head, totals, said, charts, panes: panes(rest, state), foot }
+    Layout { head, totals, said, charts, panes: panes(rest, state), foot }
 }
 
 fn take(rest: &mut Rect, height: u16) -> Rect {
@@ -62,19 +62,20 @@ fn take(rest: &mut Rect, height: u16) -> Rect {
     taken
 }
 
-fn totals(state: &State, width: u16, most: usize) -> Vec<Vec<Said>> {
+fn totals(state: &App, width: u16, most: usize) -> Vec<Vec<StyledText>> {
     let Some(status) = &state.status else { return Vec::new() };
     let produced = status.produce.as_ref().map(|produce| summary::produced(produce, &state.rates));
     let consumed = status.consume.as_ref().map(|consume| summary::consumed(consume, &state.rates));
     let sides = produced.into_iter().chain(consumed).map(|said| summary::flow(said, width.into()));
     let sides: Vec<_> = sides.collect();
-    // Neither side takes the other's room.
+    // The producer and the consumer get equal shares.
     let each = most / sides.len().max(1);
     sides.into_iter().flat_map(|lines| lines.into_iter().take(each)).collect()
 }
 
-/// Each gets what it has to have, then the focused one and after it the others what they can use; the rest is the last one's.
-fn panes(mut rest: Rect, state: &State) -> Vec<(Pane, Rect)> {
+/// Divides an area between the panes. Each gets its minimum height; the focused one, then the others, get what they can use; the
+/// last one gets the rest.
+fn panes(mut rest: Rect, state: &App) -> Vec<(Pane, Rect)> {
     let panes = state.panes();
     let Some(focus) = state.focus().filter(|_| rest.height > 0) else { return Vec::new() };
     let least = |pane: Pane| wanted(pane, state).min(PANE);
@@ -95,7 +96,7 @@ fn panes(mut rest: Rect, state: &State) -> Vec<(Pane, Rect)> {
     heights.into_iter().map(|(pane, height)| (pane, take(&mut rest, height))).collect()
 }
 
-fn wanted(pane: Pane, state: &State) -> u16 {
+fn wanted(pane: Pane, state: &App) -> u16 {
     u16::try_from(state.lines(pane)).unwrap_or(u16::MAX).saturating_add(2)
 }
 
@@ -104,10 +105,10 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::monitoring::status::{ConsumeStatus, Event, PartitionStatus, Sample, Status, WorkerStatus};
+    use crate::monitoring::status::{ConsumeStatus, Event, PartitionStatus, RateSample, Status, WorkerStatus};
 
-    fn state(partitions: usize) -> State {
-        let mut state = State::new(String::new(), Instant::now());
+    fn state(partitions: usize) -> App {
+        let mut state = App::new(String::new(), Instant::now());
         let consume = ConsumeStatus {
             workers: vec![WorkerStatus::default(); 2],
             partitions: vec![PartitionStatus::default(); partitions],
@@ -115,7 +116,7 @@ mod tests {
         };
         state.status = Some(Status {
             consume: Some(consume),
-            history: vec![Sample::default(); 9],
+            history: vec![RateSample::default(); 9],
             events: vec![Event::default(); 50],
             ..Status::default()
         });

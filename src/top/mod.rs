@@ -1,53 +1,58 @@
-//! `top`: watches a run from another terminal, by the status that it tells over HTTP.
+//! `top`: monitors a run from another terminal, through its status over HTTP.
 //!
-//! - [`Address`]: where the run is asked. `fetch`: asks it, on a thread of its own. `rates`: what grows how fast.
-//! - `state`: what is known and chosen. `keys`: what keys ask for. `layout`, `view`: the screen; with `summary`, `rows` and
-//!   `table`, which make text of numbers. `plain`: the same for pipes. All of these are pure.
-//! - `live`: the terminal, and how it is left.
+//! - [`StatusUrl`]: the URL of the run. `fetcher`: requests its status on a dedicated thread. `rates`: the rates of its counters.
+//! - `app`: the state of the screen. `keymap`: the key bindings. `layout`, `ui`: the screen, which shows a `summary` and `tables`;
+//!   `table` aligns their columns. `plain`: plain text for pipes. All of these are pure.
+//! - `tui`: sets up and restores the terminal.
 //!
-//! What a run tells may hold anything, from topics' names to what a dead worker wrote: `fetch` makes letters of it before
-//! anybody else sees it.
+//! A status is untrusted input, from topic names to the stderr of a worker: `fetcher` escapes control characters before any
+//! other module uses it.
 
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
-use crate::exit::Exit;
+use crate::blocking_command;
+use crate::console::is_dumb_terminal;
+use crate::exit::ExitStatus;
+use crate::signals::SignalHandler;
 
-mod address;
-mod fetch;
-mod keys;
+mod app;
+mod fetcher;
+mod keymap;
 mod layout;
-mod live;
 mod plain;
 mod rates;
-mod rows;
-mod state;
 mod summary;
 mod table;
-mod view;
+mod tables;
+mod tui;
+mod ui;
+mod url;
 
-pub use address::Address;
-use fetch::Answer;
-use state::State;
+use app::App;
+use fetcher::FetchResult;
+pub use url::StatusUrl;
 
-/// Watches the run until the user has seen enough; without a terminal (or if `out` is not stdout), tells once what is known.
-pub fn run<W: Write>(address: &Address, out: Option<&mut W>) -> Exit {
-    let terminal = std::io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-    match out {
-        None if terminal => live::run(address),
-        None => once(address, &mut std::io::stdout()),
-        Some(out) => once(address, out),
-    }
+/// Shows the run until the user quits. Without a terminal, or if `out` is not stdout, prints the current status once.
+pub fn run(address: &StatusUrl, out: Option<Box<dyn Write + Send>>, signals: SignalHandler) -> ExitStatus {
+    let terminal = std::io::stdout().is_terminal() && !is_dumb_terminal();
+    let mut out = match out {
+        None if terminal => return tui::run(address, signals),
+        None => Box::new(std::io::stdout()),
+        Some(out) => out,
+    };
+    let address = address.clone();
+    blocking_command::until_signal(signals, move || once(&address, &mut out))
 }
 
-fn once(address: &Address, out: &mut dyn Write) -> Exit {
+fn once(address: &StatusUrl, out: &mut dyn Write) -> ExitStatus {
     let now = Instant::now();
-    match fetch::once(address) {
-        Ok(told) => {
-            let mut state = State::new(address.to_string(), now);
-            state.hear(Answer { at: now, told: Ok(told) });
-            Exit::shown(out.write_all(plain::text(&state).as_bytes()).and_then(|()| out.flush()))
+    match fetcher::once(address) {
+        Ok(reported) => {
+            let mut state = App::new(address.to_string(), now);
+            state.update(FetchResult { at: now, reported: Ok(reported) });
+            ExitStatus::from_stdout_result(out.write_all(plain::text(&state).as_bytes()).and_then(|()| out.flush()))
         }
-        Err(why) => Exit::failed(format!("no status from {address}: {why}")),
+        Err(why) => ExitStatus::failed(format!("no status from {address}: {why}")),
     }
 }

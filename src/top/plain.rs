@@ -1,14 +1,14 @@
-//! A status as plain text, for pipes. Pure.
+//! A status as plain text, for pipes. Pure: no I/O, no state.
 
-use super::rows::{self, DIFFERENCES};
-use super::state::{Pane, State};
-use super::summary::{self, Said};
+use super::app::{App, Pane};
+use super::summary::{self, StyledText};
+use super::tables::{self, DIFFERENCES};
 
-/// How many of the last events are told.
-const EVENTS: usize = 20;
+/// The number of printed events.
+const SHOWN_EVENTS: usize = 20;
 
-/// What is known at this moment; each line a whole one, however wide.
-pub(super) fn text(state: &State) -> String {
+/// Returns the status as text; lines are not wrapped or truncated.
+pub(super) fn text(state: &App) -> String {
     let Some(status) = &state.status else { return String::new() };
     let mut lines =
         vec![format!("{}, {}", summary::title(status), summary::phase(status)), summary::readiness(status).1];
@@ -16,8 +16,8 @@ pub(super) fn text(state: &State) -> String {
     lines.extend(status.produce.as_ref().map(|produce| joined(summary::produced(produce, &state.rates))));
     lines.extend(status.consume.as_ref().map(|consume| joined(summary::consumed(consume, &state.rates))));
     for pane in state.panes() {
-        let most = if pane == Pane::Events { EVENTS } else { usize::MAX };
-        let table = rows::table(state, pane, 0..most);
+        let most = if pane == Pane::Events { SHOWN_EVENTS } else { usize::MAX };
+        let table = tables::table(state, pane, 0..most);
         if !table.rows.is_empty() {
             lines.push(String::new());
             lines.extend(table.lines_without(DIFFERENCES, usize::MAX).into_iter().map(|(_, line)| line));
@@ -26,7 +26,7 @@ pub(super) fn text(state: &State) -> String {
     lines.iter().flat_map(|line| [line, "\n"]).collect()
 }
 
-fn joined(said: Vec<Said>) -> String {
+fn joined(said: Vec<StyledText>) -> String {
     said.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join("  ")
 }
 
@@ -47,11 +47,11 @@ mod tests {
                 .collect(),
             ..ConsumeStatus::default()
         };
-        let mut state = State::new(String::new(), Instant::now());
+        let mut state = App::new(String::new(), Instant::now());
         state.status = Some(Status { consume: Some(consume), ..Status::default() });
         let text = text(&state);
         assert_eq!(text.lines().filter(|line| line.starts_with("tttt")).count(), 500);
-        assert!(text.contains("SLOT  STATE") && text.contains("LAST DEATH"), "{text}");
+        assert!(text.contains("SLOT  STATE") && text.contains("LAST EXIT"), "{text}");
         assert!(!text.contains("RATE") && !text.contains("CPU"), "one status has no differences");
         assert!(text.lines().all(|line| line == line.trim_end()) && text.ends_with('\n'));
     }

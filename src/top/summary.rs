@@ -1,48 +1,48 @@
-//! A status in a few words and numbers. Pure.
+//! A summary of a status in words and numbers. Pure: no I/O, no state.
 
-use super::rates::{Counted, Rates};
-use super::state::State;
-use super::table::{Mood, width_of};
-use crate::figures::{bytes, count, per_second, seconds, several};
-use crate::monitoring::status::{ConsumeStatus, HistogramStatus, Phase, ProduceStatus, Status, VERSION};
+use super::app::App;
+use super::rates::{CounterKey, Rates};
+use super::table::{Severity, width_of};
+use crate::monitoring::status::{ConsumeStatus, HistogramStatus, Phase, ProduceStatus, STATUS_VERSION, Status};
+use crate::util::format::{bytes, format_count, format_rate, pluralize, seconds};
 
-/// Something to be said, and what it is like.
-pub(super) type Said = (Mood, String);
+/// A text with its severity.
+pub(super) type StyledText = (Severity, String);
 
-/// Who tells this.
+/// Returns the program, the command and the process that report the status.
 pub(super) fn title(status: &Status) -> String {
     let Status { program, command, host, pid, .. } = status;
     format!("kafka-actors {program}  {command} on {host}, pid {pid}")
 }
 
-/// Where the run stands, and since when it is up.
+/// Returns the phase of the run and its uptime.
 pub(super) fn phase(status: &Status) -> String {
     let phase = match status.phase {
         Phase::Starting => "starting",
         Phase::Running => "running",
-        Phase::Quiet => "quiet",
+        Phase::Paused => "paused",
         Phase::Draining => "draining",
         Phase::Ended => "ended",
     };
     format!("{phase}, up {}", seconds(status.uptime_seconds))
 }
 
-/// Whether it is ready, or the first reason why not.
-pub(super) fn readiness(status: &Status) -> Said {
-    match (status.phase, status.unready.as_slice()) {
-        (Phase::Draining, _) => (Mood::Warning, "it ends: what is in hand is finished".to_owned()),
-        (Phase::Ended, _) => (Mood::Faint, "all is done".to_owned()),
-        (Phase::Quiet, []) => {
-            (Mood::Warning, "ready, but quiet: workers keep their partitions and read nothing".to_owned())
+/// Returns whether the run is ready, or the first reason why it is not.
+pub(super) fn readiness(status: &Status) -> StyledText {
+    match (status.phase, status.not_ready_reasons.as_slice()) {
+        (Phase::Draining, _) => (Severity::Warning, "it is stopping: messages in flight are finished first".to_owned()),
+        (Phase::Ended, _) => (Severity::Faint, "all is done".to_owned()),
+        (Phase::Paused, []) => {
+            (Severity::Warning, "ready, but paused: workers keep their partitions and process no messages".to_owned())
         }
-        (_, []) => (Mood::Well, "ready".to_owned()),
-        (_, [reason]) => (Mood::Bad, format!("not ready: {reason}")),
-        (_, [reason, more @ ..]) => (Mood::Bad, format!("not ready: {reason} (and {} more)", more.len())),
+        (_, []) => (Severity::Well, "ready".to_owned()),
+        (_, [reason]) => (Severity::Bad, format!("not ready: {reason}")),
+        (_, [reason, more @ ..]) => (Severity::Bad, format!("not ready: {reason} (and {} more)", more.len())),
     }
 }
 
-/// How old all this is, what is wrong with that, and where it comes from.
-pub(super) fn source(state: &State) -> Said {
+/// Returns the age of the shown status, the error of the last request, and the URL.
+pub(super) fn source(state: &App) -> StyledText {
     let address = &state.address;
     let old = state.age().map(|age| match age.as_secs_f64() {
         age if age < 9.95 => format!("{age:.1} s"),
@@ -51,84 +51,96 @@ pub(super) fn source(state: &State) -> Said {
     match (old, &state.trouble) {
         (old, _) if state.paused => {
             let old = old.map(|old| format!(", this is {old} old")).unwrap_or_default();
-            (Mood::Warning, format!("PAUSED{old}  {address}"))
+            (Severity::Warning, format!("PAUSED{old}  {address}"))
         }
-        (None, None) => (Mood::Plain, format!("{address} is asked")),
-        (None, Some(why)) => (Mood::Bad, format!("NO ANSWER: {why}  {address}, again every second")),
-        (Some(old), Some(why)) => (Mood::Bad, format!("NO ANSWER, this is {old} old: {why}  {address}")),
+        (None, None) => (Severity::Plain, format!("requesting {address}")),
+        (None, Some(why)) => (Severity::Bad, format!("NO RESPONSE: {why}  {address}, again every second")),
+        (Some(old), Some(why)) => (Severity::Bad, format!("NO RESPONSE, this is {old} old: {why}  {address}")),
         (Some(old), None) => match state.newer {
             Some(version) => {
-                let known =
-                    format!("the status has version {version}, this program knows {VERSION}: something may be missing");
-                (Mood::Warning, format!("told {old} ago; {known}  {address}"))
+                let known = format!(
+                    "the status has version {version}, this program knows {STATUS_VERSION}: something may be missing"
+                );
+                (Severity::Warning, format!("updated {old} ago; {known}  {address}"))
             }
-            None => (Mood::Faint, format!("told {old} ago by {address}")),
+            None => (Severity::Faint, format!("updated {old} ago from {address}")),
         },
     }
 }
 
-/// The producing side's totals.
-pub(super) fn produced(produce: &ProduceStatus, rates: &Rates) -> Vec<Said> {
+/// Returns the totals of the producer.
+pub(super) fn produced(produce: &ProduceStatus, rates: &Rates) -> Vec<StyledText> {
     let failed: u64 = produce.failed.values().fold(0, |sum, count| sum.saturating_add(*count));
-    let of = produce.requested.map(|requested| format!(" of {}", count(requested))).unwrap_or_default();
+    let of = produce.requested.map(|requested| format!(" of {}", format_count(requested))).unwrap_or_default();
     let mut said = vec![
         plain(format!("produce to {}:", produce.topic)),
-        plain(format!("{}{of} acknowledged", count(produce.acknowledged))),
+        plain(format!("{}{of} {}", format_count(produce.delivered()), produce.delivery())),
     ];
-    said.extend(rates.of(&Counted::Acknowledged).map(|rate| plain(per_second(rate))));
-    said.extend(rates.of(&Counted::SentBytes).map(|rate| plain(format!("{}/s", bytes(rate as u64)))));
-    let missing = produce.requested.map(|requested| requested.saturating_sub(produce.acknowledged));
-    let left = missing.filter(|missing| *missing > 0).and_then(|it| rates.seconds_for(&Counted::Acknowledged, it));
+    said.extend(rates.of(&CounterKey::Delivered).map(|rate| plain(format_rate(rate))));
+    said.extend(rates.of(&CounterKey::SentBytes).map(|rate| plain(format!("{}/s", bytes(rate as u64)))));
+    let missing = produce.requested.map(|requested| requested.saturating_sub(produce.delivered()));
+    let left = missing.filter(|missing| *missing > 0).and_then(|it| rates.seconds_for(&CounterKey::Delivered, it));
     said.extend(left.map(|left| plain(format!("{} left", seconds(left)))));
-    said.push(plain(format!("{} sent", count(produce.sent))));
-    said.push(bad_if(failed > 0, format!("{} failed", count(failed))));
+    said.push(plain(format!("{} sent", format_count(produce.sent))));
+    said.push(bad_if(failed > 0, format!("{} failed", format_count(failed))));
     for (reason, number) in &produce.failed {
-        said.push((Mood::Bad, format!("{reason}: {}", count(*number))));
+        said.push((Severity::Bad, format!("{reason}: {}", format_count(*number))));
     }
-    said.extend(latency("acknowledged within", &produce.acknowledgement));
+    said.extend(latency("scheduled → acked", &produce.acknowledgement));
     said
 }
 
-/// The consuming side's totals.
-pub(super) fn consumed(consume: &ConsumeStatus, rates: &Rates) -> Vec<Said> {
+fn group(consume: &ConsumeStatus) -> String {
+    if consume.read_only { "read only, nothing is committed".to_owned() } else { format!("group {}", consume.group) }
+}
+
+/// Returns the totals of the consumer.
+pub(super) fn consumed(consume: &ConsumeStatus, rates: &Rates) -> Vec<StyledText> {
     let restarts = consume.restarts.values().fold(0_u64, |sum, count| sum.saturating_add(*count));
     let mut said = vec![
-        plain(format!("consume from {}, group {}, {}:", consume.topics.join(", "), consume.group, consume.assignment)),
-        plain(format!("{} processed", count(consume.processed))),
+        plain(format!("consume from {}, {}, {}:", consume.topics.join(", "), group(consume), consume.assignment)),
+        plain(format!("{} processed", format_count(consume.processed))),
     ];
-    said.extend(rates.of(&Counted::Processed).map(|rate| plain(per_second(rate))));
-    said.extend(rates.of(&Counted::ReadBytes).map(|rate| plain(format!("{}/s", bytes(rate as u64)))));
-    said.push(plain(format!("lag {}", count(consume.lag))));
-    said.push(bad_if(consume.failed > 0, format!("{} skipped", count(consume.failed))));
-    said.push(bad_if(consume.dead_lettered > 0, several(consume.dead_lettered, "dead letter")));
-    said.push(plain(format!("{} tried again", count(consume.retried))));
-    said.push(plain(several(restarts, "restart")));
-    for (cause, number) in &consume.restarts {
-        said.push((Mood::Warning, format!("{cause}: {}", count(*number))));
+    said.extend(rates.of(&CounterKey::Processed).map(|rate| plain(format_rate(rate))));
+    said.extend(rates.of(&CounterKey::ReadBytes).map(|rate| plain(format!("{}/s", bytes(rate as u64)))));
+    said.push(plain(format!("lag {}", format_count(consume.lag))));
+    said.push(bad_if(consume.failed > 0, format!("{} skipped", format_count(consume.failed))));
+    said.push(bad_if(consume.dead_lettered > 0, pluralize(consume.dead_lettered, "dead letter")));
+    for (reason, number) in &consume.failures {
+        said.push((Severity::Bad, format!("{reason}: {}", format_count(*number))));
     }
-    said.push(plain(several(consume.rebalances, "rebalance")));
-    said.extend(latency("processed within", &consume.end_to_end));
+    said.push(plain(match consume.retried {
+        1 => "1 retry".to_owned(),
+        retried => format!("{} retries", format_count(retried)),
+    }));
+    said.push(plain(pluralize(restarts, "restart")));
+    for (cause, number) in &consume.restarts {
+        said.push((Severity::Warning, format!("{cause}: {}", format_count(*number))));
+    }
+    said.push(plain(pluralize(consume.rebalances, "rebalance")));
+    said.extend(latency("scheduled → processed", &consume.end_to_end));
     said.extend(latency("processing", &consume.processing));
+    said.extend(latency("committing", &consume.commit));
     said
 }
 
-fn plain(text: String) -> Said {
-    (Mood::Plain, text)
+fn plain(text: String) -> StyledText {
+    (Severity::Plain, text)
 }
 
-fn bad_if(bad: bool, text: String) -> Said {
-    (if bad { Mood::Bad } else { Mood::Plain }, text)
+fn bad_if(bad: bool, text: String) -> StyledText {
+    (if bad { Severity::Bad } else { Severity::Plain }, text)
 }
 
-fn latency(what: &str, times: &HistogramStatus) -> Option<Said> {
+fn latency(what: &str, times: &HistogramStatus) -> Option<StyledText> {
     let HistogramStatus { p50_seconds, p99_seconds, .. } = times;
-    (times.count > 0).then(|| plain(format!("{what} {} (p99 {})", seconds(*p50_seconds), seconds(*p99_seconds))))
+    (times.count > 0).then(|| plain(format!("{what} p50 {}, p99 {}", seconds(*p50_seconds), seconds(*p99_seconds))))
 }
 
-/// What is said in lines of this width, none of it torn apart unless it is wider than a line. All but the first line of
-/// each begin further to the right.
-pub(super) fn flow(said: Vec<Said>, width: usize) -> Vec<Vec<Said>> {
-    let mut lines: Vec<Vec<Said>> = Vec::new();
+/// Wraps texts into lines of a maximum width. A text is never split; a text that is wider than a line has its own line. Lines
+/// after the first one are indented.
+pub(super) fn flow(said: Vec<StyledText>, width: usize) -> Vec<Vec<StyledText>> {
+    let mut lines: Vec<Vec<StyledText>> = Vec::new();
     let mut used = 0;
     for (mood, text) in said {
         let wide = width_of(&text) + 2;
@@ -155,37 +167,40 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::monitoring::status::Sample;
+    use crate::monitoring::status::RateSample;
 
-    fn text(said: Vec<Said>) -> String {
+    fn text(said: Vec<StyledText>) -> String {
         said.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join("  ")
     }
 
     #[test]
     fn the_first_reason_is_told_and_how_many_there_are() {
-        let ready = |phase, unready: &[&str]| {
-            let unready = unready.iter().map(ToString::to_string).collect();
-            readiness(&Status { phase, unready, ..Status::default() }).1
+        let ready = |phase, reasons: &[&str]| {
+            let not_ready_reasons = reasons.iter().map(ToString::to_string).collect();
+            readiness(&Status { phase, not_ready_reasons, ..Status::default() }).1
         };
         assert_eq!(ready(Phase::Running, &[]), "ready");
-        assert_eq!(ready(Phase::Running, &["t/0 is read by no worker"]), "not ready: t/0 is read by no worker");
+        assert_eq!(
+            ready(Phase::Running, &["t/0 is not assigned to a worker"]),
+            "not ready: t/0 is not assigned to a worker"
+        );
         assert_eq!(ready(Phase::Running, &["a", "b", "c"]), "not ready: a (and 2 more)");
-        assert_eq!(ready(Phase::Draining, &[]), "it ends: what is in hand is finished");
+        assert_eq!(ready(Phase::Draining, &[]), "it is stopping: messages in flight are finished first");
     }
 
     #[test]
     fn the_age_is_told_and_why_there_is_no_answer() {
-        let mut state = State::new("http://run:1".to_owned(), Instant::now());
-        assert_eq!(source(&state).1, "http://run:1 is asked");
+        let mut state = App::new("http://run:1".to_owned(), Instant::now());
+        assert_eq!(source(&state).1, "requesting http://run:1");
         state.trouble = Some("gone".to_owned());
-        assert_eq!(source(&state).1, "NO ANSWER: gone  http://run:1, again every second");
-        state.told = Some(state.now);
+        assert_eq!(source(&state).1, "NO RESPONSE: gone  http://run:1, again every second");
+        state.reported = Some(state.now);
         state.now += Duration::from_secs(12);
-        assert_eq!(source(&state).1, "NO ANSWER, this is 12 s old: gone  http://run:1");
+        assert_eq!(source(&state).1, "NO RESPONSE, this is 12 s old: gone  http://run:1");
         state.trouble = None;
-        assert_eq!(source(&state).1, "told 12 s ago by http://run:1");
+        assert_eq!(source(&state).1, "updated 12 s ago from http://run:1");
         state.newer = Some(7);
-        assert!(source(&state).1.contains("the status has version 7, this program knows 1"));
+        assert!(source(&state).1.contains("the status has version 7, this program knows 2"));
         state.paused = true;
         assert_eq!(source(&state).1, "PAUSED, this is 12 s old  http://run:1");
     }
@@ -203,7 +218,7 @@ mod tests {
                 failed,
                 ..ProduceStatus::default()
             };
-            let sample = |(at, acknowledged)| Sample { at, acknowledged, ..Sample::default() };
+            let sample = |(at, acknowledged)| RateSample { at, acknowledged, ..RateSample::default() };
             let history = [(1.0, 1_000), (2.0, 3_000)].map(sample).to_vec();
             Status { uptime_seconds, produce: Some(produce), history, ..Status::default() }
         };

@@ -1,61 +1,61 @@
-//! Rows in columns, as text: the same in a window and in a pipe. Pure.
+//! Tables as aligned text; the terminal and pipes use the same format. Pure: no I/O, no state.
 
 use ratatui::text::Span;
 
-/// Between two columns.
+/// The number of blanks between two columns.
 const GAP: usize = 2;
 
 /// A column.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Column {
     pub(super) title: &'static str,
-    /// Where the next column begins does not hang on the cells' ends: numbers.
+    /// Whether cells are right-aligned, as numbers are.
     pub(super) right: bool,
-    /// At least so wide, so that a number that grows does not move what stands beside it.
+    /// The minimum width: a growing number does not move the columns next to it.
     pub(super) least: usize,
-    /// Where there is no room for all columns, the highest go first; 0 stays.
+    /// The priority: if the columns do not fit, those with the highest rank are dropped first; rank 0 is never dropped.
     pub(super) rank: u8,
-    /// The last one, as wide as there is room.
+    /// Whether this is the last column, which uses the remaining width.
     pub(super) open: bool,
 }
 
 impl Column {
-    /// A column of text.
+    /// Creates a column of text.
     pub(super) const fn text(title: &'static str, least: usize, rank: u8) -> Self {
         Self { title, right: false, least, rank, open: false }
     }
 
-    /// A column of numbers.
+    /// Creates a column of numbers.
     pub(super) const fn number(title: &'static str, least: usize, rank: u8) -> Self {
         Self { title, right: true, least, rank, open: false }
     }
 
-    /// The last column, of text.
-    pub(super) const fn rest(title: &'static str, rank: u8) -> Self {
+    /// Creates the last column, of text.
+    pub(super) const fn fill(title: &'static str, rank: u8) -> Self {
         Self { title, right: false, least: 12, rank, open: true }
     }
 }
 
-/// What a row is like at a glance. The same stands in its text.
+/// The severity of a row or a text, which determines its style. The text states it, too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Mood {
-    /// Nothing to say.
+pub(super) enum Severity {
+    /// Neutral.
     #[default]
     Plain,
-    /// As it should be.
+    /// Normal operation.
     Well,
-    /// Of no interest now.
+    /// Not relevant at present.
     Faint,
-    /// To be looked at.
+    /// Needs attention.
     Warning,
-    /// Not as it should be.
+    /// A failure.
     Bad,
 }
 
-/// A row; as many cells as there are columns.
-pub(super) type Row = (Mood, Vec<String>);
+/// A row, with one cell per column.
+pub(super) type Row = (Severity, Vec<String>);
 
-/// See the [module](self).
+/// A table with its columns and rows.
 #[derive(Clone, Debug)]
 pub(super) struct Table {
     pub(super) columns: &'static [Column],
@@ -63,13 +63,13 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// The head and the rows, at most so wide unless the columns that always stay are wider.
-    pub(super) fn lines(&self, width: usize) -> Vec<(Mood, String)> {
+    /// Returns the header and the rows. Lines are at most `width` wide, unless the columns that are never dropped are wider.
+    pub(super) fn lines(&self, width: usize) -> Vec<(Severity, String)> {
         self.lines_without(&[], width)
     }
 
-    /// The same without the columns of these titles.
-    pub(super) fn lines_without(&self, left_out: &[&str], width: usize) -> Vec<(Mood, String)> {
+    /// As [`Self::lines`], without the columns with these titles.
+    pub(super) fn lines_without(&self, left_out: &[&str], width: usize) -> Vec<(Severity, String)> {
         let mut shown: Vec<_> = (0..self.columns.len())
             .filter(|at| !left_out.contains(&self.columns[*at].title))
             .map(|at| (at, self.width(at, width)))
@@ -81,7 +81,7 @@ impl Table {
             shown.retain(|(at, _)| self.columns[*at].rank < last);
         }
         let titles = |at: usize| self.columns[at].title.to_owned();
-        let head = (Mood::Plain, self.line(&shown, titles));
+        let head = (Severity::Plain, self.line(&shown, titles));
         let row = |(mood, cells): &Row| (*mood, self.line(&shown, |at| cells.get(at).cloned().unwrap_or_default()));
         std::iter::once(head).chain(self.rows.iter().map(row)).collect()
     }
@@ -93,7 +93,7 @@ impl Table {
             return least;
         }
         let widest = self.rows.iter().filter_map(|(_, cells)| cells.get(at)).map(|cell| width_of(cell)).max();
-        // One name may not take all the room.
+        // A single long name must not use the whole width.
         widest.unwrap_or(0).min(all / 3).max(least)
     }
 
@@ -123,7 +123,7 @@ fn total(shown: &[(usize, usize)]) -> usize {
     shown.iter().map(|(_, width)| width).sum::<usize>() + GAP * shown.len().saturating_sub(1)
 }
 
-/// Without its middle, if it is too long: of a partition's name, the number is what matters.
+/// Replaces the middle of a text by `…` if it is too long: the end of a partition's name, its number, matters most.
 fn shortened(text: String, most: usize) -> String {
     if width_of(&text) <= most {
         return text;
@@ -134,7 +134,7 @@ fn shortened(text: String, most: usize) -> String {
     letters[..front].iter().chain(&['…']).chain(&letters[letters.len() - back..]).collect()
 }
 
-/// In a terminal's cells.
+/// Returns the width of a text in terminal cells.
 pub(super) fn width_of(text: &str) -> usize {
     Span::raw(text).width()
 }
@@ -147,13 +147,13 @@ mod tests {
         Column::text("NAME", 4, 0),
         Column::number("LAG", 5, 0),
         Column::number("PID", 3, 2),
-        Column::rest("STATE", 1),
+        Column::fill("STATE", 1),
     ];
 
     fn lines(names: &[&str], width: usize) -> Vec<String> {
         let row = |name: &&str| {
             let cells = [name, "7", "123", "a long state, in words"].map(str::to_owned);
-            (Mood::Plain, cells.to_vec())
+            (Severity::Plain, cells.to_vec())
         };
         let table = Table { columns: COLUMNS, rows: names.iter().map(row).collect() };
         table.lines(width).into_iter().map(|(_, line)| line).collect()
@@ -163,7 +163,7 @@ mod tests {
     fn numbers_stand_right_and_text_left() {
         let expected = ["NAME    LAG  PID  STATE", "a         7  123  a long state, in words"];
         assert_eq!(lines(&["a"], 80), expected);
-        // Letters that take two cells of a terminal.
+        // Characters that are two terminal cells wide.
         assert_eq!(lines(&["世界世界"], 80)[1], "世界世界      7  123  a long state, in words");
     }
 

@@ -1,7 +1,7 @@
-//! Brings to the judge, on one thread, what producers and workers tell.
+//! Feeds the checker, on one thread, with the outcomes of producers and the histories of workers.
 //!
-//! Workers connect to a socket in a folder of this run's own and write their journals; what a killed worker had written
-//! stays in the socket and is read to its end. Whoever tells waits while the judge is busy: the queue is bounded.
+//! Workers connect to a socket in a private directory of this run and send their histories; the data of a killed
+//! worker stays in the socket and is read to its end. The queue is bounded: senders wait while the checker is busy.
 
 use std::io::{self, Read as _};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -15,122 +15,122 @@ use std::time::{Duration, Instant};
 use slog::{Logger, error, warn};
 
 use super::run_file;
-use crate::journal::{Decoder, Event, JournalError, Reader};
-use crate::judge::Judge;
-use crate::kafka::deliveries::{Outcome, Outcomes};
-use crate::os::private_folder::PrivateFolder;
-use crate::stamp::Kind;
+use crate::history::{HistoryDecoder, HistoryError, HistoryEvent, WorkerId};
+use crate::kafka::delivery_reports::{DeliveryObserver, DeliveryOutcome};
+use crate::os::temp_dir::TempDir;
+use crate::stamp::StampKind;
+use crate::verify::checker::Checker;
 
-/// Pieces that may wait for the judge, each of up to 64 KiB.
-const WAITING: usize = 64;
-/// Outcomes in a piece.
+/// The maximum number of chunks that wait for the checker, each of up to 64 KiB.
+const QUEUE_CAPACITY: usize = 64;
+/// Outcomes per chunk.
 const OUTCOMES: usize = 512;
-/// Bytes of a journal in a piece.
-const PIECE: usize = 64 << 10;
-/// Outcomes are held back by producer, so that their clients' threads do not wait for each other.
-const BUFFERS: usize = 32;
-/// How long the last pieces may take once all workers are gone.
-const LAST_PIECES: Duration = Duration::from_secs(60);
-/// How often what the run file has is handed to the system: so much is missing in it at most if the program is killed.
+/// Bytes of a history per chunk.
+const READ_CHUNK: usize = 64 << 10;
+/// Outcomes are buffered by producer, so that the clients' threads do not wait for each other.
+const POOLED_BUFFERS: usize = 32;
+/// How long the last chunks may take after all workers have exited.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(60);
+/// The flush interval of the run file: at most this much is missing if the program is killed.
 const FLUSH: Duration = Duration::from_secs(1);
-/// How long to wait for a descriptor when there is none left.
+/// The wait when no descriptor is free.
 const NO_DESCRIPTOR: Duration = Duration::from_millis(10);
 
-enum Input {
-    Outcomes(Vec<Outcome>),
+enum CollectorMessage {
+    Outcomes(Vec<DeliveryOutcome>),
     Journal(usize, Vec<u8>),
     JournalEnds(usize),
     End,
 }
 
-/// The judge at work.
+/// The running checker.
 pub struct Collector {
-    inputs: SyncSender<Input>,
-    folder: PrivateFolder,
+    inputs: SyncSender<CollectorMessage>,
+    folder: TempDir,
     stop: Arc<AtomicBool>,
     accepting: JoinHandle<()>,
-    judging: JoinHandle<Collected>,
-    told: Arc<Told>,
+    judging: JoinHandle<CollectorResult>,
+    outcome_buffer: Arc<OutcomeBuffer>,
 }
 
-/// What came in.
-pub struct Collected {
-    /// Knows everything now.
-    pub judge: Judge,
-    /// What went wrong with the run file or a journal: then the judge does not know everything.
+/// The result of a collector.
+pub struct CollectorResult {
+    /// The checker with all events.
+    pub checker: Checker,
+    /// Errors of the run file or a history, which leave the checker with incomplete data.
     pub problems: Vec<String>,
 }
 
 impl Collector {
-    /// Starts it. `run_file` gets what is acknowledged or given up.
+    /// Starts the collector. `run_file` records acknowledged and failed messages.
     ///
     /// # Errors
-    /// When the folder for temporary files takes no socket, or no thread can be started.
-    pub fn start(judge: Judge, run_file: Option<run_file::Writer>, logger: &Logger) -> io::Result<Self> {
-        let folder = PrivateFolder::new()?;
+    /// The directory for temporary files does not allow sockets, or no thread can be started.
+    pub fn start(checker: Checker, run_file: Option<run_file::Writer>, logger: &Logger) -> io::Result<Self> {
+        let folder = TempDir::new()?;
         let listener = UnixListener::bind(socket(&folder))?;
-        let (inputs, waiting) = mpsc::sync_channel(WAITING);
+        let (inputs, waiting) = mpsc::sync_channel(QUEUE_CAPACITY);
         let stop = Arc::new(AtomicBool::new(false));
         let logger = logger.clone();
         let judging = std::thread::Builder::new()
-            .name("judge".to_owned())
-            .spawn(move || serve(&waiting, judge, run_file, &logger))?;
+            .name("checker".to_owned())
+            .spawn(move || serve(&waiting, checker, run_file, &logger))?;
         let (journals, stopped) = (inputs.clone(), Arc::clone(&stop));
         let accepting = std::thread::Builder::new()
             .name("journals".to_owned())
             .spawn(move || accept(&listener, &journals, &stopped))?;
-        let buffers = std::iter::repeat_with(Mutex::default).take(BUFFERS).collect();
-        let told = Arc::new(Told { buffers, inputs: inputs.clone() });
-        Ok(Self { inputs, folder, stop, accepting, judging, told })
+        let buffers = std::iter::repeat_with(Mutex::default).take(POOLED_BUFFERS).collect();
+        let outcome_buffer = Arc::new(OutcomeBuffer { buffers, inputs: inputs.clone() });
+        Ok(Self { inputs, folder, stop, accepting, judging, outcome_buffer })
     }
 
-    /// Where workers tell what they have processed.
+    /// The socket for the workers' histories.
     pub fn socket(&self) -> PathBuf {
         socket(&self.folder)
     }
 
-    /// Where producers tell what became of their messages.
-    pub fn outcomes(&self) -> Arc<dyn Outcomes> {
-        self.told.clone()
+    /// The observer for the producers' outcomes.
+    pub fn outcomes(&self) -> Arc<dyn DeliveryObserver> {
+        self.outcome_buffer.clone()
     }
 
-    /// Waits for everything that was told; all producers and workers have ended. Blocks.
+    /// Waits for all events, after all producers and workers have exited. Blocks.
     ///
     /// # Errors
-    /// A text: the last pieces did not come in time.
-    pub fn finish(self) -> Result<Collected, String> {
+    /// The last chunks did not arrive in time.
+    pub fn finish(self) -> Result<CollectorResult, String> {
         let (done, collected) = mpsc::sync_channel(1);
         let finishing = move || {
-            self.told.flush();
+            self.outcome_buffer.flush();
             self.stop.store(true, Ordering::Release);
-            // It wakes the thread to see the end. Without a descriptor for it the thread may have none either.
+            // The connection wakes the accept thread. Without a descriptor for it that thread may have none, either.
             while UnixStream::connect(socket(&self.folder)).is_err() && !self.accepting.is_finished() {
                 std::thread::sleep(NO_DESCRIPTOR);
             }
-            let _journals = self.accepting.join();
-            let _heard = self.inputs.send(Input::End);
-            // Whoever waits may have given up.
-            let _unheard = done.send(self.judging.join());
+            self.accepting.join().ok();
+            self.inputs.send(CollectorMessage::End).ok();
+            // The receiver is dropped after the timeout.
+            done.send(self.judging.join()).ok();
         };
         std::thread::Builder::new()
             .name("last-pieces".to_owned())
             .spawn(finishing)
-            .map_err(|error| format!("no thread could be started: {error}"))?;
-        match collected.recv_timeout(LAST_PIECES) {
+            .map_err(|error| format!("no thread could be started: {}", crate::os::limits::named(&error)))?;
+        match collected.recv_timeout(DRAIN_TIMEOUT) {
             Ok(Ok(collected)) => Ok(collected),
-            Ok(Err(_)) => Err("the judge's thread has panicked".to_owned()),
-            Err(_) => Err(format!("the journals have not come to their ends within {LAST_PIECES:?}")),
+            Ok(Err(_)) => Err("the checker's thread has panicked".to_owned()),
+            Err(_) => Err(format!("the workers' histories did not end within {DRAIN_TIMEOUT:?}")),
         }
     }
 }
 
-fn socket(folder: &PrivateFolder) -> PathBuf {
+fn socket(folder: &TempDir) -> PathBuf {
     folder.path().join("journals")
 }
 
-/// Takes workers in until it is told to stop, and then those that have connected by now; returns when all their journals
-/// have ended. Whoever tells it to stop connects as well, to wake it: a journal without a word.
-fn accept(listener: &UnixListener, inputs: &SyncSender<Input>, stop: &AtomicBool) {
+/// Accepts workers until `stop` is set, then those that have already connected; returns when all their histories have
+/// ended. `finish` connects, too, to wake this thread: an empty history.
+fn accept(listener: &UnixListener, inputs: &SyncSender<CollectorMessage>, stop: &AtomicBool) {
     let mut readers: Vec<JoinHandle<()>> = Vec::new();
     let mut number = 0;
     loop {
@@ -145,7 +145,7 @@ fn accept(listener: &UnixListener, inputs: &SyncSender<Input>, stop: &AtomicBool
                     .spawn(move || read(number, connection, &inputs));
                 number += 1;
                 readers.retain(|reader| !reader.is_finished());
-                // A worker whose journal nobody reads gets no answer either, and ends with the reason.
+                // A worker whose history is not read gets no reply either, and exits with the reason.
                 readers.extend(reading.ok());
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -153,36 +153,36 @@ fn accept(listener: &UnixListener, inputs: &SyncSender<Input>, stop: &AtomicBool
         }
     }
     readers.into_iter().for_each(|reader| {
-        let _panicked = reader.join();
+        reader.join().ok();
     });
 }
 
-fn read(number: usize, mut connection: UnixStream, inputs: &SyncSender<Input>) {
+fn read(number: usize, mut connection: UnixStream, inputs: &SyncSender<CollectorMessage>) {
     loop {
-        let mut piece = vec![0; PIECE];
+        let mut piece = vec![0; READ_CHUNK];
         match connection.read(&mut piece) {
-            // An error is an end as well: a socket of this machine has no other.
+            // An error ends the history, too: a local socket has no other error.
             Ok(0) | Err(_) => break,
             Ok(length) => piece.truncate(length),
         }
-        if inputs.send(Input::Journal(number, piece)).is_err() {
+        if inputs.send(CollectorMessage::Journal(number, piece)).is_err() {
             return;
         }
     }
-    // The judge is gone only when the process ends.
-    let _unheard = inputs.send(Input::JournalEnds(number));
+    // The checker's thread lives until the process exits.
+    inputs.send(CollectorMessage::JournalEnds(number)).ok();
 }
 
-/// The judge's thread.
+/// The checker's thread.
 fn serve(
-    inputs: &Receiver<Input>,
-    mut judge: Judge,
+    inputs: &Receiver<CollectorMessage>,
+    mut checker: Checker,
     mut run_file: Option<run_file::Writer>,
     logger: &Logger,
-) -> Collected {
+) -> CollectorResult {
     let mut problems = Vec::new();
-    // A journal that has ended, or cannot be read, is none any more: a decoder may hold up to a megabyte.
-    let mut journals: Vec<Option<Journal>> = Vec::new();
+    // A finished or invalid history is dropped, because a decoder may hold up to a megabyte.
+    let mut journals: Vec<Option<HistoryConnection>> = Vec::new();
     let mut flushed = Instant::now();
     loop {
         if flushed.elapsed() >= FLUSH {
@@ -195,45 +195,45 @@ fn serve(
             Err(RecvTimeoutError::Disconnected) => break,
         };
         match input {
-            Input::Outcomes(outcomes) => {
-                outcomes.iter().for_each(|outcome| judged(&mut judge, outcome));
+            CollectorMessage::Outcomes(outcomes) => {
+                outcomes.iter().for_each(|outcome| feed_outcome(&mut checker, outcome));
                 let all = |file: &mut _| outcomes.iter().try_for_each(|outcome| written(file, outcome));
                 write(&mut run_file, all, &mut problems, logger);
             }
-            Input::Journal(number, piece) => {
+            CollectorMessage::Journal(number, piece) => {
                 if journals.len() <= number {
-                    journals.resize_with(number + 1, || Some(Journal::default()));
+                    journals.resize_with(number + 1, || Some(HistoryConnection::default()));
                 }
-                let Some(journal) = &mut journals[number] else { continue };
-                if let Err(error) = journal.push(&piece, &mut judge) {
+                let Some(history) = &mut journals[number] else { continue };
+                if let Err(error) = history.push(&piece, &mut checker) {
                     error!(logger, "{error}");
                     problems.push(error.to_string());
                     journals[number] = None;
                 }
             }
-            Input::JournalEnds(number) => {
+            CollectorMessage::JournalEnds(number) => {
                 let ended = journals.get_mut(number).and_then(Option::take);
-                let end = ended.map(|journal| journal.decoder.finish());
+                let end = ended.map(|history| history.decoder.finish());
                 if let Some(end) = end.filter(|end| end.discarded > 0) {
                     let slot = end.reader.map_or_else(|| "?".to_owned(), |reader| reader.slot.to_string());
                     warn!(
                         logger,
-                        "worker {slot} died while it told what it had processed: what was in the last \
-                        {} bytes is not known, and processed again",
+                        "worker {slot} exited while it sent its history: the messages in the last \
+                        {} bytes are unknown and will be processed again",
                         end.discarded
                     );
                 }
             }
-            Input::End => break,
+            CollectorMessage::End => break,
         }
     }
     if let Some(Err(error)) = run_file.map(run_file::Writer::finish) {
         problems.push(error.to_string());
     }
-    Collected { judge, problems }
+    CollectorResult { checker, problems }
 }
 
-/// Writes to the run file, if there is one. What cannot be written is a problem, and the file is left as it is.
+/// Writes to the run file, if there is one. After the first error the file is left as it is.
 fn write(
     file: &mut Option<run_file::Writer>,
     what: impl FnOnce(&mut run_file::Writer) -> Result<(), run_file::RunFileError>,
@@ -247,61 +247,61 @@ fn write(
     }
 }
 
-/// One worker process' journal.
+/// The history of one worker process.
 #[derive(Default)]
-struct Journal {
-    decoder: Decoder,
-    reader: Reader,
+struct HistoryConnection {
+    decoder: HistoryDecoder,
+    reader: WorkerId,
 }
 
-impl Journal {
-    fn push(&mut self, piece: &[u8], judge: &mut Judge) -> Result<(), JournalError> {
+impl HistoryConnection {
+    fn push(&mut self, piece: &[u8], checker: &mut Checker) -> Result<(), HistoryError> {
         let reader = &mut self.reader;
         self.decoder.push(piece, |event| {
-            // Every journal begins with it.
-            if let Event::Hello(hello) = event {
+            // Every history starts with this event.
+            if let HistoryEvent::Hello(hello) = event {
                 *reader = hello;
             }
-            judge.journal(*reader, &event);
+            checker.history(*reader, &event);
         })
     }
 }
 
-fn judged(judge: &mut Judge, outcome: &Outcome) {
-    let Outcome { stamp, place } = outcome;
+fn feed_outcome(checker: &mut Checker, outcome: &DeliveryOutcome) {
+    let DeliveryOutcome { stamp, place } = outcome;
     match place {
-        Some((partition, offset)) => judge.acknowledged(stamp.producer, stamp.sequence, *partition, *offset),
-        // A second copy that failed says nothing about the first one.
-        None if stamp.kind == Kind::Duplicate => {}
-        None => judge.failed(stamp.producer, stamp.sequence),
+        Some((partition, offset)) => checker.acknowledged(stamp.producer, stamp.sequence, *partition, *offset),
+        // A failed duplicate does not affect the original.
+        None if stamp.kind == StampKind::Duplicate => {}
+        None => checker.failed(stamp.producer, stamp.sequence),
     }
 }
 
-fn written(file: &mut run_file::Writer, outcome: &Outcome) -> Result<(), run_file::RunFileError> {
-    let Outcome { stamp, place } = outcome;
+fn written(file: &mut run_file::Writer, outcome: &DeliveryOutcome) -> Result<(), run_file::RunFileError> {
+    let DeliveryOutcome { stamp, place } = outcome;
     match place {
         Some((partition, offset)) => file.acknowledged(stamp.producer, stamp.sequence, *partition, *offset),
-        None if stamp.kind == Kind::Duplicate => Ok(()),
+        None if stamp.kind == StampKind::Duplicate => Ok(()),
         None => file.failed(stamp.producer, stamp.sequence),
     }
 }
 
-/// Outcomes that are held back until there are enough of them.
-struct Told {
-    buffers: Vec<Mutex<Vec<Outcome>>>,
-    inputs: SyncSender<Input>,
+/// Buffers outcomes until there are enough for a chunk.
+struct OutcomeBuffer {
+    buffers: Vec<Mutex<Vec<DeliveryOutcome>>>,
+    inputs: SyncSender<CollectorMessage>,
 }
 
-impl Told {
-    fn send(&self, outcomes: Vec<Outcome>) {
-        // The judge is gone only when the process ends.
-        let _unheard = self.inputs.send(Input::Outcomes(outcomes));
+impl OutcomeBuffer {
+    fn send(&self, outcomes: Vec<DeliveryOutcome>) {
+        // The checker's thread lives until the process exits.
+        self.inputs.send(CollectorMessage::Outcomes(outcomes)).ok();
     }
 }
 
-impl Outcomes for Told {
-    fn tell(&self, outcome: Outcome) {
-        let Some(buffer) = self.buffers.get(usize::from(outcome.stamp.producer) % BUFFERS) else { return };
+impl DeliveryObserver for OutcomeBuffer {
+    fn notify(&self, outcome: DeliveryOutcome) {
+        let Some(buffer) = self.buffers.get(usize::from(outcome.stamp.producer) % POOLED_BUFFERS) else { return };
         let full = {
             let mut buffer = buffer.lock().unwrap_or_else(PoisonError::into_inner);
             buffer.push(outcome);
@@ -329,43 +329,43 @@ mod tests {
     use slog::{Discard, o};
 
     use super::*;
-    use crate::journal::{Entry, Writer};
-    use crate::judge::{Facts, Scope};
+    use crate::history::{HistoryEntry, Writer};
+    use crate::verify::checker::{CheckScope, RunFacts};
 
-    fn told(process: u32) -> Vec<u8> {
-        let mut journal = Writer::new(Reader { slot: 0, process });
-        journal.assigned(0, 0);
-        journal.read(1, &[Entry { offset: i64::from(process), ..Entry::default() }]);
-        journal.bye();
-        journal.bytes().to_vec()
+    fn outcome_buffer(process: u32) -> Vec<u8> {
+        let mut history = Writer::new(WorkerId { slot: 0, process });
+        history.assigned(0, 0);
+        history.read(1, &[HistoryEntry { offset: i64::from(process), ..HistoryEntry::default() }]);
+        history.bye();
+        history.bytes().to_vec()
     }
 
     #[test]
     fn journals_that_nobody_has_taken_in_when_it_ends_are_read() {
-        let folder = PrivateFolder::new().unwrap();
+        let folder = TempDir::new().unwrap();
         let listener = UnixListener::bind(socket(&folder)).unwrap();
         for process in 0..10 {
-            UnixStream::connect(socket(&folder)).unwrap().write_all(&told(process)).unwrap();
+            UnixStream::connect(socket(&folder)).unwrap().write_all(&outcome_buffer(process)).unwrap();
         }
-        let (inputs, waiting) = mpsc::sync_channel(WAITING);
-        // As if it were told to stop before it has looked.
+        let (inputs, waiting) = mpsc::sync_channel(QUEUE_CAPACITY);
+        // As if stopped before it has accepted.
         accept(&listener, &inputs, &AtomicBool::new(true));
         drop(inputs);
-        let ended = waiting.iter().filter(|input| matches!(input, Input::JournalEnds(_))).count();
+        let ended = waiting.iter().filter(|input| matches!(input, CollectorMessage::JournalEnds(_))).count();
         assert_eq!(ended, 10);
     }
 
     #[test]
     fn what_many_workers_have_told_is_all_known_at_the_end() {
         let logger = Logger::root(Discard, o!());
-        let judge = Judge::new(Scope { partitions: 1, ..Scope::default() });
-        let collector = Collector::start(judge, None, &logger).unwrap();
+        let checker = Checker::new(CheckScope { partitions: 1, ..CheckScope::default() });
+        let collector = Collector::start(checker, None, &logger).unwrap();
         for process in 0..200 {
-            UnixStream::connect(collector.socket()).unwrap().write_all(&told(process)).unwrap();
+            UnixStream::connect(collector.socket()).unwrap().write_all(&outcome_buffer(process)).unwrap();
         }
-        let Collected { judge, problems } = collector.finish().unwrap();
+        let CollectorResult { checker, problems } = collector.finish().unwrap();
         assert_eq!(problems, [""; 0]);
-        let verdict = judge.verdict(Facts::default());
+        let verdict = checker.verdict(RunFacts::default());
         assert_eq!((verdict.processed, verdict.readers), (200, 200));
     }
 }

@@ -1,11 +1,14 @@
-//! Proof of delivery: what was acknowledged, held against what was processed.
+//! Verification of delivery: compares acknowledged with processed messages.
 //!
-//! - [`command`]: what `verify` is asked for, and how it is told; [`ending`]: how a proven run ends.
-//! - [`run`]: a run that is proven; [`collector`]: brings to the judge what producers and workers tell.
-//! - [`run_file`]: what was acknowledged, kept for another day or another machine.
+//! - [`plan`]: the plan of a `verify` command; [`outcome`]: its exit status.
+//! - [`run`]: a verified run; [`collector`]: feeds the checker with events of producers and workers.
+//! - [`run_file`]: the acknowledged messages, stored for a later check.
 
+pub mod checker;
 pub mod collector;
-pub mod command;
-pub mod ending;
+pub mod orchestrator;
+pub mod outcome;
+pub mod plan;
 pub mod run;
 pub mod run_file;
+pub mod run_topic;

@@ -1,4 +1,4 @@
-//! Kafka's own consumer group: members that come, go, freeze, and a coordinator that is killed.
+//! Kafka's consumer groups: members that join, leave and freeze, and a coordinator that is killed.
 
 use std::time::{Duration, Instant};
 
@@ -11,18 +11,18 @@ use crate::harness::kafka::{Topic, tool};
 use crate::harness::program::Running;
 use crate::harness::wait_for;
 
-/// Short, so that what a member has left is soon somebody else's.
-const SESSION: &str = "--set consumer.membership.session_timeout=6s --set consumer.membership.revoke_deadline=3s";
+/// Short timeouts, so that the partitions of a member that left move to another member soon.
+const SESSION: &str = "--set consumer.membership.session_timeout=6s --set consumer.membership.revoke_timeout=3s";
 
-/// A supervisor with two members of the group.
+/// Starts a supervisor with two members of the group.
 fn member(topic: &Topic, host: &str, arguments: &str) -> Running {
-    let group = format!("--assignment group --processes 2 --set consumer.membership.host={host}");
+    let group = format!("--assignment group --processes 2 --set consumer.membership.instance_id_prefix={host}");
     topic.consume(&format!("--processor print {group} {arguments}")).start()
 }
 
-/// What the supervisors and a last one have printed is all that there is.
+/// Reads the rest of the topic with one more supervisor. Asserts that all supervisors together printed every message.
 fn read_the_rest(topic: &Topic, union: &mut Union) {
-    // Static members that have ended keep their partitions until their session has.
+    // Static members that have exited keep their partitions until their session expires.
     let rest =
         member(topic, "rest", &format!("{SESSION} --idle-exit 10")).end_within(PATIENCE).expect(0).expect_committed();
     union.add(&rest.stdout);
@@ -37,17 +37,19 @@ fn two_supervisors_come_and_go_for_a_minute_and_process_each_message_once() {
         let (mut chance, mut union) = (Chance::new(), Union::default());
         let topic = Topic::new(8);
         let producer = topic.produce("--key round_robin --rate 1000 --messages-per-thread 0").start();
-        // Members that leave when they end: their partitions move at once.
-        let arguments = format!("--set consumer.membership.protocol={protocol} --set consumer.membership.fixed=false");
+        // Members leave the group when they stop: their partitions move at once.
+        let arguments = format!(
+            "--set consumer.membership.group_protocol={protocol} --set consumer.membership.static_membership=false"
+        );
         let mut members = [Some(member(&topic, "a", &arguments)), None];
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(45) {
-            // One of the two is there at any time, so that partitions move between living members, too.
+            // One of the two supervisors always runs, so that partitions move between live members, too.
             let which = if members[0].is_some() && members[1].is_some() { chance.below(2) } else { 2 };
             match members.get_mut(which) {
                 Some(leaving) => {
                     let leaving = leaving.take().unwrap();
-                    // Signals during its start are in `signals`.
+                    // The module `signals` tests signals during the start.
                     wait_for("it to begin", || leaving.stderr().contains("INFO consuming"));
                     leaving.signal(Signal::SIGTERM);
                     union.add(&leaving.end().expect(0).stdout);
@@ -70,7 +72,7 @@ fn two_supervisors_come_and_go_for_a_minute_and_process_each_message_once() {
     }
 }
 
-/// Partitions that stay where they are stand still for a moment while others move; they go on where they were.
+/// Partitions that stay with their member pause briefly while others move, and continue at their position.
 #[test]
 #[ignore = "needs a real Kafka"]
 fn partitions_that_a_member_keeps_lose_nothing_while_others_move() {
@@ -81,7 +83,7 @@ fn partitions_that_a_member_keeps_lose_nothing_while_others_move() {
     members[0].wait_for_lines(100);
     for host in ["b", "c", "d"] {
         let next = member(&topic, host, SESSION);
-        let is_in = || next.stderr().contains("INFO reading") || next.stderr().contains("standing by");
+        let is_in = || next.stderr().contains("INFO reading") || next.stderr().contains("this worker: standby");
         wait_for("its partitions, or none", is_in);
         members.push(next);
         let lines = || members.iter().map(|member| member.stdout().lines().count()).sum::<usize>();
@@ -98,14 +100,14 @@ fn partitions_that_a_member_keeps_lose_nothing_while_others_move() {
     assert_eq!(union.again(), 0, "nothing comes twice");
 }
 
-/// Its partitions go to others; when it wakes it may finish one message in each of them, and must not commit.
+/// Its partitions move to other members. When it resumes, it may finish one message in each of them, and must not commit.
 #[test]
 #[ignore = "needs a real Kafka"]
 fn a_member_frozen_past_its_session_commits_nothing_that_is_not_its_own() {
     let mut union = Union::default();
     let topic = Topic::new(4);
     let producer = topic.produce("--key round_robin --threads 2 --rate 500 --messages-per-thread 0").start();
-    let timeouts = format!("{SESSION} --set consumer.watchdog.silence_timeout=1m");
+    let timeouts = format!("{SESSION} --set consumer.watchdog.heartbeat_timeout=1m");
     let (one, other) = (member(&topic, "a", &timeouts), member(&topic, "b", &timeouts));
     one.wait_for_lines(100);
     other.wait_for_lines(100);
@@ -132,7 +134,7 @@ fn a_member_frozen_past_its_session_commits_nothing_that_is_not_its_own() {
         union.add(&ended.stdout);
     }
     read_the_rest(&topic, &mut union);
-    // What it had done since its last commit, a second before it froze, is done again: 125 messages a second and partition.
+    // Messages since its last commit, one second before it froze, are processed again: 125 messages a second and partition.
     assert!(union.again() < 750, "{} were processed again", union.again());
 }
 
@@ -141,9 +143,9 @@ fn a_member_frozen_past_its_session_commits_nothing_that_is_not_its_own() {
 fn a_killed_coordinator_costs_no_message() {
     let broker = Broker::cluster();
     let topic = Topic::replicated(broker.brokers.clone(), 6, 3);
-    let lasting = "--set producer.message_timeout=120s --set producer.flush_timeout=125s";
+    let permanent = "--set producer.message_timeout=120s --set producer.flush_timeout=125s";
     let producer =
-        topic.produce(&format!("--key round_robin --threads 2 --rate 500 --messages-per-thread 0 {lasting}")).start();
+        topic.produce(&format!("--key round_robin --threads 2 --rate 500 --messages-per-thread 0 {permanent}")).start();
     let (one, other) = (member(&topic, "a", ""), member(&topic, "b", ""));
     one.wait_for_lines(200);
     other.wait_for_lines(200);
@@ -166,11 +168,11 @@ fn a_killed_coordinator_costs_no_message() {
     assert_eq!(union.again(), 0, "static members keep their partitions meanwhile");
 }
 
-/// The broker that has the group.
+/// The number of the broker that coordinates the group.
 fn coordinator(topic: &Topic) -> u32 {
     let arguments = ["--bootstrap-server", &topic.brokers, "--describe", "--group", &topic.name, "--state"];
     let output = tool("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", &arguments, "");
-    // As in "127.0.0.1:9092  (1)".
+    // The tool prints `127.0.0.1:9092  (1)`.
     output
         .split('(')
         .filter_map(|rest| rest.split_once(')')?.0.parse().ok())

@@ -1,12 +1,13 @@
-//! What takes long: many faults, or faults that last. `scripts/test --chaos` runs these and nothing else, one after the
-//! other, with brokers of the tests' own where they are harmed; the normal run leaves this module out.
+//! Long tests: many faults, or long faults. `scripts/test --chaos` runs only these, one after the other, with dedicated brokers
+//! where a test harms them. The normal run skips this module.
 //!
-//! Each ends in `verify`'s verdict, or where one judge cannot see all of it (several supervisors, one after the other or
-//! at once), in the union of what the `print` processors wrote.
+//! Each test ends with the verdict of `verify`. Where one checker cannot observe everything (several supervisors, sequential or
+//! concurrent), the test checks the union of what the `print` processors wrote.
 
 mod brokers;
 mod groups;
 mod network;
+mod retention;
 mod supervisors;
 mod workers;
 
@@ -19,10 +20,10 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use crate::harness::kafka::{Topic, tool};
 use crate::harness::program::{Running, kafka_actors, printed};
 
-/// How long one of these may take, in all.
+/// The maximum duration of one of these tests.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// What is random in a test: all of it follows from a seed, CHAOS_SEED if that is set, which a failure tells.
+/// The random generator of a test. All random values follow from a seed, CHAOS_SEED if it is set; a failure prints the seed.
 struct Chance(Xoshiro256PlusPlus);
 
 impl Chance {
@@ -37,23 +38,23 @@ impl Chance {
         self.0.random_range(0..end)
     }
 
-    /// A moment that nobody has chosen: waits for up to so many milliseconds.
+    /// Sleeps for a random time of up to `most` milliseconds.
     fn pause(&mut self, most: u64) {
         std::thread::sleep(Duration::from_millis(self.0.random_range(0..=most)));
     }
 }
 
-/// `verify` with a topic of its own on these brokers.
+/// `verify` with a new topic on these brokers.
 fn verify(brokers: &str, arguments: &str) -> Running {
     kafka_actors(&format!("verify --brokers {brokers} {arguments}")).start()
 }
 
-/// What several runs have printed of a topic, and how often.
+/// The messages of a topic that several runs printed, and the number of times each was printed.
 #[derive(Default)]
 struct Union(BTreeMap<(i64, i64), u32>);
 
 impl Union {
-    /// A process that is killed may leave half a line, which is no message that was processed.
+    /// A killed process may leave a partial line, which does not count as a processed message.
     fn add(&mut self, stdout: &str) -> usize {
         let whole = stdout.rfind('\n').map_or("", |end| &stdout[..=end]);
         let places = printed(whole);
@@ -63,24 +64,24 @@ impl Union {
         places.len()
     }
 
-    /// Messages that were processed more than once.
+    /// The number of messages that were processed more than once.
     fn again(&self) -> usize {
         self.0.values().filter(|times| **times > 1).count()
     }
 
-    /// Asserts that everything below an offset of a partition was processed; how much beyond it was.
+    /// Asserts that every message below an offset of a partition was processed. Returns the number of processed messages beyond it.
     fn expect_all_below(&self, partition: i64, offset: i64) -> usize {
         let missing = (0..offset).find(|offset| !self.0.contains_key(&(partition, *offset)));
         assert_eq!(missing, None, "{partition}: {offset} is committed, and this was not processed");
         self.0.range((partition, offset)..(partition + 1, 0)).count()
     }
 
-    /// Forgets what may come again: all that is beyond these offsets of the partitions, and all of other partitions.
+    /// Removes messages that may be processed again: everything beyond these offsets, and all other partitions.
     fn forget_beyond(&mut self, next: &BTreeMap<i64, i64>) {
         self.0.retain(|(partition, offset), _| next.get(partition).is_some_and(|next| offset < next));
     }
 
-    /// Asserts that everything in the topic is there, as Kafka's own tool counts it: nothing lost and nothing skipped.
+    /// Asserts that every message of the topic was processed, by the count of Kafka's own tool: none lost and none skipped.
     fn expect_all_of(&self, topic: &Topic) {
         let mut missing = Vec::new();
         for (partition, end) in topic.ends() {
@@ -91,7 +92,7 @@ impl Union {
     }
 }
 
-/// The leaders of a topic's partitions, as Kafka's own tool says.
+/// The leaders of a topic's partitions, from Kafka's own tool.
 fn leaders(topic: &Topic) -> Vec<u32> {
     let arguments = ["--bootstrap-server", &topic.brokers, "--describe", "--topic", &topic.name];
     let output = tool("org.apache.kafka.tools.TopicCommand", &arguments, "");

@@ -1,4 +1,4 @@
-//! A network that holds everything back for longer than clients wait.
+//! A network that delays everything for longer than the clients' timeouts.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ fn half_open_connections_are_left_and_nothing_is_lost() {
     let proxy = Proxy::start();
     let _broker = Broker::behind(&proxy);
     let load = "--threads 2 --messages-per-thread 15000 --rate 1000 --partitions 4 --processes 2";
-    // The brokers' silence is noticed after this; the default is a minute.
+    // The client detects silent brokers after this time; the default is one minute.
     let noticing = "--set kafka.properties.socket.timeout.ms=6000";
-    let lasting = "--set producer.message_timeout=120s --set producer.flush_timeout=125s";
-    let running = verify(&proxy.address.to_string(), &format!("{load} {noticing} {lasting}"));
+    let permanent = "--set producer.message_timeout=120s --set producer.flush_timeout=125s";
+    let running = verify(&proxy.address.to_string(), &format!("{load} {noticing} {permanent}"));
     let processed = || running.in_status("consume", "processed");
     wait_for("messages", || running.stderr().contains("INFO reading") && processed() > 1_000);
     let connections = proxy.accepted();

@@ -10,12 +10,12 @@ use crate::harness::kafka::{Topic, tool};
 use crate::harness::program::{Ended, Running, is_alive};
 use crate::harness::wait_for;
 
-/// Messages that flow until they are stopped.
+/// Starts a producer that runs until it is stopped.
 fn flowing(topic: &Topic) -> Running {
     topic.produce("--key round_robin --threads 2 --rate 2000 --messages-per-thread 0").start()
 }
 
-/// Stops the flow; reads what is left, in the same group. Asserts that all of it was processed.
+/// Stops the producer and reads the rest in the same group. Asserts that every message was processed.
 fn read_the_rest(topic: &Topic, producer: Running, union: &mut Union, arguments: &str) -> Ended {
     producer.signal(Signal::SIGTERM);
     let produced = producer.end_within(PATIENCE).expect(0);
@@ -27,7 +27,7 @@ fn read_the_rest(topic: &Topic, producer: Running, union: &mut Union, arguments:
     rest
 }
 
-/// 20 runs that are stopped at moments that nobody has chosen.
+/// 20 runs, each stopped at a random moment.
 fn twenty_stops(arguments: &str, to_the_end: &str) {
     let (mut chance, mut union) = (Chance::new(), Union::default());
     let topic = Topic::new(4);
@@ -68,7 +68,7 @@ fn a_killed_supervisor_and_a_new_start_lose_and_repeat_nothing() {
         running.wait_for_lines(100);
         chance.pause(1_000);
         let (folder, workers) = running.kill();
-        // They find themselves alone, commit, and end: another start may come now, and no sooner.
+        // The workers detect that their supervisor has exited, commit and exit, too. The next supervisor may start only after that.
         wait_for("the workers' end", || !workers.iter().any(|pid| is_alive(*pid)));
         union.add(&std::fs::read_to_string(folder.path().join("stdout")).unwrap());
         assert_eq!(union.again(), 0, "run {run}");
@@ -87,7 +87,7 @@ fn a_supervisor_killed_with_all_its_workers_repeats_only_what_was_not_committed(
         let running = topic.consume("--processor print --set consumer.commit_interval=200ms").start();
         running.wait_for_lines(100);
         chance.pause(1_000);
-        // As if the power had failed. The supervisor is stopped first: it would start them again.
+        // Like a power failure. The supervisor is stopped first, because it would restart the workers.
         running.signal(Signal::SIGSTOP);
         for worker in running.workers() {
             kill(Pid::from_raw(worker), Signal::SIGKILL).unwrap();
@@ -104,7 +104,7 @@ fn a_supervisor_killed_with_all_its_workers_repeats_only_what_was_not_committed(
     assert_eq!(union.again(), 0, "what was committed is not processed again");
 }
 
-/// Partitions and the next offset that the group has committed, as Kafka's own tool says.
+/// The partitions and the offsets that the group has committed, from Kafka's own tool.
 fn committed(topic: &Topic) -> BTreeMap<i64, i64> {
     let arguments = ["--bootstrap-server", &topic.brokers, "--describe", "--group", &topic.name];
     let output = tool("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", &arguments, "");

@@ -1,4 +1,4 @@
-//! Workers that are killed, stopped, and started again many times.
+//! Workers that are killed, stopped and restarted many times.
 
 use std::time::{Duration, Instant};
 
@@ -10,16 +10,16 @@ use crate::harness::kafka::{Topic, brokers};
 use crate::harness::program::{Running, is_alive};
 use crate::harness::wait_for;
 
-/// So many restarts would be too many for a supervisor that was left as it comes.
-const ANY_NUMBER: &str =
-    "--set consumer.restart.most=0 --set consumer.restart.backoff=10ms --set consumer.restart.backoff_max=100ms";
+/// The default restart limit would not allow this number of restarts.
+const ANY_NUMBER: &str = "--set consumer.restart.max_restarts=0 --set consumer.restart.backoff=10ms \
+    --set consumer.restart.backoff_max=100ms";
 
 #[test]
 #[ignore = "needs a real Kafka"]
 fn fifty_killed_workers_and_a_million_messages() {
     let mut chance = Chance::new();
     let load = "--threads 2 --messages-per-thread 500000 --rate 12500 --partitions 8 --processes 4";
-    let running = verify(&brokers(), &format!("{load} {ANY_NUMBER} --deadline 120"));
+    let running = verify(&brokers(), &format!("{load} {ANY_NUMBER} --timeout 120"));
     for _ in 0..50 {
         wait_for("four workers", || running.workers().len() == 4);
         chance.pause(1_000);
@@ -35,7 +35,7 @@ fn fifty_killed_workers_and_a_million_messages() {
 #[test]
 #[ignore = "needs a real Kafka"]
 fn a_stopped_worker_goes_on_if_it_was_short_and_is_replaced_if_it_was_long() {
-    let watchdog = "--set consumer.watchdog.silence_timeout=4s --set consumer.watchdog.grace=1s";
+    let watchdog = "--set consumer.watchdog.heartbeat_timeout=4s --set consumer.watchdog.kill_grace=1s";
     let load = "--threads 2 --messages-per-thread 25000 --rate 2000 --partitions 4 --processes 2";
     let running = verify(&brokers(), &format!("{load} {watchdog}"));
     wait_for("messages", || reads(&running));
@@ -45,26 +45,26 @@ fn a_stopped_worker_goes_on_if_it_was_short_and_is_replaced_if_it_was_long() {
     signal(workers[0], Signal::SIGCONT);
     let before = running.in_status("consume", "processed");
     wait_for("messages", || running.in_status("consume", "processed") > before + 2_000);
-    assert_eq!(running.workers(), workers, "half of silence_timeout is no reason");
+    assert_eq!(running.workers(), workers, "half of heartbeat_timeout is no reason");
 
     let stopped = Instant::now();
     signal(workers[0], Signal::SIGSTOP);
     wait_for("its end", || !is_alive(workers[0]));
-    // SIGTERM comes after the silence, SIGKILL after the grace; a second for the machine.
+    // SIGTERM follows `heartbeat_timeout`, SIGKILL follows `kill_grace`; one second is for the machine.
     assert!((4..7).contains(&stopped.elapsed().as_secs()), "{:?}", stopped.elapsed());
     wait_for("its successor", || running.workers().len() == 2);
     assert!(running.workers().contains(&workers[1]), "the other one goes on");
     let ended = running.end_within(PATIENCE).expect_found(&[]);
     assert_eq!((ended.count("processed"), ended.restarts().len()), (50_000, 1));
-    assert!(ended.restarts()[0].contains("silence_timeout"), "{:?}", ended.restarts());
+    assert!(ended.restarts()[0].contains("heartbeat_timeout"), "{:?}", ended.restarts());
 }
 
-/// A machine that sleeps, or a debugger: nobody is to blame for the time that passed.
+/// Like a suspended machine or a debugger: the elapsed time is no fault of any worker.
 #[test]
 #[ignore = "needs a real Kafka"]
 fn a_stopped_family_goes_on_as_it_was() {
-    let watchdog = "--set consumer.watchdog.silence_timeout=2s --set consumer.watchdog.stall_timeout=3s \
-                    --set consumer.watchdog.grace=1s";
+    let watchdog = "--set consumer.watchdog.heartbeat_timeout=2s --set consumer.watchdog.stall_timeout=3s \
+                    --set consumer.watchdog.kill_grace=1s";
     let load = "--threads 2 --messages-per-thread 10000 --rate 2000 --partitions 4 --processes 2";
     let running = verify(&brokers(), &format!("{load} {watchdog} --set producer.message_timeout=60s"));
     wait_for("messages", || reads(&running));
@@ -72,7 +72,7 @@ fn a_stopped_family_goes_on_as_it_was() {
     let family: Vec<_> = workers.iter().copied().chain([running.id() as i32]).collect();
     family.iter().rev().for_each(|pid| signal(*pid, Signal::SIGSTOP));
     std::thread::sleep(Duration::from_secs(8));
-    // The supervisor first: it finds workers that have said nothing for as long as it has not looked.
+    // The supervisor first: on resume it finds workers without a heartbeat for as long as it was stopped.
     signal(running.id() as i32, Signal::SIGCONT);
     std::thread::sleep(Duration::from_millis(500));
     workers.iter().for_each(|pid| signal(*pid, Signal::SIGCONT));
@@ -86,12 +86,12 @@ fn a_stopped_family_goes_on_as_it_was() {
 fn five_hundred_restarts_leave_nothing_behind() {
     let topic = Topic::new(4);
     topic.fill(400);
-    let quick =
-        "--set consumer.restart.most=0 --set consumer.restart.backoff=1ms --set consumer.restart.backoff_max=1ms";
+    let quick = "--set consumer.restart.max_restarts=0 --set consumer.restart.backoff=1ms \
+                 --set consumer.restart.backoff_max=1ms";
     let running = topic.consume(&format!("--processor count --processes 4 {quick}")).start();
     wait_for("everything to be processed", || reads(&running) && running.in_status("consume", "processed") >= 400);
     let restarts = || running.stderr().lines().filter(|line| line.contains(" died: ")).count();
-    // Each of them has had its time to be dealt with: descriptors and threads of one that has just died may be on their way.
+    // Waits until each exit is processed: descriptors and threads of a worker that has just died may be in transit.
     let restarted = |times: usize| {
         while restarts() < times {
             running.workers().into_iter().for_each(|pid| signal(pid, Signal::SIGKILL));
@@ -111,7 +111,7 @@ fn five_hundred_restarts_leave_nothing_behind() {
     let late = restarted(500);
     println!("after 50: {early:?}; after 500: {late:?}");
     assert!(early.same_as(&late), "after 50: {early:?}, after 500: {late:?}");
-    // The records of 450 deaths are kept for the report.
+    // The supervisor keeps records of 450 worker exits for the report.
     assert!(late.resident_kb < early.resident_kb + 8_192, "after 50: {early:?}, after 500: {late:?}");
     running.signal(Signal::SIGTERM);
     let ended = running.end_within(PATIENCE).expect(0).expect_committed();
@@ -122,12 +122,12 @@ fn reads(running: &Running) -> bool {
     running.stderr().contains("INFO reading") && running.in_status("consume", "processed") > 0
 }
 
-/// To a worker; one that has just ended is none.
+/// Sends a signal to a worker; a worker that has just exited is ignored.
 fn signal(pid: i32, signal: Signal) {
     let _ended = kill(Pid::from_raw(pid), signal);
 }
 
-/// What a process has.
+/// The resources of a process.
 #[derive(Debug)]
 struct Held {
     descriptors: usize,
@@ -144,7 +144,7 @@ impl Held {
         Self { descriptors: count("fd"), threads: count("task"), resident_kb }
     }
 
-    /// The memory apart, which is never the same.
+    /// Compares everything except the memory, which always differs.
     fn same_as(&self, other: &Self) -> bool {
         (self.descriptors, self.threads) == (other.descriptors, other.threads)
     }

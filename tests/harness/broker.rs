@@ -1,4 +1,4 @@
-//! Brokers of a test's own, which may be killed or stopped.
+//! Dedicated brokers of a test, which it may kill or stop.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,10 +8,10 @@ use nix::unistd::Pid;
 
 use super::proxy::Proxy;
 
-/// A broker of the test's own, or a cluster; it ends with it.
+/// A dedicated broker or cluster of a test; it stops when the test ends.
 pub struct Broker {
     folder: tempfile::TempDir,
-    /// Where it is.
+    /// The bootstrap servers.
     pub brokers: String,
 }
 
@@ -20,16 +20,29 @@ impl Broker {
         Self::up(&[]).0
     }
 
-    /// Three of them; two have to have a message before it is acknowledged.
+    /// Starts three brokers; two of them have to store a message before it is acknowledged.
     pub fn cluster() -> Self {
         Self::up(&["--mode", "cluster", "--topics", ""]).0
     }
 
-    /// One behind a proxy, which is where the program has to go; Kafka's own tools go straight to `brokers`.
+    /// Starts a broker with these properties.
+    pub fn with(properties: &[&str]) -> Self {
+        Self::up(&properties.iter().flat_map(|property| ["--property", property]).collect::<Vec<_>>()).0
+    }
+
+    /// Starts a broker that advertises the proxy's address, to which the program connects; Kafka's own tools connect to `brokers`
+    /// directly.
     pub fn behind(proxy: &Proxy) -> Self {
         let (broker, text) = Self::up(&["--topics", "", "--advertise", &proxy.address.to_string()]);
-        proxy.stand_before(Self::told(&text, "BEHIND").parse().unwrap());
+        proxy.stand_before(Self::reported(&text, "BEHIND").parse().unwrap());
         broker
+    }
+
+    /// Starts a broker with an authorizer and these topics (see `scripts/kafka`). Everything is allowed at `brokers`. The second
+    /// value is the address at which its users log in.
+    pub fn with_acls(topics: &str) -> (Self, String) {
+        let (broker, text) = Self::up(&["--mode", "acl", "--topics", topics]);
+        (broker, Self::reported(&text, "ACL_BROKERS"))
     }
 
     fn up(arguments: &[&str]) -> (Self, String) {
@@ -38,11 +51,11 @@ impl Broker {
         let output = Self::script().args(["up", "--port", "0", "--data"]).arg(&data).args(arguments).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-        (Self { brokers: Self::told(&text, "BROKERS"), folder }, text)
+        (Self { brokers: Self::reported(&text, "BROKERS"), folder }, text)
     }
 
-    /// A variable among the lines that `up` writes.
-    fn told(text: &str, name: &str) -> String {
+    /// The value of a variable in the output of `up`.
+    fn reported(text: &str, name: &str) -> String {
         let name = format!("TEST_KAFKA_{name}=");
         let value = text.lines().find_map(|line| line.strip_prefix(&name)).unwrap();
         value.trim_matches(['\'', '"']).to_owned()
@@ -52,24 +65,41 @@ impl Broker {
         Command::new(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scripts/kafka"))
     }
 
-    /// `scripts/kafka` does this with the first broker.
+    /// Runs a command of `scripts/kafka` on the first broker.
     pub fn call(&self, command: &str) {
         self.call_on(command, 1);
     }
 
-    /// `scripts/kafka` does this with a broker of the cluster.
+    /// Runs a command of `scripts/kafka` on a broker of the cluster.
     pub fn call_on(&self, command: &str, number: u32) {
         let data = self.folder.path().join("kafka");
         let status = Self::script().arg(command).arg("--data").arg(data).arg(number.to_string()).status().unwrap();
         assert!(status.success(), "{command} {number}");
     }
 
-    /// A signal to its process, of a cluster's first.
+    /// Replaces a text in the broker's properties, which the broker reads when it is restarted.
+    pub fn rewrite(&self, from: &str, to: &str) {
+        let path = self.folder.path().join("kafka/broker-1.properties");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "no {from} in {text}");
+        std::fs::write(path, text.replace(from, to)).unwrap();
+    }
+
+    /// Restarts the broker at another port.
+    pub fn restart_at(&mut self, port: u16) {
+        let data = self.folder.path().join("kafka");
+        let command = ["restart-broker", "--port", &port.to_string(), "1", "--data"];
+        let status = Self::script().args(command).arg(data).status().unwrap();
+        assert!(status.success(), "restart-broker --port {port}");
+        self.brokers = format!("127.0.0.1:{port}");
+    }
+
+    /// Sends a signal to the broker's process, or to the first process of a cluster.
     pub fn signal(&self, signal: Signal) {
         kill(self.pid(1).unwrap(), signal).unwrap();
     }
 
-    /// `None` if it was not started.
+    /// The process id; `None` if this broker was not started.
     fn pid(&self, number: u32) -> Option<Pid> {
         let text = std::fs::read_to_string(self.folder.path().join(format!("kafka/broker-{number}.pid"))).ok()?;
         text.trim().parse().ok().map(Pid::from_raw)
@@ -79,7 +109,7 @@ impl Broker {
 impl Drop for Broker {
     fn drop(&mut self) {
         let data = self.folder.path().join("kafka");
-        // One that is stopped takes no other signal; one that was killed takes none.
+        // SIGCONT first, because a stopped process handles no other signal. The call fails for a process that was killed.
         (1..=3).filter_map(|number| self.pid(number)).for_each(|pid| {
             let _killed = kill(pid, Signal::SIGCONT);
         });

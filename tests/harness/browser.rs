@@ -14,28 +14,28 @@ use ureq::Agent;
 
 use super::{DEADLINE, wait_for};
 
-/// Longer than any one command takes on a loaded machine; starting the browser is one.
+/// Longer than any single command takes on a loaded machine; the browser's start is a command.
 const COMMAND: Duration = Duration::from_secs(60);
-/// A screenshot of a long page is a few MiB.
+/// The maximum size of a response. A screenshot of a long page is a few MiB.
 const ANSWER: u64 = 64 << 20;
 
-/// A browser with one window and a profile of its own; all of it ends with its test.
+/// A browser with one window and a dedicated profile; all of it ends with its test.
 pub struct Browser {
     agent: Agent,
-    /// Of the session.
+    /// The URL of the WebDriver session.
     url: String,
-    /// The browser's own process, which the driver should end, and may fail to.
+    /// The browser process. The driver should terminate it, and may fail to.
     browser: Option<Pid>,
     _driver: Driver,
     _folder: TempDir,
 }
 
-/// It is killed if its test ends before it.
+/// Kills the process when it is dropped.
 struct Driver(Child);
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // Both fail only if it has ended and been waited for.
+        // Both fail only if the process has exited and was reaped.
         let _ended = self.0.kill();
         let _ended = self.0.wait();
     }
@@ -43,8 +43,8 @@ impl Drop for Driver {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The driver ends the browser, and the browser its helpers. If it fails to, its pid is still this browser's: the driver,
-        // which is its parent, is killed after this.
+        // The driver terminates the browser, and the browser its helpers. If the driver fails, the pid still belongs to this
+        // browser: the driver, which is its parent, is killed after this.
         let ended = self.agent.delete(&self.url).call().is_ok();
         if let (false, Some(browser)) = (ended, self.browser) {
             let _gone = kill(browser, Signal::SIGKILL);
@@ -53,7 +53,7 @@ impl Drop for Browser {
 }
 
 impl Browser {
-    /// Starts both, without a window on a screen.
+    /// Starts the driver and a headless browser.
     pub fn start() -> Self {
         let folder = TempDir::new().unwrap();
         let said = folder.path().join("driver.log");
@@ -85,7 +85,7 @@ impl Browser {
         self.post("url", &json!({ "url": address }));
     }
 
-    /// The value of a JavaScript expression; of a promise, what it comes to.
+    /// The value of a JavaScript expression; for a promise, the value with which it is fulfilled.
     pub fn eval(&self, expression: &str) -> Value {
         self.post("execute/sync", &json!({ "script": format!("return ({expression})"), "args": [] }))
     }
@@ -116,33 +116,32 @@ impl Browser {
         text.as_str().unwrap_or_default().to_owned()
     }
 
-    /// Types into an element.
     pub fn type_into(&self, selector: &str, text: &str) {
         let found = self.post("element", &json!({ "using": "css selector", "value": selector }));
         let (_, id) = found.as_object().unwrap().iter().next().unwrap();
         self.post(&format!("element/{}/value", id.as_str().unwrap()), &json!({ "text": text }));
     }
 
-    /// The page's size in CSS pixels; a narrow one is a phone's, with a touch screen.
+    /// Sets the size of the page in CSS pixels; a narrow page emulates a phone with a touch screen.
     pub fn size(&self, width: u32, height: u32) {
         let phone = width < 600;
         let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": if phone { 2 } else { 1 }, "mobile": phone });
         self.devtools("Emulation.setDeviceMetricsOverride", &metrics);
     }
 
-    /// What the user prefers: `prefers-color-scheme` is `dark` …
+    /// Sets a media feature of the user's preferences, for example `prefers-color-scheme` to `dark`.
     pub fn prefer(&self, feature: &str, value: &str) {
         let features = json!({ "features": [{ "name": feature, "value": value }] });
         self.devtools("Emulation.setEmulatedMedia", &features);
     }
 
-    /// What its console has said since it was asked last: errors, refused content, unreachable servers.
+    /// The messages of the browser's console since the last call: errors, blocked content, unreachable servers.
     pub fn console(&self) -> Vec<String> {
         let entries = self.post("se/log", &json!({ "type": "browser" }));
         entries.as_array().unwrap().iter().map(|entry| entry["message"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// What is seen, as a PNG.
+    /// The visible page as a PNG.
     pub fn screenshot(&self) -> Vec<u8> {
         BASE64_STANDARD.decode(self.get("screenshot").as_str().unwrap()).unwrap()
     }
@@ -160,7 +159,7 @@ impl Browser {
     }
 }
 
-/// What the driver says at its start; it takes a port that is free.
+/// The port in the driver's first output; the driver uses a free port.
 fn port_of(said: &str) -> Option<u16> {
     let (_, rest) = said.split_once("started successfully on port ")?;
     rest.split_once('.')?.0.parse().ok()
@@ -192,11 +191,11 @@ fn post(agent: &Agent, url: &str, body: &Value) -> Value {
     value(request.send(serde_json::to_vec(body).unwrap()), url)
 }
 
-fn value(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>, what: &str) -> Value {
-    let mut answer = answer.unwrap_or_else(|error| panic!("{what}: {error}"));
-    let bytes = answer.body_mut().with_config().limit(ANSWER).read_to_vec().unwrap();
+fn value(reply: Result<ureq::http::Response<ureq::Body>, ureq::Error>, what: &str) -> Value {
+    let mut reply = reply.unwrap_or_else(|error| panic!("{what}: {error}"));
+    let bytes = reply.body_mut().with_config().limit(ANSWER).read_to_vec().unwrap();
     let mut json: Value = serde_json::from_slice(&bytes).unwrap();
     let value = json["value"].take();
-    assert!(answer.status().is_success(), "{what}: {}: {}", value["error"], value["message"]);
+    assert!(reply.status().is_success(), "{what}: {}: {}", value["error"], value["message"]);
     value
 }

@@ -1,11 +1,10 @@
-//! A strict reader of Prometheus's text format: it takes what a scrape would take, and of that only what the naming
-//! conventions allow.
+//! A strict parser of Prometheus's text format: it accepts what a scrape accepts, restricted to what the naming conventions allow.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::program::Running;
 
-/// What a text says, family by family.
+/// The metric families of a text.
 #[derive(Debug)]
 pub struct Exposition(pub Vec<Family>);
 
@@ -19,13 +18,13 @@ pub struct Family {
 
 #[derive(Debug)]
 pub struct Sample {
-    /// With `_bucket`, `_sum` or `_count`.
+    /// Includes `_bucket`, `_sum` or `_count`.
     pub name: String,
     pub labels: BTreeMap<String, String>,
     pub value: f64,
 }
 
-/// Parts of names that are no base unit: those are seconds, bytes, and counts of things that are named.
+/// Parts of metric names that are no base unit. The base units are seconds, bytes, and counts of named things.
 const NO_BASE_UNITS: [&str; 17] = [
     "ms",
     "us",
@@ -47,7 +46,7 @@ const NO_BASE_UNITS: [&str; 17] = [
 ];
 
 impl Exposition {
-    /// Reads a text; the error says which line breaks which rule.
+    /// Parses a text; the error names the line and the rule that it breaks.
     pub fn read(text: &str) -> Result<Self, String> {
         let body = text.strip_suffix('\n').ok_or("the last line does not end")?;
         let mut families: Vec<Family> = Vec::new();
@@ -72,18 +71,18 @@ impl Exposition {
         self.0.iter().find(|family| family.name == name).unwrap_or_else(|| panic!("no {name}"))
     }
 
-    /// All that only grows.
+    /// All samples that only increase.
     pub fn counts(&self) -> BTreeMap<(&str, &BTreeMap<String, String>), f64> {
         let growing = self.0.iter().filter(|family| family.kind != "gauge");
         growing.flat_map(|family| &family.samples).map(|row| ((row.name.as_str(), &row.labels), row.value)).collect()
     }
 
-    /// Of all series with this name.
+    /// The sum of all series with this name.
     pub fn sum(&self, name: &str) -> f64 {
         self.0.iter().flat_map(|family| &family.samples).filter(|row| row.name == name).map(|row| row.value).sum()
     }
 
-    /// The value of the one series with this name and, among its labels, these.
+    /// The value of the one series that has this name and these labels, and possibly others.
     pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let has = |sample: &&Sample| {
             let label = |(name, value): &(&str, &str)| sample.labels.get(*name).is_some_and(|found| found == value);
@@ -166,14 +165,14 @@ fn read_sample(line: &str) -> Result<Sample, String> {
             rest = after.strip_prefix(',').ok_or("labels are separated by commas")?;
         },
     };
-    // What Rust takes for a number and Go does not, or the format writes otherwise.
+    // Rejects numbers that Rust accepts and Go does not, or that the format writes in another way.
     let written = value.chars().all(|c| c.is_ascii_digit() || ".-+e".contains(c)) && !value.is_empty();
     let value = value.parse().ok().filter(|value: &f64| written && value.is_finite());
     let value = value.ok_or("a value is one finite number, without a timestamp")?;
     Ok(Sample { name: name.to_owned(), labels, value })
 }
 
-/// Where the text that began with a quote ends.
+/// The end of a text that starts with a quote.
 fn quoted(text: &str) -> Option<usize> {
     let mut escaped = false;
     text.char_indices().find_map(|(at, c)| {
@@ -275,7 +274,7 @@ impl Family {
     }
 }
 
-/// Labels without a bucket's bound: what tells one histogram of a family from another.
+/// Labels without a bucket's bound. They distinguish the histograms of a family.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Others<'a>(BTreeMap<&'a str, &'a str>);
 
@@ -286,12 +285,12 @@ impl Sample {
     }
 }
 
-/// What a run serves, if it serves yet.
+/// The metrics that a run serves; `None` if it does not serve yet.
 pub fn scrape(running: &Running) -> Option<Exposition> {
     let log = running.stderr();
     let url = log.split("monitoring, url: ").nth(1)?.split_whitespace().next()?;
-    let mut answer = ureq::get(format!("{url}metrics")).call().unwrap();
-    assert_eq!(answer.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
-    let text = answer.body_mut().read_to_string().unwrap();
+    let mut reply = ureq::get(format!("{url}metrics")).call().unwrap();
+    assert_eq!(reply.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    let text = reply.body_mut().read_to_string().unwrap();
     Some(Exposition::read(&text).unwrap_or_else(|rule| panic!("{rule}\nin\n{text}")))
 }

@@ -1,14 +1,14 @@
-//! A status in which everything is there, and every figure is another one.
+//! A status in which every field is present and every number is different.
 
-use kafka_actors::monitoring::status::{
-    BrokerStatus, BucketStatus, ClientStatus, ConsumeStatus, HistogramStatus, InFlightStatus, PartitionStatus, Phase,
-    ProduceStatus, Status, ThreadStatus, VERSION, WorkerState, WorkerStatus,
+use kafka_actors::internal::status::{
+    BrokerStatus, BucketStatus, ClientHealth, ClientStatus, ConsumeStatus, HistogramStatus, InFlightStatus,
+    PartitionStatus, Phase, ProduceStatus, STATUS_VERSION, Status, ThreadStatus, WorkerState, WorkerStatus,
 };
 
-/// Of a run with two producer threads and two workers, one of which is parked, on three partitions of two topics.
+/// The status of a run with two producer threads and two workers, one of which has failed, on three partitions of two topics.
 pub fn full_status() -> Status {
     Status {
-        version: VERSION,
+        version: STATUS_VERSION,
         program: "1.2.3".to_owned(),
         command: "verify".to_owned(),
         host: "host".to_owned(),
@@ -17,7 +17,7 @@ pub fn full_status() -> Status {
         at: "2026-11-25T10:01:00Z".to_owned(),
         uptime_seconds: 59.5,
         phase: Phase::Running,
-        unready: vec!["orders/1 is read by no worker".to_owned()],
+        not_ready_reasons: vec!["orders/1 is not assigned to a worker".to_owned()],
         produce: Some(produce()),
         consume: Some(consume()),
         ..Status::default()
@@ -30,15 +30,19 @@ fn produce() -> ProduceStatus {
         requested: Some(1_000),
         sent,
         acknowledged: sent - 10,
+        unacknowledged: 0,
         failed: 3,
         client: Some(client(100)),
+        health: Some(health(2.5)),
     };
     ProduceStatus {
         topic: "orders".to_owned(),
         requested: Some(2_000),
         sent: 1_100,
         sent_bytes: 123_456,
+        acks: "all".to_owned(),
         acknowledged: 1_080,
+        unacknowledged: 0,
         failed: [("MessageTimedOut".to_owned(), 4), ("MessageSizeTooLarge".to_owned(), 2)].into(),
         threads: vec![thread(0, 500), thread(1, 600)],
         acknowledgement: times(1_080),
@@ -50,11 +54,11 @@ fn consume() -> ConsumeStatus {
         topic: topic.to_owned(),
         partition,
         worker,
-        first: 10,
-        next: 210 + i64::from(partition),
+        start_offset: 10,
+        position: 210 + i64::from(partition),
         committed: Some(200 + i64::from(partition)),
-        end: 250,
-        until: Some(250),
+        high_watermark: 250,
+        stop_offset: Some(250),
         lag: 40,
         processed: 190,
         failed: 4,
@@ -63,7 +67,7 @@ fn consume() -> ConsumeStatus {
         read_bytes: 20_000,
         in_flight: Some(InFlightStatus { offset: 210, age_seconds: 0.25 }),
         retrying: true,
-        still_seconds: 1.5,
+        stalled_seconds: 1.5,
         stopped: None,
     };
     let nobodys = PartitionStatus {
@@ -75,7 +79,7 @@ fn consume() -> ConsumeStatus {
     };
     let worker = WorkerStatus {
         slot: 0,
-        state: WorkerState::Reading,
+        state: WorkerState::Running,
         pid: Some(8),
         uptime_seconds: Some(50.0),
         resident_bytes: Some(30_000_000),
@@ -83,23 +87,32 @@ fn consume() -> ConsumeStatus {
         processed: 600,
         partitions: 2,
         restarts: 1,
-        last_death: Some("SIGKILL".to_owned()),
+        restart_causes: [("killed".to_owned(), 1)].into(),
+        last_exit: Some("SIGKILL".to_owned()),
         client: Some(client(200)),
+        health: Some(health(3.5)),
+        uncommitted_seconds: 8.0,
+        commit_failures: 7,
     };
-    let parked = WorkerStatus { slot: 1, state: WorkerState::Parked, restarts: 10, ..WorkerStatus::default() };
+    let restart_causes = [("killed".to_owned(), 8), ("exit".to_owned(), 2)].into();
+    let failed =
+        WorkerStatus { slot: 1, state: WorkerState::Failed, restarts: 10, restart_causes, ..WorkerStatus::default() };
     ConsumeStatus {
         group: "billing".to_owned(),
+        read_only: false,
         assignment: "manual".to_owned(),
+        commit_interval_seconds: 5.0,
         topics: vec!["orders".to_owned(), "audit".to_owned()],
         processed: 570,
         failed: 12,
         dead_lettered: 18,
+        failures: [("no stock for #".to_owned(), 20), ("refused".to_owned(), 10)].into(),
         retried: 24,
         read_bytes: 60_000,
         lag: 120,
         rebalances: 5,
-        restarts: [("SIGKILL".to_owned(), 9), ("exit code 7".to_owned(), 2)].into(),
-        workers: vec![worker, parked],
+        restarts: [("killed".to_owned(), 9), ("exit".to_owned(), 2)].into(),
+        workers: vec![worker, failed],
         partitions: vec![partition("orders", 0, Some(0)), nobodys, partition("audit", 0, Some(0))],
         end_to_end: times(570),
         processing: times(571),
@@ -107,13 +120,23 @@ fn consume() -> ConsumeStatus {
     }
 }
 
+fn health(last_response_age_seconds: f64) -> ClientHealth {
+    ClientHealth {
+        last_response_age_seconds,
+        coordinator_unavailable_seconds: 1.25,
+        authentication_failures: 11,
+        authentication_error: None,
+    }
+}
+
 fn client(messages: u64) -> ClientStatus {
     let broker = |broker| BrokerStatus {
         broker,
-        round_trip_mean_seconds: 0.002,
-        round_trip_p99_seconds: 0.02,
-        waiting_requests: 1,
-        open_requests: 2,
+        rtt_mean_seconds: 0.002,
+        rtt_p99_seconds: 0.02,
+        throttle_seconds: 0.5,
+        queued_requests: 1,
+        in_flight_requests: 2,
     };
     ClientStatus { queued_messages: messages, queued_bytes: 1_000 * messages, brokers: vec![broker(1), broker(2)] }
 }

@@ -1,14 +1,17 @@
-//! The real Kafka of a test run, and Kafka's own tools as independent judges.
+//! The real Kafka of a test run, and Kafka's own tools as independent checkers.
 //!
-//! `scripts/test` starts the brokers and tells where they are: TEST_KAFKA_BROKERS, TEST_KAFKA_LIBS (the jars), for TLS and
-//! SASL TEST_KAFKA_SASL_*, for the one with ZooKeeper TEST_KAFKA_ZOOKEEPER_BROKERS. (No name begins with the prefix of the
-//! program's own variables, which refuses what it does not know.)
+//! `scripts/test` starts the brokers and passes their addresses: TEST_KAFKA_BROKERS, TEST_KAFKA_LIBS (the jars), for TLS and SASL
+//! TEST_KAFKA_SASL_*, for the broker with ZooKeeper TEST_KAFKA_ZOOKEEPER_BROKERS. (The names do not start with the prefix of the
+//! program's variables, because the program rejects unknown variables with that prefix.)
 
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::{ClientConfig, TopicPartitionList};
+
 use super::program::{Program, kafka_actors};
-use super::unique;
+use super::{DEADLINE, unique};
 
 /// A variable of the test run.
 pub fn variable(name: &str) -> String {
@@ -19,14 +22,14 @@ pub fn brokers() -> String {
     variable("TEST_KAFKA_BROKERS")
 }
 
-/// A topic of a test's own.
+/// A dedicated topic of a test.
 pub struct Topic {
     pub name: String,
     pub brokers: String,
 }
 
 impl Topic {
-    /// With so many partitions, on the shared broker.
+    /// Creates a topic with this number of partitions on the shared broker.
     pub fn new(partitions: u32) -> Self {
         Self::on(brokers(), partitions)
     }
@@ -35,19 +38,19 @@ impl Topic {
         Self::replicated(brokers, partitions, 1)
     }
 
-    /// Of which so many brokers have each partition.
+    /// Creates a topic with this replication factor.
     pub fn replicated(brokers: String, partitions: u32, replication: u32) -> Self {
         let name = unique("test");
         kafka_actors(&format!("topics create {name}:{partitions}:{replication} --brokers {brokers}")).run().expect(0);
         Self { name, brokers }
     }
 
-    /// `produce` to it.
+    /// `produce` to this topic.
     pub fn produce(&self, arguments: &str) -> Program {
         kafka_actors(&format!("produce --brokers {} --topic {} {arguments}", self.brokers, self.name))
     }
 
-    /// `consume` from it, in a group that is named after it.
+    /// `consume` from this topic, in the group with the topic's name.
     pub fn consume(&self, arguments: &str) -> Program {
         kafka_actors(&format!(
             "consume --brokers {} --topic {} --group {} {arguments}",
@@ -55,8 +58,7 @@ impl Topic {
         ))
     }
 
-    /// `consume` with a Python program as its processor, which does this with each message `m`, and answers with
-    /// `answer(m)`.
+    /// `consume` with a Python program as its processor, which runs `body` for each message `m`, and replies with `answer(m)`.
     pub fn consume_with(&self, arguments: &str, body: &str) -> Program {
         let text = format!(
             "import sys, json, os, time, signal\n\
@@ -66,18 +68,26 @@ impl Topic {
         self.consume(arguments).arg("--command").arg("python3 work.py").file("work.py", &text)
     }
 
-    /// So many messages in it, from four threads, keyed: few messages without keys may all stand in one partition.
+    /// Writes this number of messages from four threads, with keys: a small number of messages without keys may all be in one
+    /// partition.
     pub fn fill(&self, messages: u64) {
         let done = self.produce(&format!("--key round_robin --messages-per-thread {}", messages / 4)).run().expect(0);
         assert_eq!(done.acknowledged(), messages);
     }
 
-    /// The sum of its partitions' ends, as Kafka's own tool says.
+    /// Sets properties of the topic with Kafka's own tool: `name=value,…`.
+    pub fn alter(&self, properties: &str) {
+        let mut arguments = vec!["--bootstrap-server", &self.brokers, "--entity-type", "topics", "--entity-name"];
+        arguments.extend([&self.name, "--alter", "--add-config", properties]);
+        tool("kafka.admin.ConfigCommand", &arguments, "");
+    }
+
+    /// The sum of the high watermarks of its partitions, from Kafka's own tool.
     pub fn end(&self) -> i64 {
         self.ends().into_iter().map(|(_, end)| end).sum()
     }
 
-    /// Its partitions and their ends.
+    /// Its partitions and their high watermarks.
     pub fn ends(&self) -> Vec<(i64, i64)> {
         let arguments = ["--bootstrap-server", &self.brokers, "--topic", &self.name];
         let output = tool("org.apache.kafka.tools.GetOffsetShell", &arguments, "");
@@ -89,7 +99,7 @@ impl Topic {
         output.lines().filter_map(row).collect()
     }
 
-    /// What the group named after it has committed, and its lag, as Kafka's own tool says.
+    /// The committed offsets of the topic's group and its lag, each summed over the partitions, from Kafka's own tool.
     pub fn committed_and_lag(&self) -> (i64, i64) {
         let arguments = ["--bootstrap-server", &self.brokers, "--describe", "--group", &self.name];
         let output = tool("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", &arguments, "");
@@ -108,7 +118,34 @@ impl Topic {
         sums
     }
 
-    /// Messages from Kafka's own console producer: `key<TAB>value` lines, `NULL` is null.
+    /// Runs `kafka-consumer-groups` for the topic's group.
+    pub fn group_tool(&self, arguments: &[&str]) -> String {
+        let own = ["--bootstrap-server", &self.brokers, "--group", &self.name];
+        tool("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", &[&own[..], arguments].concat(), "")
+    }
+
+    /// Sets the committed offset of all its partitions, as an operator does.
+    pub fn reset_offsets(&self, offset: i64) {
+        let to = offset.to_string();
+        let output = self.group_tool(&["--reset-offsets", "--to-offset", &to, "--execute", "--topic", &self.name]);
+        assert!(output.contains(&self.name) && !output.contains("Error"), "{output}");
+    }
+
+    /// Commits this offset in all its partitions for the topic's group, and keeps the existing metadata.
+    pub fn commit_as_the_run_does(&self, offset: i64) {
+        let client: BaseConsumer =
+            ClientConfig::new().set("bootstrap.servers", &self.brokers).set("group.id", &self.name).create().unwrap();
+        let mut list = TopicPartitionList::new();
+        self.ends().iter().for_each(|(partition, _)| _ = list.add_partition(&self.name, *partition as i32));
+        let committed = client.committed_offsets(list, DEADLINE).unwrap();
+        for mut element in committed.elements() {
+            assert!(element.metadata().starts_with("kafka-actors run="), "{:?}", element.metadata());
+            element.set_offset(rdkafka::Offset::Offset(offset)).unwrap();
+        }
+        client.commit(&committed, CommitMode::Sync).unwrap();
+    }
+
+    /// Writes messages with Kafka's own console producer: `key<TAB>value` lines, `NULL` is null.
     pub fn write_lines(&self, lines: &str) {
         let arguments = [
             "--bootstrap-server",
@@ -124,9 +161,11 @@ impl Topic {
     }
 }
 
-/// Runs one of Kafka's own tools; its stdout.
+/// Runs one of Kafka's own tools and returns its stdout.
 pub fn tool(class: &str, arguments: &[&str], stdin: &str) -> String {
+    // Arguments are UTF-8, whatever the locale of the tests is.
     let mut child = Command::new("java")
+        .env("LC_ALL", "C.UTF-8")
         .args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp"])
         .arg(format!("{}/*", variable("TEST_KAFKA_LIBS")))
         .arg(class)

@@ -1,4 +1,4 @@
-//! What all tests use.
+//! Utilities that all tests share.
 
 pub mod broker;
 pub mod browser;
@@ -9,15 +9,17 @@ pub mod program;
 pub mod proxy;
 pub mod site;
 pub mod terminal;
+pub mod tls;
+pub mod transactions;
 pub mod verdict;
 pub mod worker;
 
 use std::time::{Duration, Instant};
 
-/// Long enough for a loaded machine; a test that waits so long has failed.
+/// The timeout of a wait: long enough for a loaded machine. A test that waits this long fails.
 pub const DEADLINE: Duration = Duration::from_secs(120);
 
-/// Waits until `condition` holds.
+/// Waits until `condition` is true.
 pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !condition() {
@@ -26,7 +28,7 @@ pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// A name that no other test and no other run has.
+/// A name that is unique among tests and runs.
 pub fn unique(name: &str) -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     format!("{name}-{}-{}", std::process::id(), now.as_nanos())

@@ -1,4 +1,4 @@
-//! The built program, run as a user runs it.
+//! The built program, run in the same way as a user runs it.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -13,13 +13,13 @@ use tempfile::TempDir;
 
 use super::{DEADLINE, wait_for};
 
-/// A command line that is going to be run, in an empty folder of its own.
+/// A command line to run in a new, empty folder.
 pub struct Program {
     command: Command,
     folder: TempDir,
 }
 
-/// It runs; it is killed if its test ends before it.
+/// A running program; it is killed if its test ends first.
 pub struct Running {
     child: Owned,
     folder: TempDir,
@@ -27,24 +27,24 @@ pub struct Running {
     report_asked: bool,
 }
 
-/// A child that does not outlive its test.
+/// A child process that does not outlive its test.
 struct Owned(Child);
 
 impl Drop for Owned {
     fn drop(&mut self) {
-        // Both fail only if it has ended and been waited for.
+        // Both fail only if the process has exited and was reaped.
         let _ended = self.0.kill();
         let _ended = self.0.wait();
     }
 }
 
-/// It has ended.
+/// A program that has exited.
 pub struct Ended {
     pub status: ExitStatus,
     pub stdout: String,
     pub stderr: String,
     pub took: Duration,
-    /// What `--report` wrote; null if it was not asked for.
+    /// The report that `--report` wrote; null without `--report`.
     pub report: Value,
     report_asked: bool,
 }
@@ -96,13 +96,28 @@ impl Program {
         self
     }
 
-    /// A file in the program's folder.
+    /// Runs it in a new session: without a controlling terminal, even if the tests have one.
+    pub fn without_terminal(mut self) -> Self {
+        let mut command = Command::new("setsid");
+        command.arg(self.command.get_program()).args(self.command.get_args()).current_dir(&self.folder);
+        command.stdin(Stdio::null());
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        self.command = command;
+        self
+    }
+
+    /// Writes a file into the program's folder.
     pub fn file(self, name: &str, content: &str) -> Self {
         std::fs::write(self.folder.path().join(name), content).unwrap();
         self
     }
 
-    /// With `--report`, if it is the program itself.
+    /// Starts it, with `--report` if `report` is true.
     fn launch(mut self, report: bool) -> Running {
         if report {
             self.command.arg("--report").arg(self.folder.path().join("report.json"));
@@ -116,17 +131,17 @@ impl Program {
         self.launch(true)
     }
 
-    /// Without `--report`.
+    /// Starts it without `--report`.
     pub fn start_plain(self) -> Running {
         self.launch(false)
     }
 
-    /// Runs it to its end.
+    /// Runs it until it exits.
     pub fn run(self) -> Ended {
         self.start().end()
     }
 
-    /// Runs it to its end without `--report`.
+    /// Runs it until it exits, without `--report`.
     pub fn run_plain(self) -> Ended {
         self.launch(false).end()
     }
@@ -137,12 +152,11 @@ impl Running {
         kill(Pid::from_raw(self.child.0.id() as i32), signal).unwrap();
     }
 
-    /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.0.id()
     }
 
-    /// What it has written to stdout so far.
+    /// Its stdout so far.
     pub fn stdout(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(self.folder.path().join("stdout")).unwrap()).into_owned()
     }
@@ -151,31 +165,31 @@ impl Running {
         String::from_utf8_lossy(&std::fs::read(self.folder.path().join("stderr")).unwrap()).into_owned()
     }
 
-    /// Whether it, or what it has started, has made this file.
+    /// Whether this file exists in its folder.
     pub fn has_file(&self, name: &str) -> bool {
         self.folder.path().join(name).exists()
     }
 
-    /// What this file where it runs has; nothing if it is not there.
+    /// The content of this file in its folder; empty if the file does not exist.
     pub fn read_file(&self, name: &str) -> String {
         std::fs::read_to_string(self.folder.path().join(name)).unwrap_or_default()
     }
 
-    /// An empty file where it runs.
+    /// Creates an empty file in its folder.
     pub fn make_file(&self, name: &str) {
         File::create(self.folder.path().join(name)).unwrap();
     }
 
-    /// Writes to a file where it runs, a fifo perhaps.
+    /// Writes to a file in its folder, which may be a fifo.
     pub fn write_file(&self, name: &str, content: &str) {
         std::fs::write(self.folder.path().join(name), content).unwrap();
     }
 
-    /// Asks for its status with SIGUSR1, and waits for it.
+    /// Requests its status with SIGUSR1, and waits for it.
     pub fn status(&self) -> String {
         let lines =
             || self.stderr().lines().filter(|line| line.contains("INFO status")).map(str::to_owned).collect::<Vec<_>>();
-        // Before there is a handler the signal ends a process; the first line is logged after that.
+        // Before its handler is installed, the signal kills the process; the first line is logged after that.
         wait_for("the first line", || self.stderr().contains("INFO"));
         let before = lines().len();
         self.signal(Signal::SIGUSR1);
@@ -183,15 +197,23 @@ impl Running {
         lines().pop().unwrap()
     }
 
-    /// A number of its status, as its side ("produce", "consume") tells it: the first of that name, after a signal.
+    /// A number in the status line of a side ("produce", "consume"), requested by a signal: the first number with that name.
     pub fn in_status(&self, side: &str, field: &str) -> u64 {
-        let told = format!("INFO status, {side}: ");
-        let lines = || self.stderr().lines().filter_map(|line| Some(line.split_once(&told)?.1.to_owned())).collect();
+        let reported = format!("INFO status, {side}: ");
+        let lines =
+            || self.stderr().lines().filter_map(|line| Some(line.split_once(&reported)?.1.to_owned())).collect();
         let before: Vec<String> = lines();
         self.signal(Signal::SIGUSR1);
         wait_for("the status", || lines().len() > before.len());
         let status: Value = serde_json::from_str(lines().last().unwrap()).unwrap();
         status[field].as_u64().unwrap_or_else(|| panic!("no {field} in {status}"))
+    }
+
+    /// Waits until brokers have acknowledged messages of this producer.
+    pub fn wait_for_acknowledgements(&self) {
+        // Before this line, the status has no producers.
+        wait_for("producing", || self.stderr().contains("INFO producing"));
+        wait_for("acknowledgements", || self.in_status("produce", "acknowledged") > 0);
     }
 
     /// Process ids of its workers.
@@ -203,12 +225,12 @@ impl Running {
         wait_for(&format!("{lines} lines on stdout"), || self.stdout().lines().count() >= lines);
     }
 
-    /// Waits for its end; it is killed at the deadline.
+    /// Waits until it exits; kills it after the default timeout.
     pub fn end(self) -> Ended {
         self.end_within(DEADLINE)
     }
 
-    /// The same with a deadline of its own, counted from its start.
+    /// Waits until it exits; kills it after `deadline`, measured from its start.
     pub fn end_within(mut self, deadline: Duration) -> Ended {
         let status = loop {
             if let Some(status) = self.child.0.try_wait().unwrap() {
@@ -232,7 +254,7 @@ impl Running {
         }
     }
 
-    /// SIGKILL, and nothing else.
+    /// Sends SIGKILL to the program only. Returns its folder and the pids of its workers.
     pub fn kill(mut self) -> (TempDir, Vec<i32>) {
         let workers = self.workers();
         self.signal(Signal::SIGKILL);
@@ -242,18 +264,18 @@ impl Running {
 }
 
 impl Ended {
-    /// Asserts the exit code of process and report, with the log in the failure's text.
+    /// Asserts the exit code of process and report; a failure prints the log.
     pub fn expect(self, code: i32) -> Self {
         assert_eq!(self.status.code(), Some(code), "exit: {}; report: {}\n{}", self.status, self.report, self.stderr);
         if self.report_asked {
             assert_eq!(self.report["exit"]["code"], code, "{}", self.report);
-            assert_eq!(self.report["version"], 1);
+            assert_eq!(self.report["version"], 2);
         }
         self
     }
 
-    /// Asserts that stderr has this text.
-    pub fn says(self, text: &str) -> Self {
+    /// Asserts that stderr contains this text.
+    pub fn reports(self, text: &str) -> Self {
         assert!(self.stderr.contains(text), "{text:?} is not in:\n{}", self.stderr);
         self
     }
@@ -285,18 +307,18 @@ impl Ended {
         restarts.map(|restart| restart["cause"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// Everything that was processed is committed, in every partition.
+    /// Asserts that every processed message is committed, in every partition.
     pub fn expect_committed(self) -> Self {
         for partition in self.partitions() {
-            if partition["next"] != partition["first"] {
-                assert_eq!(partition["committed"], partition["next"], "{partition}");
+            if partition["position"] != partition["start_offset"] {
+                assert_eq!(partition["committed"], partition["position"], "{partition}");
             }
         }
         self
     }
 }
 
-/// What the `print` processor wrote: partitions and offsets, in order.
+/// The output of the `print` processor: partitions and offsets, in order.
 pub fn printed(stdout: &str) -> Vec<(i64, i64)> {
     let place = |line: &str| {
         let message: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
@@ -305,14 +327,14 @@ pub fn printed(stdout: &str) -> Vec<(i64, i64)> {
     stdout.lines().map(place).collect()
 }
 
-/// Asserts that nothing stands there twice; how much there is.
+/// Asserts that there are no duplicates; returns the number of elements.
 pub fn distinct(places: &[(i64, i64)]) -> usize {
     let distinct: BTreeSet<_> = places.iter().collect();
     assert_eq!(distinct.len(), places.len(), "something was processed twice");
     places.len()
 }
 
-/// Live child processes, zombies left out.
+/// The pids of live child processes, without zombies.
 pub fn children(parent: i32) -> Vec<i32> {
     processes().into_iter().filter(|(_, its_parent)| *its_parent == parent).map(|(pid, _)| pid).collect()
 }
@@ -321,7 +343,7 @@ pub fn is_alive(pid: i32) -> bool {
     processes().into_iter().any(|(live, _)| live == pid)
 }
 
-/// All live processes and their parents.
+/// The pids of all live processes and of their parents.
 fn processes() -> Vec<(i32, i32)> {
     let output = Command::new("ps").args(["-A", "-o", "pid=,ppid=,stat="]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

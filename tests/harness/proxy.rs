@@ -1,6 +1,6 @@
-//! A network that fails: a TCP proxy between the program and its broker.
+//! A failing network: a TCP proxy between the program and its broker.
 //!
-//! Kafka's clients follow the addresses that brokers tell, so the broker has to tell the proxy's: `Broker::behind`.
+//! Kafka's clients connect to the addresses that brokers advertise, so the broker has to advertise the proxy: `Broker::behind`.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -9,33 +9,35 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Connections at once; beyond it they are closed at once. The program has one a client and broker, and a few more.
+/// The maximum number of connections; the proxy closes further ones at once. The program has one per client and broker, and a few
+/// more.
 const MOST: usize = 256;
-/// Bytes that are forwarded in one piece.
+/// The maximum size of a forwarded piece in bytes.
 const PIECE: usize = 64 << 10;
-/// How often it is looked whether a fault is over.
+/// The interval at which the proxy checks whether a fault is over.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// What the network does to everything that passes, from now on.
+/// The effect of the network on all traffic from now on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fault {
-    /// Nothing.
+    /// No effect.
     None,
-    /// Each piece of up to 64 KiB is late by this, in both directions.
+    /// Delays each piece of up to 64 KiB by this time, in both directions.
     Latency(Duration),
-    /// So many bytes a second in each direction of each connection.
+    /// Limits each direction of each connection to this number of bytes per second.
     Throttle(u32),
-    /// Connections are accepted and kept, and nothing is forwarded. What was sent meanwhile comes when it is over.
+    /// The proxy accepts and keeps connections, and forwards nothing. Data that was sent meanwhile is forwarded when the fault is
+    /// over.
     HalfOpen,
-    /// Connections are closed as soon as they are accepted; those that are open stay.
+    /// The proxy closes connections as soon as it accepts them; existing connections stay open.
     Refuse,
-    /// On connections that are accepted while it lasts, no broker is ever asked for messages; see [`Proxy::starve`].
+    /// The proxy drops the fetch requests on connections that it accepts during the fault; see [`Proxy::starve`].
     Starve,
 }
 
-/// The proxy; everything of it ends with it.
+/// The proxy; its threads and connections end when it is dropped.
 pub struct Proxy {
-    /// Where clients connect to.
+    /// The address to which clients connect.
     pub address: SocketAddr,
     shared: Arc<Shared>,
     accepting: Option<JoinHandle<()>>,
@@ -54,14 +56,14 @@ struct Shared {
 struct Connection {
     client: TcpStream,
     broker: TcpStream,
-    /// The next piece of an answer ends in its middle, and the connection with it.
+    /// Truncates the next piece of a response, and closes the connection.
     truncate: AtomicBool,
-    /// Requests for messages are swallowed, from now on.
+    /// Drops fetch requests from now on.
     starve: AtomicBool,
 }
 
 impl Proxy {
-    /// One that knows no broker yet, and closes what connects.
+    /// Starts a proxy without a broker, which closes every connection.
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -80,39 +82,39 @@ impl Proxy {
         Self { address, shared, accepting: Some(accepting) }
     }
 
-    /// The broker that it stands before.
+    /// Sets the broker to which the proxy forwards.
     pub fn stand_before(&self, target: SocketAddr) {
         *lock(&self.shared.target) = Some(target);
     }
 
-    /// From now on.
+    /// Sets the fault from now on.
     pub fn set(&self, fault: Fault) {
         *lock(&self.shared.fault) = fault;
     }
 
-    /// Cuts all connections; how many there were.
+    /// Closes all connections, and returns their number.
     pub fn cut(&self) -> usize {
         let connections = lock(&self.shared.connections);
         connections.iter().for_each(|connection| connection.close());
         connections.len()
     }
 
-    /// The next answer on each connection ends in its middle.
+    /// Truncates the next response on each connection.
     pub fn truncate(&self) {
         lock(&self.shared.connections).iter().for_each(|connection| connection.truncate.store(true, Ordering::Relaxed));
     }
 
-    /// Nobody who is connected now gets messages any more: requests for them are swallowed, everything else is forwarded.
+    /// Stops the messages on all current connections: the proxy drops fetch requests, and forwards everything else.
     pub fn starve(&self) {
         lock(&self.shared.connections).iter().for_each(|connection| connection.starve.store(true, Ordering::Relaxed));
     }
 
-    /// How many answers were cut in their middle.
+    /// The number of truncated responses.
     pub fn truncated(&self) -> u64 {
         self.shared.truncated.load(Ordering::Relaxed)
     }
 
-    /// How many connections there have been.
+    /// The number of accepted connections so far.
     pub fn accepted(&self) -> u64 {
         self.shared.accepted.load(Ordering::Relaxed)
     }
@@ -122,7 +124,7 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
         self.cut();
-        // It waits for a connection; this one wakes it.
+        // The thread waits for a connection; this one wakes it.
         let _woken = TcpStream::connect(self.address);
         let _joined = self.accepting.take().map(JoinHandle::join);
     }
@@ -144,21 +146,21 @@ impl Shared {
             let starve = AtomicBool::new(fault == Fault::Starve);
             let connection = Arc::new(Connection { client, broker, truncate: AtomicBool::new(false), starve });
             lock(&self.connections).push(Arc::clone(&connection));
-            for is_answer in [false, true] {
+            for is_reply in [false, true] {
                 let (shared, connection) = (Arc::clone(self), Arc::clone(&connection));
-                pumps.push(std::thread::spawn(move || shared.forward(&connection, is_answer)));
+                pumps.push(std::thread::spawn(move || shared.forward(&connection, is_reply)));
             }
         }
-        // One may have been accepted after the owner had cut all.
+        // A connection may have been accepted after the owner had closed all.
         lock(&self.connections).iter().for_each(|connection| connection.close());
         pumps.into_iter().for_each(|pump| {
             let _panicked = pump.join();
         });
     }
 
-    /// Forwards one direction of a connection to its end, and ends the other with it.
-    fn forward(&self, connection: &Arc<Connection>, is_answer: bool) {
-        let (mut from, mut to) = match is_answer {
+    /// Forwards one direction of a connection until it ends, and closes the other direction, too.
+    fn forward(&self, connection: &Arc<Connection>, is_reply: bool) {
+        let (mut from, mut to) = match is_reply {
             true => (&connection.broker, &connection.client),
             false => (&connection.client, &connection.broker),
         };
@@ -170,15 +172,15 @@ impl Shared {
                 Fault::HalfOpen => self.wait(),
                 Fault::None | Fault::Refuse | Fault::Starve => {}
             }
-            if !is_answer && connection.starve.load(Ordering::Relaxed) {
+            if !is_reply && connection.starve.load(Ordering::Relaxed) {
                 if to.write_all(&without_fetches(&piece[..length])).is_err() {
                     break;
                 }
                 continue;
             }
-            if is_answer && connection.truncate.load(Ordering::Relaxed) {
+            if is_reply && connection.truncate.load(Ordering::Relaxed) {
                 self.truncated.fetch_add(1, Ordering::Relaxed);
-                // Whoever reads gets half of it or an error; both are what is wanted.
+                // The client receives half of the response or an error; the test accepts both.
                 let _half = to.write_all(&piece[..length / 2]);
                 break;
             }
@@ -190,7 +192,7 @@ impl Shared {
         lock(&self.connections).retain(|open| !Arc::ptr_eq(open, connection));
     }
 
-    /// Until the connections are not half-open any more.
+    /// Blocks until the connections are no longer half-open.
     fn wait(&self) {
         while self.fault() == Fault::HalfOpen && !self.is_over() {
             std::thread::sleep(LOOK);
@@ -208,14 +210,14 @@ impl Shared {
 
 impl Connection {
     fn close(&self) {
-        // They fail if the other side was faster.
+        // They fail if the peer has closed the connection first.
         let _closed = self.client.shutdown(Shutdown::Both);
         let _closed = self.broker.shutdown(Shutdown::Both);
     }
 }
 
-/// Kafka's requests begin with their length (4 bytes) and their kind (2): 1 is Fetch. librdkafka writes a consumer's requests
-/// whole; a piece that is not made of whole ones stays as it is.
+/// Removes the fetch requests from a piece. Kafka's requests start with their length (4 bytes) and their API key (2 bytes): 1 is
+/// Fetch. librdkafka writes a consumer's requests as a whole; a piece that does not consist of whole requests is unchanged.
 fn without_fetches(piece: &[u8]) -> Vec<u8> {
     let (mut kept, mut rest) = (Vec::new(), piece);
     while let Some((head, _)) = rest.split_first_chunk::<6>() {
@@ -261,18 +263,18 @@ fn the_proxy_forwards_cuts_holds_and_truncates() {
         connection.set_read_timeout(Some(super::DEADLINE)).unwrap();
         connection
     };
-    let (mut one, mut answer) = (connect(), [0; 8]);
+    let (mut one, mut reply) = (connect(), [0; 8]);
     one.write_all(b"12345678").unwrap();
-    one.read_exact(&mut answer).unwrap();
-    assert_eq!(&answer, b"12345678");
+    one.read_exact(&mut reply).unwrap();
+    assert_eq!(&reply, b"12345678");
     proxy.set(Fault::HalfOpen);
     one.write_all(b"abcdefgh").unwrap();
     one.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-    assert!(one.read(&mut answer).is_err(), "nothing comes");
+    assert!(one.read(&mut reply).is_err(), "nothing comes");
     one.set_read_timeout(Some(super::DEADLINE)).unwrap();
     proxy.set(Fault::None);
-    one.read_exact(&mut answer).unwrap();
-    assert_eq!(&answer, b"abcdefgh", "and then it does");
+    one.read_exact(&mut reply).unwrap();
+    assert_eq!(&reply, b"abcdefgh", "and then it does");
     proxy.truncate();
     one.write_all(b"12345678").unwrap();
     let mut rest = Vec::new();
@@ -280,10 +282,10 @@ fn the_proxy_forwards_cuts_holds_and_truncates() {
     assert_eq!((&rest[..], proxy.truncated()), (&b"1234"[..], 1));
     let mut other = connect();
     other.write_all(b"1").unwrap();
-    other.read_exact(&mut answer[..1]).unwrap();
+    other.read_exact(&mut reply[..1]).unwrap();
     super::wait_for("the first one's end", || lock(&proxy.shared.connections).len() == 1);
     assert_eq!(proxy.cut(), 1);
-    assert_eq!(other.read(&mut answer).unwrap_or(0), 0, "closed");
+    assert_eq!(other.read(&mut reply).unwrap_or(0), 0, "closed");
     drop(proxy);
     echoing.join().unwrap();
 }

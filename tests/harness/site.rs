@@ -1,4 +1,4 @@
-//! What a run serves over HTTP.
+//! The HTTP endpoints of a run.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use super::exposition::Exposition;
 use super::program::Running;
 use super::wait_for;
 
-/// The setting that makes a run serve its status, on a free port.
+/// Enables the status server of a run on a free port.
 pub const LISTEN: &str = "--set monitoring.listen=127.0.0.1:0";
 
-/// Where it is served.
+/// The address of the status server.
 pub struct Site(pub SocketAddr);
 
 impl Site {
-    /// Of a run that was started with [`LISTEN`].
+    /// The status server of a run that was started with [`LISTEN`].
     pub fn of(running: &Running) -> Self {
         let found = || {
             let log = running.stderr();
@@ -27,7 +27,7 @@ impl Site {
         Self(found().unwrap())
     }
 
-    /// Code and body; `None` if nobody answers.
+    /// The response's code and body; `None` without a response.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
         let agent = ureq::Agent::new_with_config(
             ureq::Agent::config_builder()
@@ -45,19 +45,19 @@ impl Site {
         serde_json::from_str(&body).unwrap()
     }
 
-    /// The rows of the consuming side's `partitions` or `workers`; none before it knows of any.
+    /// The rows of the consumer's `partitions` or `workers`; empty before it has any.
     pub fn rows(&self, name: &str) -> Vec<Value> {
         self.status()["consume"][name].as_array().cloned().unwrap_or_default()
     }
 
-    /// What Prometheus would read.
+    /// The metrics that Prometheus would scrape.
     pub fn scrape(&self) -> Exposition {
         let (code, body) = self.get("/metrics").unwrap();
         assert_eq!(code, 200, "{body}");
         Exposition::read(&body).unwrap_or_else(|rule| panic!("{rule}\n{body}"))
     }
 
-    /// Waits until `/readyz` says this.
+    /// Waits until `/readyz` replies with this code and text.
     pub fn wait_until_ready_is(&self, code: u16, text: &str) {
         wait_for(&format!("{code} {text}"), || {
             self.get("/readyz").is_some_and(|(found, body)| found == code && body.contains(text))

@@ -1,4 +1,4 @@
-//! The built program in a pseudo-terminal, which `script` makes.
+//! The built program in a pseudo-terminal, which `script` creates.
 
 use std::time::Duration;
 
@@ -7,33 +7,34 @@ use nix::sys::signal::Signal;
 use super::program::{Running, children, shell};
 use super::wait_for;
 
-/// Runs a shell line there, in which `$PROGRAM` is the program. stdout is all that is written to the terminal; in the end
-/// its exit code (`code 0`) and whether the terminal's line discipline is the usual one (`icanon`, or `-icanon`).
+/// Runs a shell line in the terminal; `$PROGRAM` in it is the program. The stdout of the result is all terminal output. It ends
+/// with the exit code (`code 0`) and with the state of the terminal's line discipline (`icanon` is the normal one, or `-icanon`).
 pub fn run(line: &str, rows: u16, columns: u16) -> Running {
     let inner = format!(
         "stty rows {rows} cols {columns}; {line}; echo \"code $?\"; stty -a | tr ' ' '\\n' | grep -x -e icanon -e -icanon"
     );
-    // What `script` reads from its stdin is typed; a fifo that is open for writing, too, is never at its end.
-    let outer = "mkfifo keys; exec 3<>keys; exec script -qefc 'bash -c \"$INNER\"' /dev/null <&3";
+    // `script` starts $SHELL, or sh: because of `exec`, bash is the session leader nevertheless, and receives SIGHUP when the
+    // terminal is closed. `script` types what it reads from its stdin. A fifo that is also open for writing never reaches its end.
+    let outer = "mkfifo keys; exec 3<>keys; exec script -qefc 'exec bash -c \"$INNER\"' /dev/null <&3";
     shell(outer).env("TERM", "xterm-256color").env("INNER", &inner).start_plain()
 }
 
-/// Waits until this was written there.
+/// Waits until the terminal shows this text.
 pub fn wait_for_text(running: &Running, text: &str) {
     wait_for(&format!("{text:?} in the terminal"), || running.stdout().contains(text));
 }
 
-/// Types this there.
+/// Types these keys in the terminal.
 pub fn type_keys(running: &Running, keys: &str) {
     running.write_file("keys", keys);
 }
 
-/// Closes the terminal: whoever has it hears so by SIGHUP, and by EIO.
+/// Closes the terminal: its processes receive SIGHUP, and their writes fail with EIO.
 pub fn close(running: &Running) {
     running.signal(Signal::SIGKILL);
 }
 
-/// Takes nothing more of what is written there, as after Ctrl+S; waits until the program's log waits for it.
+/// Stops reading the terminal's output, like Ctrl+S. Waits until the program's log is blocked.
 pub fn hold_up(running: &Running, program: i32) {
     running.signal(Signal::SIGSTOP);
     let mut before = String::new();
@@ -44,7 +45,7 @@ pub fn hold_up(running: &Running, program: i32) {
     });
 }
 
-/// How often a process's threads of this name have run.
+/// The numbers of context switches of a process's threads with this name.
 fn switches(pid: i32, name: &str) -> String {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
     let status = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("status")).ok());
@@ -55,13 +56,13 @@ fn switches(pid: i32, name: &str) -> String {
     .collect()
 }
 
-/// The program's own process.
+/// The pid of the program.
 pub fn program(running: &Running) -> i32 {
     let is_program = |pid: &i32| {
         let command = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
         command.trim() == "kafka-actors"
     };
-    // Below `script` and a shell.
+    // The program is a descendant of `script` and a shell.
     let find = || {
         let mut pids = vec![running.id() as i32];
         while !pids.is_empty() {

@@ -1,4 +1,4 @@
-//! What `verify` says, and the topics that it is shown: what stands in them is told, and changed, by Kafka's own tools.
+//! The verdicts of `verify`, and the topics that it checks. Kafka's own tools read and change the messages of these topics.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use super::kafka::{Topic, brokers, tool};
 use super::program::{Ended, Program, kafka_actors};
 use super::{unique, wait_for};
 
-/// All findings, as the report names them.
+/// All anomalies, by their names in the report.
 const FINDINGS: [&str; 13] = [
     "lost",
     "unread",
@@ -34,49 +34,50 @@ impl Ended {
         self.report["verify"][field].as_u64().unwrap_or_else(|| panic!("no {field} in {}", self.report))
     }
 
-    /// Asserts that these are the findings, that each has examples, and that the exit says so.
-    pub fn expect_found(self, findings: &[(&str, u64)]) -> Self {
+    /// Asserts that exactly these anomalies are found, that each has examples, and that the exit reports them.
+    pub fn expect_found(self, anomalies: &[(&str, u64)]) -> Self {
         let verdict = &self.report["verify"];
         let found: Vec<_> = FINDINGS
             .into_iter()
             .map(|name| (name, verdict[name].as_u64().unwrap_or_default()))
             .filter(|(_, count)| *count > 0)
             .collect();
-        assert_eq!(found, findings, "{verdict:#}\n{}", self.stderr);
-        assert_eq!(verdict["holds"], findings.is_empty());
-        for (name, count) in findings {
+        assert_eq!(found, anomalies, "{verdict:#}\n{}", self.stderr);
+        assert_eq!(verdict["holds"], anomalies.is_empty());
+        for (name, count) in anomalies {
             assert_eq!(self.examples(name).len() as u64, (*count).min(10), "{verdict:#}");
             let line = self.stderr.lines().find(|line| line.trim_start().starts_with(name));
-            let told = line.is_some_and(|line| line.contains(&count.to_string()) && line.contains("such as"));
-            assert!(told, "{name} is not told with an example:\n{}", self.stderr);
+            let reported =
+                line.is_some_and(|line| line.replace(',', "").contains(&count.to_string()) && line.contains("such as"));
+            assert!(reported, "{name} is not told with an example:\n{}", self.stderr);
         }
-        assert_eq!(verdict["examples"].as_array().unwrap().is_empty(), findings.is_empty(), "{verdict:#}");
-        if findings.is_empty() {
+        assert_eq!(verdict["examples"].as_array().unwrap().is_empty(), anomalies.is_empty(), "{verdict:#}");
+        if anomalies.is_empty() {
             return self.expect(0);
         }
-        let told: Vec<_> = findings.iter().map(|(name, count)| format!("{name}: {count}")).collect();
-        assert_eq!(self.reason(), format!("the verdict does not hold: {}", told.join(", ")));
+        let reported: Vec<_> = anomalies.iter().map(|(name, count)| format!("{name}: {count}")).collect();
+        assert_eq!(self.reason(), format!("the verdict does not hold: {}", reported.join(", ")));
         self.expect(1)
     }
 
-    /// The examples of a finding.
-    pub fn examples(&self, finding: &str) -> Vec<&Value> {
+    /// The examples of an anomaly.
+    pub fn examples(&self, anomaly: &str) -> Vec<&Value> {
         let examples = self.report["verify"]["examples"].as_array().unwrap();
-        examples.iter().filter(|example| example["finding"] == finding).collect()
+        examples.iter().filter(|example| example["anomaly"] == anomaly).collect()
     }
 
-    /// Asserts that the examples of a finding name these messages and places.
-    pub fn expect_named<'a>(self, finding: &str, messages: impl IntoIterator<Item = &'a Message>) -> Self {
-        let named: Vec<_> = self.examples(finding).into_iter().map(place).collect();
+    /// Asserts that the examples of an anomaly name these messages with their offsets.
+    pub fn expect_named<'a>(self, anomaly: &str, messages: impl IntoIterator<Item = &'a Message>) -> Self {
+        let named: Vec<_> = self.examples(anomaly).into_iter().map(place).collect();
         let expected: Vec<_> = messages.into_iter().map(Message::place).collect();
         assert_eq!(named, expected, "{:#}", self.report["verify"]["examples"]);
         self
     }
 
-    /// Whether the examples of a finding are among these messages and places.
-    pub fn names_only<'a>(&self, finding: &str, messages: impl IntoIterator<Item = &'a Message>) -> bool {
+    /// Whether all examples of an anomaly are among these messages with their offsets.
+    pub fn names_only<'a>(&self, anomaly: &str, messages: impl IntoIterator<Item = &'a Message>) -> bool {
         let places: Vec<_> = messages.into_iter().map(Message::place).collect();
-        self.examples(finding).into_iter().all(|example| places.contains(&place(example)))
+        self.examples(anomaly).into_iter().all(|example| places.contains(&place(example)))
     }
 }
 
@@ -87,7 +88,7 @@ fn place(example: &Value) -> Place {
     ["partition", "offset", "producer", "sequence"].map(|field| example[field].as_i64())
 }
 
-/// A message, as Kafka's own consumer tells it.
+/// A message, as Kafka's own consumer prints it.
 #[derive(Clone, Debug)]
 pub struct Message {
     pub partition: i64,
@@ -97,7 +98,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// Partition, offset, key and value, as the tool separates them.
+    /// Parses partition, offset, key and value from a line of the tool.
     fn of_line(line: &str) -> Self {
         let mut fields = line.splitn(4, '\t');
         let mut next = || fields.next().unwrap_or_else(|| panic!("{line:?}"));
@@ -130,7 +131,7 @@ impl Message {
     }
 }
 
-/// How many messages stand behind one of their producer with a higher sequence; of one partition, in order.
+/// The number of messages after a message of the same producer with a higher sequence. The messages are of one partition, in order.
 pub fn behind_a_later_one(messages: &[Message]) -> u64 {
     let is_behind = |at: usize| {
         let message = &messages[at];
@@ -141,17 +142,17 @@ pub fn behind_a_later_one(messages: &[Message]) -> u64 {
 }
 
 impl Topic {
-    /// One that nobody has made yet, on the shared broker.
+    /// A topic on the shared broker that does not exist yet.
     pub fn unmade() -> Self {
         Self { name: unique("verify"), brokers: brokers() }
     }
 
-    /// `verify` with it.
+    /// `verify` with this topic.
     pub fn verify(&self, arguments: &str) -> Program {
         kafka_actors(&format!("verify --brokers {} --topic {} {arguments}", self.brokers, self.name))
     }
 
-    /// Everything in it, which is so much, by partition and offset.
+    /// All messages of the topic by partition and offset; `count` is their number.
     pub fn messages(&self, count: usize) -> Vec<Message> {
         let (count_text, brokers) = (count.to_string(), self.brokers.as_str());
         let mut arguments = vec!["--bootstrap-server", brokers, "--topic", &self.name, "--from-beginning"];
@@ -166,14 +167,14 @@ impl Topic {
         messages
     }
 
-    /// Messages without keys from Kafka's own console producer, in this order.
+    /// Writes messages without keys with Kafka's own console producer, in this order.
     pub fn write<'a>(&self, values: impl IntoIterator<Item = &'a str>) {
         let lines: String = values.into_iter().map(|value| format!("{value}\n")).collect();
         let arguments = ["--bootstrap-server", &self.brokers, "--topic", &self.name];
         tool("org.apache.kafka.tools.ConsoleProducer", &arguments, &lines);
     }
 
-    /// Deletes and makes it again, with one partition in which these stand.
+    /// Deletes the topic and creates it again, with one partition that contains these values.
     pub fn rewrite<'a>(&self, values: impl IntoIterator<Item = &'a str>) {
         let Self { name, brokers } = self;
         kafka_actors(&format!("topics delete {name} --brokers {brokers}")).run().expect(0);
@@ -182,7 +183,7 @@ impl Topic {
         self.write(values);
     }
 
-    /// Deletes what is below an offset of a partition.
+    /// Deletes everything below an offset of a partition.
     pub fn delete_below(&self, partition: i64, offset: i64) {
         let folder = TempDir::new().unwrap();
         let file = folder.path().join("offsets.json");
@@ -193,21 +194,21 @@ impl Topic {
     }
 }
 
-/// What `verify --produce-only` has written: a topic and a run file.
+/// The output of `verify --produce-only`: a topic and a run file.
 pub struct Run {
     pub topic: Topic,
     folder: TempDir,
 }
 
 impl Run {
-    /// Of a topic that is made for it.
+    /// Creates a topic and produces to it.
     pub fn of(arguments: &str) -> Self {
         let run = Self::to(Topic::unmade());
         run.produce(arguments).run().expect(0);
         run
     }
 
-    /// Nothing yet.
+    /// A run to this topic that has not produced yet.
     pub fn to(topic: Topic) -> Self {
         Self { topic, folder: TempDir::new().unwrap() }
     }
@@ -221,7 +222,7 @@ impl Run {
         self.with_file(&format!("--produce-only {arguments}"))
     }
 
-    /// `verify --consume-only` by the run file.
+    /// `verify --consume-only` with the run file.
     pub fn consume(&self, arguments: &str) -> Program {
         self.with_file(&format!("--consume-only {arguments}"))
     }
@@ -230,7 +231,7 @@ impl Run {
         self.topic.verify(arguments).arg("--run-file").arg(self.file().to_str().unwrap())
     }
 
-    /// The verdict by the run file.
+    /// The verdict with the run file.
     pub fn judged(&self) -> Ended {
         self.consume("").run()
     }

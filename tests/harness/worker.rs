@@ -1,4 +1,4 @@
-//! A worker process, told by a test what a supervisor would tell it.
+//! A worker process to which a test sends the commands of a supervisor.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -6,45 +6,59 @@ use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::sync::mpsc::{Receiver, channel};
 
-use kafka_actors::consumer::control::{
-    FromWorker, Member, PartitionProgress, Start, StartPartition, ToWorker, VERSION,
+use kafka_actors::internal::LogStyle;
+use kafka_actors::internal::StampScope;
+use kafka_actors::internal::TopicPartition;
+use kafka_actors::internal::commit_metadata::{CommitMetadata, RunId};
+use kafka_actors::internal::protocol::{
+    GroupMember, MessageLog, PROTOCOL_VERSION, PartitionAssignment, PartitionProgress, WorkerCommand, WorkerConfig,
+    WorkerEvent,
 };
-use kafka_actors::logging::Style;
-use kafka_actors::record::TopicPartition;
-use kafka_actors::settings::{Inputs, load};
+use kafka_actors::internal::{LoadOptions, load};
 use tempfile::TempDir;
 
 use super::DEADLINE;
 use super::kafka::Topic;
 use super::program::{example_path, printed};
 
+/// All workers of a test belong to one run, as if they had one supervisor.
+static RUN: LazyLock<RunId> = LazyLock::new(RunId::random);
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_kafka-actors");
 
-/// It reads what the test wants; it is killed if its test ends before it.
+/// A worker that follows the commands of the test; it is killed if its test ends first.
 pub struct Worker {
     child: Child,
     control: UnixStream,
-    frames: Receiver<FromWorker>,
-    /// Where each partition was when it was heard of last.
+    frames: Receiver<WorkerEvent>,
+    /// The last known progress of each partition.
     pub last: Vec<PartitionProgress>,
     folder: TempDir,
 }
 
-/// These partitions of a topic.
-pub fn from_the_beginning(topic: &Topic, partitions: Range<i32>) -> Vec<StartPartition> {
+/// The assignment of these partitions of a topic.
+pub fn from_the_beginning(topic: &Topic, partitions: Range<i32>) -> Vec<PartitionAssignment> {
     let named = |number| TopicPartition::new(&topic.name, number);
-    partitions.map(|number| StartPartition { partition: named(number), start: 0, until: None }).collect()
+    partitions
+        .map(|number| PartitionAssignment { partition: named(number), start: 0, until: None, topic_id: None })
+        .collect()
 }
 
-/// What a worker of this topic is started with, in the group of its name, with the `print` processor unless the settings
-/// have another.
-pub fn start_of(topic: &Topic, settings: &[&str], partitions: Vec<StartPartition>, member: Option<Member>) -> Start {
+/// The configuration of a worker of this topic, in the group with the topic's name, with the `print` processor unless the settings
+/// specify another one.
+pub fn start_of(
+    topic: &Topic,
+    settings: &[&str],
+    partitions: Vec<PartitionAssignment>,
+    member: Option<GroupMember>,
+) -> WorkerConfig {
     let mut sets = vec![
         format!("kafka.brokers={}", topic.brokers),
         format!("kafka.topic={}", topic.name),
-        format!("consumer.group={}", topic.name),
+        format!("consumer.group_id={}", topic.name),
         "consumer.processor=print".to_owned(),
     ];
     if member.is_some() {
@@ -52,41 +66,51 @@ pub fn start_of(topic: &Topic, settings: &[&str], partitions: Vec<StartPartition
     }
     sets.extend(settings.iter().map(|set| (*set).to_owned()));
     let processors = ["print", "count", "log", "command", "own"].map(str::to_owned).to_vec();
-    let inputs = Inputs { config_file: Some("/dev/null".into()), sets, processors, ..Inputs::default() };
+    let inputs = LoadOptions { config_file: Some("/dev/null".into()), sets, processors, ..LoadOptions::default() };
     let settings = load(inputs).unwrap().settings;
-    Start {
-        version: VERSION,
+    WorkerConfig {
+        version: PROTOCOL_VERSION,
         slot: 0,
+        commit_metadata: CommitMetadata { run: *RUN },
         partitions,
         member,
-        cautious: false,
-        quiet: false,
-        condemned: Vec::new(),
+        isolated: false,
+        suspects: Vec::new(),
+        paused: false,
+        lease: None,
+        poison_messages: Vec::new(),
         stopped: Vec::new(),
         proven: false,
+        descriptor_limit: None,
         finite: true,
-        limited: false,
-        style: Style { color: false, ..Style::new(&settings.logging) },
-        log_messages: false,
-        journal: None,
+        max_messages: None,
+        style: LogStyle { color: false, ..LogStyle::new(&settings.logging) },
+        message_log: MessageLog::Off,
+        history: None,
         output_lock: None,
+        stamps: StampScope::default(),
         settings,
     }
 }
 
 impl Worker {
-    /// Of this topic: see [`start_of`].
-    pub fn start(topic: &Topic, settings: &[&str], partitions: Vec<StartPartition>, member: Option<Member>) -> Self {
+    /// Starts a worker of this topic: see [`start_of`].
+    pub fn start(
+        topic: &Topic,
+        settings: &[&str],
+        partitions: Vec<PartitionAssignment>,
+        member: Option<GroupMember>,
+    ) -> Self {
         Self::run(&mut Command::new(PROGRAM), TempDir::new().unwrap(), start_of(topic, settings, partitions, member))
     }
 
-    /// With this Python program as its processor.
+    /// Starts a worker with this Python program as its processor.
     pub fn start_with(
         work: &str,
         topic: &Topic,
         settings: &[&str],
-        partitions: Vec<StartPartition>,
-        member: Option<Member>,
+        partitions: Vec<PartitionAssignment>,
+        member: Option<GroupMember>,
     ) -> Self {
         let folder = TempDir::new().unwrap();
         std::fs::write(folder.path().join("work.py"), work).unwrap();
@@ -94,13 +118,13 @@ impl Worker {
         Self::run(&mut Command::new(PROGRAM), folder, start_of(topic, &settings, partitions, member))
     }
 
-    /// Of tests/programs/faulty.rs, with its processor.
-    pub fn faulty(fault: &str, mut start: Start) -> Self {
+    /// Starts the worker of tests/programs/faulty.rs, with the program's processor.
+    pub fn faulty(fault: &str, mut start: WorkerConfig) -> Self {
         start.settings.consumer.processor = "own".to_owned();
         Self::run(Command::new(example_path("faulty")).env("FAULT", fault), TempDir::new().unwrap(), start)
     }
 
-    fn run(program: &mut Command, folder: TempDir, mut start: Start) -> Self {
+    fn run(program: &mut Command, folder: TempDir, mut start: WorkerConfig) -> Self {
         let (control, theirs) = UnixStream::pair().unwrap();
         let file = |name| File::create(folder.path().join(name)).unwrap();
         file("lock");
@@ -121,25 +145,25 @@ impl Worker {
             }
         });
         let mut worker = Self { child, control, frames, last: Vec::new(), folder };
-        worker.say(&ToWorker::Start(Box::new(start)));
+        worker.say(&WorkerCommand::Start(Box::new(start)));
         worker
     }
 
-    pub fn say(&mut self, frame: &ToWorker) {
+    pub fn say(&mut self, frame: &WorkerCommand) {
         let mut line = serde_json::to_vec(frame).unwrap();
         line.push(b'\n');
         self.control.write_all(&line).unwrap();
     }
 
-    /// The next frame that `find` finds something in; progress is noted on the way.
-    pub fn hear<T>(&mut self, what: &str, find: impl Fn(&FromWorker) -> Option<T>) -> T {
+    /// Waits for the next frame for which `find` returns a value; records the progress in between.
+    pub fn receive<T>(&mut self, what: &str, find: impl Fn(&WorkerEvent) -> Option<T>) -> T {
         let begun = std::time::Instant::now();
         loop {
             let left = DEADLINE.saturating_sub(begun.elapsed());
             let Ok(frame) = self.frames.recv_timeout(left) else {
                 panic!("waited for {what}; the worker's log:\n{}", self.log());
             };
-            if let FromWorker::Progress(progress) = &frame {
+            if let WorkerEvent::Progress(progress) = &frame {
                 for progress in progress {
                     self.last.retain(|last| last.partition != progress.partition);
                     self.last.push(progress.clone());
@@ -148,56 +172,56 @@ impl Worker {
             if let Some(found) = find(&frame) {
                 return found;
             }
-            let is_over = matches!(frame, FromWorker::Broken { .. } | FromWorker::Finished);
+            let is_over = matches!(frame, WorkerEvent::Fatal { .. } | WorkerEvent::Finished);
             assert!(!is_over, "waited for {what}, heard {frame:?}; the worker's log:\n{}", self.log());
         }
     }
 
-    /// The next progress of a partition that is as meant.
-    pub fn hear_progress(&mut self, what: &str, meant: impl Fn(&PartitionProgress) -> bool) -> PartitionProgress {
-        self.hear(what, |frame| match frame {
-            FromWorker::Progress(list) => list.iter().find(|progress| meant(progress)).cloned(),
+    /// Waits for the next progress of a partition that `meant` accepts.
+    pub fn receive_progress(&mut self, what: &str, meant: impl Fn(&PartitionProgress) -> bool) -> PartitionProgress {
+        self.receive(what, |frame| match frame {
+            WorkerEvent::Progress(list) => list.iter().find(|progress| meant(progress)).cloned(),
             _ => None,
         })
     }
 
-    /// Which partitions it has given back, and whether they were lost.
-    pub fn hear_revoked(&mut self) -> (Vec<TopicPartition>, bool) {
-        self.hear("Revoked", |frame| match frame {
-            FromWorker::Revoked { partitions, lost } => Some((partitions.clone(), *lost)),
+    /// The partitions that the worker revoked, and whether they were lost.
+    pub fn receive_revoked(&mut self) -> (Vec<TopicPartition>, bool) {
+        self.receive("Revoked", |frame| match frame {
+            WorkerEvent::Revoked { partitions, lost } => Some((partitions.clone(), *lost)),
             _ => None,
         })
     }
 
-    pub fn hear_assigned(&mut self) -> Vec<StartPartition> {
-        self.hear("Assigned", |frame| match frame {
-            FromWorker::Assigned(starts) => Some(starts.clone()),
+    pub fn receive_assigned(&mut self) -> Vec<PartitionAssignment> {
+        self.receive("Assigned", |frame| match frame {
+            WorkerEvent::Assigned(starts) => Some(starts.clone()),
             _ => None,
         })
     }
 
-    /// Which message it announces.
-    pub fn hear_announced(&mut self) -> (TopicPartition, i64) {
-        self.hear("Announce", |frame| match frame {
-            FromWorker::Announce { partition, offset } => Some((partition.clone(), *offset)),
+    /// The message for which the worker requests permission.
+    pub fn receive_request(&mut self) -> (TopicPartition, i64) {
+        self.receive("Announce", |frame| match frame {
+            WorkerEvent::RequestProcess { partition, offset } => Some((partition.clone(), *offset)),
             _ => None,
         })
     }
 
-    /// Why it cannot go on, and whether that lasts.
-    pub fn hear_broken(&mut self) -> (String, bool) {
-        self.hear("Broken", |frame| match frame {
-            FromWorker::Broken { reason, lasting } => Some((reason.clone(), *lasting)),
+    /// The reason of a fatal error, and whether it is permanent.
+    pub fn receive_fatal(&mut self) -> (String, bool) {
+        self.receive("Broken", |frame| match frame {
+            WorkerEvent::Fatal { reason, permanent, .. } => Some((reason.clone(), *permanent)),
             _ => None,
         })
     }
 
-    /// What it has said and nobody has heard.
-    pub fn unheard(&self) -> Vec<FromWorker> {
+    /// The frames that no call has received yet.
+    pub fn unheard(&self) -> Vec<WorkerEvent> {
         self.frames.try_iter().collect()
     }
 
-    /// Where it was last in a partition.
+    /// The last known progress of a partition.
     pub fn last_of(&self, partition: &TopicPartition) -> PartitionProgress {
         self.last.iter().find(|last| last.partition == *partition).unwrap().clone()
     }
@@ -214,22 +238,22 @@ impl Worker {
         std::fs::read_to_string(self.folder.path().join(name)).unwrap()
     }
 
-    /// What it has printed: partitions and offsets.
+    /// The partitions and offsets that the worker has printed.
     pub fn printed(&self) -> Vec<(i64, i64)> {
         let text = self.stdout();
-        // The last line may be half written.
+        // The last line may be incomplete.
         printed(&text[..text.rfind('\n').map_or(0, |end| end + 1)])
     }
 
-    /// Tells it to end; what it has printed by then.
+    /// Stops the worker. Returns the partitions and offsets that it has printed.
     pub fn end(self) -> Vec<(i64, i64)> {
-        printed(&self.finish(&ToWorker::Stop))
+        printed(&self.finish(&WorkerCommand::Stop))
     }
 
-    /// Tells it to end in this way; its stdout.
-    pub fn finish(mut self, how: &ToWorker) -> String {
+    /// Stops the worker with this command. Returns its stdout.
+    pub fn finish(mut self, how: &WorkerCommand) -> String {
         self.say(how);
-        self.hear("its end", |frame| matches!(frame, FromWorker::Finished).then_some(()));
+        self.receive("its end", |frame| matches!(frame, WorkerEvent::Finished).then_some(()));
         assert!(self.child.wait().unwrap().success(), "{}", self.log());
         self.stdout()
     }
@@ -237,7 +261,7 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // Both fail only if it has ended and been waited for.
+        // Both fail only if the process has exited and was reaped.
         let _ended = self.child.kill();
         let _ended = self.child.wait();
     }

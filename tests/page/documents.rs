@@ -1,35 +1,35 @@
-//! Statuses to be shown.
+//! Statuses for the page.
 
 use std::time::{Duration, SystemTime};
 
-use kafka_actors::monitoring::status::{
+use kafka_actors::internal::status::{
     BrokerStatus, ClientStatus, ConsumeStatus, Event, EventLevel, HistogramStatus, InFlightStatus, PartitionStatus,
-    Phase, ProduceStatus, Sample, Status, ThreadStatus, VERSION, WorkerState, WorkerStatus,
+    Phase, ProduceStatus, RateSample, STATUS_VERSION, Status, ThreadStatus, WorkerState, WorkerStatus,
 };
 
-/// When the runs of these documents have begun, in seconds since 1970.
+/// The start time of the runs in these documents, in seconds since 1970.
 const BEGUN: u64 = 1_900_000_000;
-/// Messages a second of all workers, more or less.
+/// The approximate number of messages per second of all workers.
 const RATE: u64 = 12_000;
 
-/// A run that is well, so many seconds after it has begun: `workers` workers read `partitions` partitions.
+/// A healthy run, this number of seconds after its start: `workers` workers read `partitions` partitions.
 pub fn consuming(second: u64, workers: usize, partitions: usize) -> Status {
     let processed = processed(second);
     let partitions: Vec<_> = (0..partitions)
         .map(|number| {
-            let next = 40_000 + i64::try_from(processed / partitions as u64).unwrap();
+            let position = 40_000 + i64::try_from(processed / partitions as u64).unwrap();
             let lag = (number as u64 * 37 + second) % 90;
             PartitionStatus {
                 topic: if number % 3 == 2 { "payments" } else { "orders" }.to_owned(),
                 partition: i32::try_from(number).unwrap(),
                 worker: Some(number % workers),
-                first: 40_000,
-                next,
-                committed: Some(next - 211),
-                end: next + i64::try_from(lag).unwrap(),
+                start_offset: 40_000,
+                position,
+                committed: Some(position - 211),
+                high_watermark: position + i64::try_from(lag).unwrap(),
                 lag,
                 processed: processed / partitions as u64,
-                in_flight: (lag > 0).then_some(InFlightStatus { offset: next, age_seconds: 0.0021 }),
+                in_flight: (lag > 0).then_some(InFlightStatus { offset: position, age_seconds: 0.0021 }),
                 ..PartitionStatus::default()
             }
         })
@@ -49,15 +49,16 @@ pub fn consuming(second: u64, workers: usize, partitions: usize) -> Status {
         ..ConsumeStatus::default()
     };
     let history = (second.saturating_sub(299)..=second)
-        .map(|at| Sample {
+        .map(|at| RateSample {
             at: (BEGUN + at) as f64,
             processed: self::processed(at),
             lag: if at == second { consume.lag } else { 300 + at * at * 7 % 211 },
             acknowledged: 0,
+            unacknowledged: 0,
         })
         .collect();
     Status {
-        version: VERSION,
+        version: STATUS_VERSION,
         program: "0.1.0".to_owned(),
         command: "consume".to_owned(),
         host: "kafka-7".to_owned(),
@@ -76,7 +77,7 @@ pub fn consuming(second: u64, workers: usize, partitions: usize) -> Status {
     }
 }
 
-/// The same, and it writes, too.
+/// The same run, which also produces.
 pub fn verifying(second: u64) -> Status {
     let mut status = consuming(second, 3, 12);
     status.command = "verify".to_owned();
@@ -106,35 +107,36 @@ pub fn verifying(second: u64) -> Status {
     status
 }
 
-/// Worker 1 was killed five seconds ago; before that, much else has gone wrong.
+/// Worker 1 was killed five seconds ago, after many other failures.
 pub fn troubled(second: u64) -> Status {
     let mut status = consuming(second, 4, 16);
-    status.unready = vec![
-        "orders/1 waits for worker 1, which is not reading".to_owned(),
-        "payments/2 is read no further: 10 messages in a row have failed".to_owned(),
+    status.not_ready_reasons = vec![
+        "orders/1 waits for worker 1, which is not running".to_owned(),
+        "payments/2 is stopped: 10 messages in a row have failed".to_owned(),
     ];
     let consume = status.consume.as_mut().unwrap();
     consume.workers[1] = WorkerStatus {
-        state: WorkerState::Waiting,
+        state: WorkerState::Backoff,
         pid: None,
         uptime_seconds: None,
         resident_bytes: None,
         restarts: 2,
-        last_death: Some("killed by SIGKILL, perhaps for want of memory, after 4 min".to_owned()),
+        last_exit: Some("killed by SIGKILL, perhaps for want of memory, after 4 min".to_owned()),
         client: None,
         ..consume.workers[1].clone()
     };
-    consume.workers[3].state = WorkerState::Parked;
-    consume.workers[3].last_death = Some("panicked: index out of bounds".to_owned());
+    consume.workers[3].state = WorkerState::Failed;
+    consume.workers[3].last_exit = Some("panicked: index out of bounds".to_owned());
     consume.restarts = [("signal".to_owned(), 2), ("silent".to_owned(), 1)].into();
     (consume.dead_lettered, consume.retried, consume.failed) = (14, 420, 3);
+    consume.failures = [("no stock for #".to_owned(), 17)].into();
     for partition in &mut consume.partitions {
         match partition.partition {
             number if number % 4 == 1 => {
                 partition.in_flight = None;
                 partition.lag = 21_000;
-                partition.end = partition.next + 21_000;
-                partition.still_seconds = 5.2;
+                partition.high_watermark = partition.position + 21_000;
+                partition.stalled_seconds = 5.2;
             }
             2 => partition.stopped = Some("10 messages in a row have failed".to_owned()),
             6 => (partition.retrying, partition.retried, partition.dead_lettered) = (true, 420, 14),
@@ -156,15 +158,15 @@ pub fn troubled(second: u64) -> Status {
         }
     }
     status.events.extend([
-        event(2, second - 130, EventLevel::Warning, "death", Some(3), "panicked: index out of bounds"),
-        event(3, second - 120, EventLevel::Error, "death", Some(3), "died 5 times in 60 s, is started no more"),
+        event(2, second - 130, EventLevel::Warning, "exit", Some(3), "panicked: index out of bounds"),
+        event(3, second - 120, EventLevel::Error, "exit", Some(3), "exited 5 times in 60 s, is not restarted"),
         event(4, second - 62, EventLevel::Error, "stopped", Some(2), "payments/2: 10 messages in a row have failed"),
-        event(5, second - 5, EventLevel::Warning, "death", Some(1), "process 4301 was killed by SIGKILL"),
+        event(5, second - 5, EventLevel::Warning, "exit", Some(1), "process 4301 was killed by SIGKILL"),
     ]);
     status
 }
 
-/// Something that has happened at that second.
+/// An event at that second.
 pub fn event(id: u64, second: u64, level: EventLevel, kind: &str, worker: Option<usize>, text: &str) -> Event {
     Event { id, at: at(second), level, kind: kind.to_owned(), worker, text: text.to_owned() }
 }
@@ -182,7 +184,7 @@ fn at(second: u64) -> String {
 fn worker(second: u64, slot: usize, workers: usize, partitions: &[PartitionStatus]) -> WorkerStatus {
     WorkerStatus {
         slot,
-        state: WorkerState::Reading,
+        state: WorkerState::Running,
         pid: Some(4_300 + u32::try_from(slot).unwrap()),
         uptime_seconds: Some(second as f64 - 1.0),
         resident_bytes: Some((61 + slot as u64 * 3) << 20),
@@ -197,9 +199,10 @@ fn worker(second: u64, slot: usize, workers: usize, partitions: &[PartitionStatu
 fn client(queued: u64) -> ClientStatus {
     let broker = |broker| BrokerStatus {
         broker,
-        round_trip_mean_seconds: 0.0012 * f64::from(broker),
-        round_trip_p99_seconds: 0.009 * f64::from(broker),
-        open_requests: 1,
+        rtt_mean_seconds: 0.0012 * f64::from(broker),
+        rtt_p99_seconds: 0.009 * f64::from(broker),
+        throttle_seconds: 0.0,
+        in_flight_requests: 1,
         ..BrokerStatus::default()
     };
     ClientStatus { queued_messages: queued, queued_bytes: queued * 412, brokers: vec![broker(1), broker(2)] }

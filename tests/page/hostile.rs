@@ -1,29 +1,30 @@
-//! Topics, groups, reasons and events have what others have written: it is text, whatever it is.
+//! Topics, groups, reasons and events contain untrusted input: the page shows it as text.
 
-use kafka_actors::monitoring::status::{EventLevel, Status};
+use kafka_actors::internal::status::{EventLevel, Status};
 use serde_json::json;
 
 use super::documents::{event, troubled, verifying};
 use super::{BEYOND, SIDEWAYS, assert_quiet, show, shown};
 
-/// All that might break a page: markup, quotes, other directions and marks that turn them, what is not seen, stacked accents.
+/// Everything that might break a page: markup, quotes, bidirectional text and its control characters, invisible characters, stacked
+/// accents.
 const HOSTILE: &str = "<img src=x onerror=\"window.hacked=1\">'\"`</script><script>window.hacked=2</script></textarea>אבג\u{202e}dlrow\
                        \u{2067}\u{200f}&amp;${hacked}\0z\u{337}\u{321}\u{335}\u{321}";
-/// What is seen of it.
+/// The visible part of it.
 const SEEN: &str = "<img src=x onerror=\"window.hacked=1\">'\"`</script><script>window.hacked=2</script></textarea>אבג\\u{202e}dlrow\
                     \\u{2067}\\u{200f}&amp;${hacked}\\u{0}z\u{337}\u{321}\u{335}\u{321}";
 
-/// A status each of whose texts is hostile.
+/// A status in which every text is hostile.
 pub fn hostile() -> Status {
     let long = HOSTILE.repeat(8);
     let mut status = troubled(600);
     (status.host, status.command, status.program) = (long.clone(), HOSTILE.to_owned(), HOSTILE.to_owned());
-    status.unready = vec![long.clone(), long.clone()];
+    status.not_ready_reasons = vec![long.clone(), long.clone()];
     status.events.push(event(9, 599, EventLevel::Error, HOSTILE, Some(1), &long));
     let consume = status.consume.as_mut().unwrap();
     (consume.group, consume.assignment, consume.topics) = (long.clone(), HOSTILE.to_owned(), vec![long.clone(); 9]);
     consume.restarts = [(long.clone(), 3), ("__proto__".to_owned(), 4), ("constructor".to_owned(), 5)].into();
-    consume.workers[1].last_death = Some(long.clone());
+    consume.workers[1].last_exit = Some(long.clone());
     for partition in &mut consume.partitions {
         partition.topic.clone_from(&long);
         partition.stopped = (partition.partition == 2).then(|| long.clone());
@@ -41,7 +42,7 @@ fn hostile_texts_are_texts() {
     let status = hostile();
     let (browser, server) = shown(&status);
     let long = SEEN.repeat(8);
-    let told = |selector: &str| {
+    let reported = |selector: &str| {
         let whole = browser.eval(&format!(
             "[...document.querySelectorAll({})].some(at => at.textContent.includes({}))",
             json!(selector),
@@ -49,16 +50,16 @@ fn hostile_texts_are_texts() {
         ));
         assert_eq!(whole, true, "{selector}");
     };
-    ["#unready li", "#events li", "#why td", ".death", ".worker tbody td"].into_iter().for_each(told);
-    // A partition's name is shortened; all of it is its title.
+    ["#not-ready li", "#events li", "#why td", ".exit", ".worker tbody td"].into_iter().for_each(reported);
+    // The page shortens a partition's name; the title is the complete name.
     let title = browser.eval("document.querySelector('.worker tbody th').title");
     assert_eq!(title.as_str().unwrap(), format!("{long}/0"));
     assert!(browser.text(".worker tbody th").ends_with("/0"));
-    // In the header, the beginnings.
+    // The header shows the starts of the texts.
     assert_eq!(browser.text("#about").matches("<img src=x onerror=").count(), 9);
     assert!(browser.eval("document.title").as_str().unwrap().contains("<img"));
     assert!(browser.text("#why").contains("__proto__") && browser.text("#why").contains("constructor"));
-    // A second time, and after a window's change of size: nodes that exist are updated on other ways.
+    // Shows it again, also after the window changes its size: the page updates existing nodes with other code.
     let mut next = status;
     next.at.push('1');
     show(&browser, &server, &next);
@@ -68,7 +69,7 @@ fn hostile_texts_are_texts() {
         assert_eq!(browser.eval(SIDEWAYS), json!([]), "at {width}");
         assert_eq!(browser.eval(BEYOND), json!([0, 0]));
     }
-    // A text of another direction turns nothing but itself.
+    // A text in another direction does not change the direction of the text around it.
     let turned = "[...document.querySelectorAll('*')].filter(at => !at.closest('head, script, .unseen') && [...at.childNodes].some(child => \
                   child.nodeType === 3 && child.data.includes('א')) && !getComputedStyle(at.closest('.told') ?? at).unicodeBidi.includes('isolate')\
                   ).map(at => at.outerHTML.slice(0, 80))";

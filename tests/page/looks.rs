@@ -1,6 +1,6 @@
-//! That it can be read: on a phone, in the dark, without colours; and pictures of it.
+//! Readability: on a phone, in dark mode, without colours; and screenshots.
 
-use kafka_actors::monitoring::status::{EventLevel, PartitionStatus, Phase, Status, WorkerState};
+use kafka_actors::internal::status::{EventLevel, PartitionStatus, Phase, Status, WorkerState};
 use serde_json::json;
 
 use super::documents::{consuming, event, troubled, verifying};
@@ -8,7 +8,7 @@ use super::hostile::hostile;
 use super::{BEYOND, SIDEWAYS, assert_quiet, show, shown};
 use crate::harness::wait_for;
 
-/// Texts whose contrast with their ground is below WCAG's 4.5 (AA), and how much it is.
+/// Texts with a contrast below WCAG's 4.5 (AA), and their contrast.
 const PALE: &str = "(() => {
     const rgb = text => text.match(/[\\d.]+/g).map(Number);
     const light = ([r, g, b]) => [r, g, b].map(c => c / 255).map(c => c <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4)
@@ -47,7 +47,7 @@ fn nothing_scrolls_sideways_on_a_phone() {
             assert_eq!(browser.eval(SIDEWAYS), json!([]), "{number} at {width}");
         }
     }
-    // Wide tables do scroll, each in its own box.
+    // Wide tables do scroll, each in a separate box.
     browser.size(360, 740);
     browser.wait_until("innerWidth === 360 && document.querySelector('.worker .scroll').scrollWidth > 360");
     assert_quiet(&browser);
@@ -67,7 +67,7 @@ fn light_and_dark_are_readable() {
     browser.prefer("prefers-color-scheme", "dark");
     assert_ne!(ground(), light);
     assert_eq!(browser.eval(PALE), json!([]), "dark");
-    // What says that it is not connected is, too.
+    // The contrast is sufficient while the page is not connected, too.
     drop(server);
     browser.wait_until("document.body.classList.contains('stale')");
     assert_eq!(browser.eval(PALE), json!([]), "dark, not connected");
@@ -79,47 +79,47 @@ fn light_and_dark_are_readable() {
 #[ignore = "needs chromium"]
 fn each_state_is_told_in_words() {
     let (browser, server) = shown(&consuming(1, 1, 1));
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     let mut tell = |status: &Status, selector: &str| {
         show(&browser, &server, status);
         let text = browser.text(selector);
         assert!(text.chars().filter(|letter| letter.is_alphabetic()).count() > 3, "{text:?}");
         let text = (selector.to_owned(), text);
-        assert!(!told.contains(&text), "{text:?} is told of two states");
-        told.push(text);
+        assert!(!reported.contains(&text), "{text:?} is told of two states");
+        reported.push(text);
     };
-    use WorkerState::{Ended, Ending, Parked, Reading, Removed, StandingBy, Starting, Waiting};
+    use WorkerState::{Backoff, Ended, Failed, Running, ScaledDown, Standby, Starting, Stopping};
     let mut status = consuming(10, 1, 1);
     let mut second = 0;
     let mut later = |status: &mut Status| {
         second += 1;
         status.at = format!("2030-01-01T00:00:{second:02}.000Z");
     };
-    for state in [Starting, Reading, StandingBy, Ending, Waiting, Parked, Removed, Ended] {
+    for state in [Starting, Running, Standby, Stopping, Backoff, Failed, ScaledDown, Ended] {
         later(&mut status);
         status.consume.as_mut().unwrap().workers[0].state = state;
         tell(&status, ".worker .name span");
     }
-    for phase in [Phase::Starting, Phase::Running, Phase::Quiet, Phase::Draining, Phase::Ended] {
+    for phase in [Phase::Starting, Phase::Running, Phase::Paused, Phase::Draining, Phase::Ended] {
         later(&mut status);
         status.phase = phase;
         tell(&status, "#state");
     }
     later(&mut status);
-    status.unready = vec!["it is not".to_owned()];
+    status.not_ready_reasons = vec!["it is not".to_owned()];
     tell(&status, "#state");
     for (id, level) in [EventLevel::Info, EventLevel::Warning, EventLevel::Error].into_iter().enumerate() {
         later(&mut status);
         status.events = vec![event(id as u64, 1, level, "notice", None, "the same")];
         tell(&status, "#events");
     }
-    status.consume.as_mut().unwrap().workers[0].state = Reading;
+    status.consume.as_mut().unwrap().workers[0].state = Running;
     let base = status.consume.as_ref().unwrap().partitions[0].clone();
     let states = [
         PartitionStatus { lag: 5, ..base.clone() },
         PartitionStatus { lag: 0, ..base.clone() },
-        PartitionStatus { until: Some(1), ..base.clone() },
-        PartitionStatus { lag: 5, still_seconds: 9.0, ..base.clone() },
+        PartitionStatus { stop_offset: Some(1), ..base.clone() },
+        PartitionStatus { lag: 5, stalled_seconds: 9.0, ..base.clone() },
         PartitionStatus { retrying: true, ..base.clone() },
         PartitionStatus { stopped: Some("why".to_owned()), ..base.clone() },
     ];
@@ -131,14 +131,47 @@ fn each_state_is_told_in_words() {
     later(&mut status);
     status.consume.as_mut().unwrap().partitions[0] = PartitionStatus { worker: None, lag: 5, ..base };
     tell(&status, ".worker:last-child .name");
-    // Colours that the user has chosen replace the page's.
+    // Colours that the user has chosen replace the page's colours.
     browser.prefer("forced-colors", "active");
     assert_eq!(browser.eval("matchMedia('(forced-colors: active)').matches"), true);
-    assert!(browser.text("main").contains("? read by none here"));
+    assert!(browser.text("main").contains("? no worker"));
     assert_quiet(&browser);
 }
 
-/// `target/page/*.png`: what it looks like, for people; the README's picture is one of them.
+#[test]
+#[ignore = "needs chromium"]
+fn on_a_narrow_screen_a_table_says_that_it_scrolls() {
+    let (browser, server) = shown(&troubled(600));
+    let hints = "[...document.querySelectorAll('.worker .scroll.more')].length";
+    assert_eq!(browser.eval(hints), 0, "there is room for all");
+    browser.size(400, 1200);
+    browser.wait_until("innerWidth === 400");
+    browser.wait_until(&format!("{hints} > 0"));
+    let shown = "getComputedStyle(document.querySelector('.worker .scroll.more'), '::before').content";
+    assert!(browser.eval(shown).as_str().unwrap().contains("scroll sideways for more columns"));
+    drop(server);
+}
+
+#[test]
+#[ignore = "needs chromium"]
+fn failures_are_there_by_reason_and_rates_after_three_seconds() {
+    let at = |second| {
+        let mut status = troubled(second);
+        status.history.drain(..status.history.len() - 3);
+        status
+    };
+    let (browser, server) = shown(&at(600));
+    (601..=603).for_each(|second| show(&browser, &server, &at(second)));
+    let why = browser.text("#why");
+    assert!(why.contains("skipped or dead-lettered") && why.contains("no stock for #") && why.contains("17"), "{why}");
+    assert!(!browser.text("#numbers").contains("a second\n–"), "{}", browser.text("#numbers"));
+    assert!(!browser.text("#charts").contains("not enough known yet"), "{}", browser.text("#charts"));
+    let worker = browser.text(".worker:nth-child(1) summary");
+    assert!(worker.contains('%') && !worker.contains('–'), "CPU and rate: {worker}");
+    assert_quiet(&browser);
+}
+
+/// Writes screenshots for readers to `target/page/*.png`; the README's picture is one of them.
 #[test]
 #[ignore = "needs chromium"]
 fn pictures_of_it_are_taken() {
@@ -150,7 +183,7 @@ fn pictures_of_it_are_taken() {
         browser.prefer("prefers-color-scheme", scheme);
         browser.size(width, height);
         browser.wait_until(&format!("innerWidth === {width}"));
-        // Another run each: nothing has moved from the one to the other. Rates are known from the second status on.
+        // Each is a different run, so that no partition moves from one to the other. Rates are known from the second status on.
         pid += 1;
         for _ in 0..2 {
             second += 1;

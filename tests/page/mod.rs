@@ -1,5 +1,5 @@
-//! The page in a real browser, held against statuses that the tests make. `cargo test --test tests -- --ignored page::`
-//! runs them; they need `apt-get install chromium chromium-driver`, and no broker.
+//! The page in a real browser, compared with statuses that the tests create. `cargo test --test tests -- --ignored page::` runs
+//! them; they need `apt-get install chromium chromium-driver`, and no broker.
 
 mod documents;
 mod hostile;
@@ -8,20 +8,20 @@ mod server;
 
 use std::time::Duration;
 
-use kafka_actors::monitoring::status::{EventLevel, InFlightStatus, Status};
+use kafka_actors::internal::status::{EventLevel, InFlightStatus, Status};
 use serde_json::json;
 
 use self::documents::{consuming, event, troubled, verifying};
 use self::server::Server;
 use crate::harness::browser::Browser;
 
-/// Elements beyond the window's right edge that are not in a box of their own that scrolls.
+/// Elements beyond the window's right edge that are not in a scrolling box.
 const SIDEWAYS: &str = "[...document.body.querySelectorAll('*')].filter(at => at.getBoundingClientRect().right > innerWidth + 1 \
     && !at.closest('.scroll') && !at.closest('.unseen')).map(at => at.outerHTML.slice(0, 200))";
-/// How far the page is scrolled to the right, and could be.
+/// The current and the maximum horizontal scroll offset of the page.
 const BEYOND: &str = "[scrollX, document.documentElement.scrollWidth - document.documentElement.clientWidth]";
 
-/// A browser at the page of a server that tells `status`; what it shows is there.
+/// A browser at the page of a server with `status`; returns when the page shows it.
 fn shown(status: &Status) -> (Browser, Server) {
     let (browser, server) = (Browser::start(), Server::start());
     browser.size(1280, 900);
@@ -31,7 +31,7 @@ fn shown(status: &Status) -> (Browser, Server) {
     (browser, server)
 }
 
-/// Shows another one, and waits until it is seen.
+/// Shows another status, and waits until it is visible.
 fn show(browser: &Browser, server: &Server, status: &Status) {
     server.show(status);
     browser.wait_until(&format!("status.at === {}", json!(status.at)));
@@ -69,8 +69,8 @@ fn it_shows_what_the_status_says() {
     first(&worker, &["worker 1", "● reading", "4301", "64 MiB", "orders/1", "orders/4", "orders/10"]);
     let partition = &consume.partitions[1];
     let row = browser.eval("[...document.querySelectorAll('.worker tbody tr')].find(row => row.cells[0].textContent === 'orders/1').innerText");
-    let next = u64::try_from(partition.next).unwrap();
-    let end = u64::try_from(partition.end).unwrap();
+    let next = u64::try_from(partition.position).unwrap();
+    let end = u64::try_from(partition.high_watermark).unwrap();
     first(
         row.as_str().unwrap(),
         &[
@@ -80,11 +80,11 @@ fn it_shows_what_the_status_says() {
             "3.3 s, at 40,007",
         ],
     );
-    first(&browser.text("#latency"), &["due to processed", "6.2 ms", "380 ms", "committing"]);
+    first(&browser.text("#latency"), &["scheduled → processed", "6.2 ms", "380 ms", "committing"]);
     first(&browser.text("#clients"), &["worker 2", "1.2 ms", "18 ms", "1, 0"]);
     first(&browser.text("#events"), &["each partition has a reader", "· info: ready"]);
     let charts = browser.eval("[...document.querySelectorAll('.plot')].map(plot => plot.getAttribute('aria-label'))");
-    first(charts[0].as_str().unwrap(), &["Messages a second over the last 4 min 54 s", "processed: now 1", "between"]);
+    first(charts[0].as_str().unwrap(), &["Messages a second over the last 4 min 58 s", "processed: now 1", "between"]);
     first(charts[1].as_str().unwrap(), &["Lag", "now", &format!("now {}", grouped(consume.lag))]);
     assert_eq!(browser.eval("document.querySelector('.curve.first').ownerSVGElement !== null && document.querySelectorAll('.plot .curve').length"), 2);
 
@@ -95,12 +95,16 @@ fn it_shows_what_the_status_says() {
     assert!((end.as_f64().unwrap() - expected).abs() < 1.0, "{end} instead of {expected}");
     assert!(browser.eval("document.querySelector('.plot').textContent").as_str().unwrap().contains("20K"));
 
-    // The pointer asks for what was.
+    // The pointer selects an earlier value.
     browser.run(
         "const plot = document.querySelector('.plot'), box = plot.getBoundingClientRect();
          plot.dispatchEvent(new PointerEvent('pointermove', { clientX: box.left + box.width / 2 }));",
     );
-    first(&browser.text("figcaption"), &["processed 1", "2 min", "ago"]);
+    let caption = browser.text("figcaption");
+    first(&caption, &["2 min", "ago"]);
+    let pointed = caption.split_once("processed ").and_then(|(_, text)| text.split_once("/s")).unwrap().0;
+    let pointed: u64 = pointed.replace(',', "").parse().unwrap();
+    assert!((5_000..20_000).contains(&pointed), "what the curve has there: {caption}");
     browser.run("document.querySelector('.plot').dispatchEvent(new PointerEvent('pointerleave'))");
     first(&browser.text("figcaption"), &["now"]);
 
@@ -112,8 +116,8 @@ fn it_shows_what_the_status_says() {
     let width = format!("{:.1}%", 100.0 * thread.acknowledged as f64 / 3e6);
     assert_eq!(browser.eval("document.querySelector('#threads .bar > div').style.width"), width);
     first(&browser.text("#why"), &["not sent", "timed out", "7"]);
-    first(&browser.text("#numbers"), &["Acknowledged a second", "Failed to be sent\n7\n✕ given up"]);
-    first(&browser.text("#latency"), &["due to acknowledged"]);
+    first(&browser.text("#numbers"), &["Acknowledged a second", "Not delivered\n7\n✕ see the reasons"]);
+    first(&browser.text("#latency"), &["scheduled → acked"]);
 
     let mut alone = both;
     alone.consume = None;
@@ -162,11 +166,10 @@ fn what_is_looked_at_stays_where_it_is_when_the_next_status_comes() {
     assert_ne!(browser.text("#numbers"), processed);
     assert_eq!(browser.eval("document.querySelector('#events').firstChild.innerText.includes('another one')"), true);
 
-    // What was closed is up to date when it is opened, by the keyboard, too.
-    // Nothing comes meanwhile that would draw it.
+    // A closed section is up to date when it is opened, also with the keyboard. No status arrives meanwhile that would update it.
     browser.run("connect = () => {}; source.close(); document.querySelector('summary').focus()");
     browser.type_into("summary", "\u{e007}");
-    let newest = consuming(103, 3, 90).consume.unwrap().partitions[0].next;
+    let newest = consuming(103, 3, 90).consume.unwrap().partitions[0].position;
     browser.wait_until(&format!(
         "document.querySelector('details').open && document.querySelector('.worker tbody tr')?.innerText.includes(({newest}).toLocaleString('en-US'))"
     ));
@@ -180,21 +183,21 @@ fn a_worker_that_was_just_killed_is_shown_with_its_reason() {
     assert!(!browser.text("body").contains('✕'));
     show(&browser, &server, &troubled(600));
     let worker = browser.text(".worker:nth-child(2)");
-    for told in [
+    for reported in [
         "worker 1",
-        "✕ dead",
-        "starts again soon; 2 restarts; the last death: killed by SIGKILL, perhaps for want of memory",
+        "✕ backoff",
+        "restarts after the backoff; 2 restarts; last exit: killed by SIGKILL, perhaps for want of memory",
     ] {
-        assert!(worker.contains(told), "{told:?} in {worker}");
+        assert!(worker.contains(reported), "{reported:?} in {worker}");
     }
-    assert!(browser.text(".worker:nth-child(4)").contains("■ given up"));
-    assert!(browser.text("#events li").contains("▲ warning: death, worker 1\nprocess 4301 was killed by SIGKILL"));
-    assert!(browser.text("#unready").contains("✕ orders/1 waits for worker 1, which is not reading"));
+    assert!(browser.text(".worker:nth-child(4)").contains("■ failed"));
+    assert!(browser.text("#events li").contains("▲ warning: exit, worker 1\nprocess 4301 was killed by SIGKILL"));
+    assert!(browser.text("#not-ready").contains("✕ orders/1 waits for worker 1, which is not running"));
     assert!(browser.text("#state").contains("not ready"));
     assert!(browser.text("#why").contains("signal"));
     assert!(browser.text("main").contains("■ stopped: 10 messages in a row have failed"));
-    assert!(browser.text("main").contains("↻ is tried again"));
-    // What worker 3 had is said to have moved; who cannot see is told of the death.
+    assert!(browser.text("main").contains("↻ retrying"));
+    // The page marks worker 3's partitions as moved; a screen reader announces the worker's exit.
     assert!(browser.text(".worker:nth-child(1)").contains("→ came from worker 3"));
     assert!(
         browser
@@ -204,16 +207,13 @@ fn a_worker_that_was_just_killed_is_shown_with_its_reason() {
             .contains("process 4301 was killed")
     );
 
-    // The next process reads on.
+    // The next process continues at the position.
     let mut next = consuming(605, 4, 16);
-    next.consume.as_mut().unwrap().workers[1].last_death = Some("killed by SIGKILL".to_owned());
+    next.consume.as_mut().unwrap().workers[1].last_exit = Some("killed by SIGKILL".to_owned());
     next.consume.as_mut().unwrap().workers[1].restarts = 3;
     show(&browser, &server, &next);
     let worker = browser.text(".worker:nth-child(2)");
-    assert!(
-        worker.contains("● reading") && worker.contains("3 restarts; the last death: killed by SIGKILL"),
-        "{worker}"
-    );
+    assert!(worker.contains("● running") && worker.contains("3 restarts; last exit: killed by SIGKILL"), "{worker}");
     assert_quiet(&browser);
 }
 
@@ -234,7 +234,7 @@ fn it_says_when_the_program_is_gone_and_comes_back_with_it() {
     assert_eq!(browser.eval("window.same"), true, "it was not loaded anew");
     assert!(browser.eval("document.title").as_str().unwrap().contains("running"));
 
-    // A proxy that answers for the program ends an EventSource for good; the page makes another one.
+    // A proxy's response in place of the program's closes an EventSource permanently; the page creates another one.
     browser.run("source.close()");
     show(&browser, &server, &consuming(140, 2, 4));
     let refused = browser.console();
@@ -274,9 +274,9 @@ fn the_next_run_at_the_same_address_has_events_of_its_own() {
     show(&browser, &server, &next);
     assert!(browser.text("#events").contains("this is another run"), "{}", browser.text("#events"));
     assert!(!browser.text("#events").contains("the run has begun"));
-    // Its first trouble is told, though its number is no higher than those of the run before.
+    // Its first error is announced, though its id is not higher than those of the previous run.
     next.at = consuming(201, 2, 4).at;
-    next.events.push(event(1, 201, EventLevel::Error, "death", Some(0), "process 7 was killed"));
+    next.events.push(event(1, 201, EventLevel::Error, "exit", Some(0), "process 7 was killed"));
     show(&browser, &server, &next);
     assert_eq!(browser.eval("document.getElementById('news').textContent"), "error: process 7 was killed");
     assert_quiet(&browser);
@@ -286,7 +286,7 @@ fn the_next_run_at_the_same_address_has_events_of_its_own() {
 #[ignore = "needs chromium"]
 fn a_clock_that_is_set_back_leaves_the_page_its_rates() {
     let (browser, server) = shown(&consuming(600, 2, 4));
-    // An hour back; the run goes on.
+    // One hour back; the run continues.
     let back = |second: u64| {
         let mut status = consuming(second, 2, 4);
         let set = humantime::parse_rfc3339(&status.at).unwrap() - Duration::from_secs(3_600);
@@ -301,7 +301,7 @@ fn a_clock_that_is_set_back_leaves_the_page_its_rates() {
     let worker = browser.text(".worker:nth-child(1) summary");
     assert!(!worker.contains('–'), "{worker}");
     let curve = browser.eval("document.querySelector('.curves .first').getAttribute('d')");
-    assert_eq!(curve.as_str().unwrap().matches('L').count(), 4, "no sample from before: {curve}");
+    assert_eq!(curve.as_str().unwrap().matches('L').count(), 8, "no sample from before: {curve}");
     assert_quiet(&browser);
 }
 
@@ -317,7 +317,7 @@ fn ten_thousand_partitions_are_shown_within_a_second() {
     };
     let (browser, server) = shown(&many(100));
     show(&browser, &server, &many(101));
-    let told = browser.text("#tree");
+    let reported = browser.text("#tree");
     for word in [
         "the 200 in trouble or with most lag, of 10,000 partitions",
         "/7777",
@@ -325,13 +325,13 @@ fn ten_thousand_partitions_are_shown_within_a_second() {
         "/4321",
         "1,234,567",
     ] {
-        assert!(told.contains(word), "{word:?}");
+        assert!(reported.contains(word), "{word:?}");
     }
     assert_eq!(browser.eval("document.querySelectorAll('.worker tbody tr').length"), 200);
-    // From the event's coming to the finished layout; the best of some, for others use this machine, too.
+    // From the arrival of the event to the finished layout; the minimum of several, because this machine has other load, too.
     let took = "Math.min(...Array.from({ length: 5 }, (_, index) => {
         status.at = new Date(Date.parse(status.at) + 1000).toISOString();
-        for (const partition of status.consume.partitions) { partition.next += 3; partition.lag = (partition.lag * 31 + index) % 1009; }
+        for (const partition of status.consume.partitions) { partition.position += 3; partition.lag = (partition.lag * 31 + index) % 1009; }
         const data = JSON.stringify(status), begun = performance.now();
         source.dispatchEvent(new MessageEvent('status', { data }));
         document.body.getBoundingClientRect();

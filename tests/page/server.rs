@@ -1,4 +1,4 @@
-//! Serves the page and the status that a test makes, as the program does.
+//! Serves the page and the status that a test creates, as the program does.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -7,15 +7,15 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use kafka_actors::monitoring::status::Status;
+use kafka_actors::internal::status::Status;
 
-const PAGE: &str = include_str!("../../src/monitoring/page.html");
-/// Connections at once; a browser opens a handful.
+const PAGE: &str = include_str!("../../src/monitoring/dashboard.html");
+/// The maximum number of connections; a browser opens a handful.
 const MOST: usize = 32;
-/// A client that takes nothing for so long is gone.
+/// A client that reads nothing for this time is treated as disconnected.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The server; its threads and connections end with it.
+/// The server; its threads and connections end when it is dropped.
 pub struct Server {
     pub address: SocketAddr,
     shared: Arc<Shared>,
@@ -24,33 +24,33 @@ pub struct Server {
 
 #[derive(Default)]
 struct Shared {
-    told: Mutex<Told>,
+    reported: Mutex<Told>,
     changed: Condvar,
     nonces: AtomicU32,
 }
 
 #[derive(Default)]
 struct Told {
-    /// How many were shown.
+    /// The number of statuses that were shown.
     version: u64,
-    /// The last of them; `None`: none yet.
+    /// The last status; `None` before the first.
     json: Option<String>,
-    /// Nobody is told of changes, as if others had all the places.
+    /// The server rejects subscriptions, as if other clients used all slots.
     full: bool,
-    /// How often somebody has asked for them.
+    /// The number of requests for a subscription.
     asked: u32,
-    /// Those that are open.
+    /// The open connections.
     connections: Vec<TcpStream>,
     stop: bool,
 }
 
 impl Server {
-    /// At a free port.
+    /// Starts at a free port.
     pub fn start() -> Self {
         Self::at("127.0.0.1:0".parse().unwrap())
     }
 
-    /// At the port of one that is gone.
+    /// Starts at the port of a server that was dropped.
     pub fn at(address: SocketAddr) -> Self {
         let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
@@ -67,32 +67,32 @@ impl Server {
         format!("http://{}/", self.address)
     }
 
-    /// From now on all places are taken, or none is; those who have one keep it.
+    /// Sets whether all slots are in use from now on; clients that have a slot keep it.
     pub fn set_full(&self, full: bool) {
-        self.shared.told.lock().unwrap().full = full;
+        self.shared.reported.lock().unwrap().full = full;
     }
 
-    /// How often somebody has asked for a place.
+    /// The number of requests for a subscription.
     pub fn asked(&self) -> u32 {
-        self.shared.told.lock().unwrap().asked
+        self.shared.reported.lock().unwrap().asked
     }
 
-    /// The next status, for everybody who listens now or later.
+    /// Sets the next status for all current and later subscribers.
     pub fn show(&self, status: &Status) {
-        let mut told = self.shared.told.lock().unwrap();
-        told.json = Some(serde_json::to_string(status).unwrap());
-        told.version += 1;
-        drop(told);
+        let mut reported = self.shared.reported.lock().unwrap();
+        reported.json = Some(serde_json::to_string(status).unwrap());
+        reported.version += 1;
+        drop(reported);
         self.shared.changed.notify_all();
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let mut told = self.shared.told.lock().unwrap();
-        told.stop = true;
-        told.connections.iter().for_each(close);
-        drop(told);
+        let mut reported = self.shared.reported.lock().unwrap();
+        reported.stop = true;
+        reported.connections.iter().for_each(close);
+        drop(reported);
         self.shared.changed.notify_all();
         // Wakes the listener.
         drop(TcpStream::connect(self.address));
@@ -103,7 +103,7 @@ impl Drop for Server {
 }
 
 fn close(connection: &TcpStream) {
-    // It may be closed.
+    // The connection may be closed already.
     let _closed = connection.shutdown(std::net::Shutdown::Both);
 }
 
@@ -112,29 +112,29 @@ impl Shared {
         let mut answering: Vec<JoinHandle<()>> = Vec::new();
         for connection in listener.incoming() {
             let connection = connection.unwrap();
-            let mut told = self.told.lock().unwrap();
-            if told.stop {
+            let mut reported = self.reported.lock().unwrap();
+            if reported.stop {
                 break;
             }
             answering.retain(|thread| !thread.is_finished());
             if answering.len() == MOST {
                 continue;
             }
-            told.connections.retain(|open| open.peer_addr().is_ok());
-            told.connections.push(connection.try_clone().unwrap());
-            drop(told);
+            reported.connections.retain(|open| open.peer_addr().is_ok());
+            reported.connections.push(connection.try_clone().unwrap());
+            drop(reported);
             let shared = Arc::clone(self);
             answering.push(std::thread::spawn(move || {
-                // The browser may go at any time.
-                let _gone = shared.answer(&connection);
+                // The browser may disconnect at any time.
+                let _gone = shared.reply(&connection);
                 close(&connection);
             }));
         }
         answering.into_iter().for_each(|thread| thread.join().unwrap());
     }
 
-    /// One request a connection.
-    fn answer(&self, mut connection: &TcpStream) -> std::io::Result<()> {
+    /// Handles one request per connection.
+    fn reply(&self, mut connection: &TcpStream) -> std::io::Result<()> {
         connection.set_read_timeout(Some(PATIENCE))?;
         connection.set_write_timeout(Some(PATIENCE))?;
         let mut lines = BufReader::new(connection).lines();
@@ -157,10 +157,10 @@ impl Shared {
                 )
             }
             Some("/events") => {
-                let mut told = self.told.lock().unwrap();
-                told.asked += 1;
-                let full = told.full;
-                drop(told);
+                let mut reported = self.reported.lock().unwrap();
+                reported.asked += 1;
+                let full = reported.full;
+                drop(reported);
                 if full {
                     let refused = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 10\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
                     return connection.write_all(refused.as_bytes());
@@ -168,7 +168,7 @@ impl Shared {
                 self.events(connection)
             }
             Some("/status") => {
-                let body = self.told.lock().unwrap().json.clone().unwrap_or_default();
+                let body = self.reported.lock().unwrap().json.clone().unwrap_or_default();
                 let length = body.len();
                 write!(connection, "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}")
             }
@@ -183,18 +183,21 @@ impl Shared {
         )?;
         let mut seen = 0;
         loop {
-            let told = self.told.lock().unwrap();
-            let (told, _) = self
+            let reported = self.reported.lock().unwrap();
+            let (reported, _) = self
                 .changed
-                .wait_timeout_while(told, Duration::from_secs(1), |told| told.version == seen && !told.stop)
+                .wait_timeout_while(reported, Duration::from_secs(1), |reported| {
+                    reported.version == seen && !reported.stop
+                })
                 .unwrap();
-            if told.stop {
+            if reported.stop {
                 return Ok(());
             }
-            // The same again after a second, as the program does: the page knows by it that somebody is there.
-            seen = told.version;
-            let text = told.json.as_ref().map_or(":\n\n".to_owned(), |json| format!("event: status\ndata: {json}\n\n"));
-            drop(told);
+            // Sends the same status again after a second, as the program does: by this the page detects that the server is alive.
+            seen = reported.version;
+            let text =
+                reported.json.as_ref().map_or(":\n\n".to_owned(), |json| format!("event: status\ndata: {json}\n\n"));
+            drop(reported);
             connection.write_all(text.as_bytes())?;
         }
     }

@@ -1,7 +1,7 @@
-//! A program whose processor does its worst to the worker that it runs in; the variable FAULT says what.
+//! A program with a processor that damages the worker in which it runs; the variable FAULT selects the fault.
 //!
-//! MISCHIEF is a file: it is appended to whenever the processor is about to misbehave, and tells a fault that happens
-//! once that it has happened. A message is bad if its offset is 5 and its partition 0.
+//! MISCHIEF is a file: the processor appends a line to it before each fault, so that a fault that happens once can detect that it
+//! has happened. A message is bad if its offset is 5 and its partition 0.
 
 #![allow(clippy::panic, reason = "it is what this program is for")]
 
@@ -9,15 +9,15 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use kafka_actors::ProcessError;
 use kafka_actors::Program;
-use kafka_actors::processing::Failure;
-use kafka_actors::record::Record;
+use kafka_actors::Record;
 
 fn main() -> std::process::ExitCode {
     Program::new().processor(process).run()
 }
 
-fn process(record: &Record<'_>) -> Result<(), Failure> {
+fn process(record: &Record<'_>) -> Result<(), ProcessError> {
     let is_bad = record.partition == 0 && record.offset == 5;
     match std::env::var("FAULT").as_deref() {
         Ok("hang_once") if is_bad && happens_once()? => std::thread::sleep(Duration::from_secs(3_600)),
@@ -42,7 +42,7 @@ fn process(record: &Record<'_>) -> Result<(), Failure> {
             happened()?;
             allocate_without_end();
         }
-        // A MiB a message, never given back; slowly enough to be seen.
+        // Leaks one MiB per message, slowly enough to be noticed.
         Ok("leak") => {
             std::mem::forget(filled(1 << 20));
             std::thread::sleep(Duration::from_millis(40));
@@ -57,15 +57,15 @@ fn process(record: &Record<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Notes that it misbehaves; whether it is the first time.
-fn happens_once() -> Result<bool, Failure> {
+/// Appends to the file; returns whether this is the first fault.
+fn happens_once() -> Result<bool, ProcessError> {
     let file = std::env::var("MISCHIEF")?;
     let first = std::fs::metadata(&file).is_ok_and(|file| file.len() == 0);
     happened()?;
     Ok(first)
 }
 
-fn happened() -> Result<(), Failure> {
+fn happened() -> Result<(), ProcessError> {
     let mut file = std::fs::OpenOptions::new().append(true).open(std::env::var("MISCHIEF")?)?;
     Ok(writeln!(file, "{}", std::process::id())?)
 }
@@ -75,7 +75,7 @@ fn filled(bytes: usize) -> Vec<u8> {
     vec![1; bytes]
 }
 
-/// Until the operating system refuses, which ends the process.
+/// Allocates until the operating system refuses, which ends the process.
 fn allocate_without_end() {
     let mut all = Vec::new();
     loop {
@@ -83,8 +83,8 @@ fn allocate_without_end() {
     }
 }
 
-/// It outlives its parent if nobody ends it; nobody waits for it.
-fn start_something() -> Result<(), Failure> {
+/// Starts a process that outlives its parent unless another process kills it; no process waits for it.
+fn start_something() -> Result<(), ProcessError> {
     let program = std::env::var("MISCHIEF")?;
     Command::new("sh").args(["-c", "sleep 1000; :", &program]).stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
     Ok(())

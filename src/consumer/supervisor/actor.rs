@@ -1,7 +1,6 @@
 //! The supervisor of the workers.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
@@ -9,172 +8,190 @@ use slog::{Logger, debug, error, info, warn};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use super::allowance::{self, Allowance};
-use super::awake::Awake;
-use super::death::MemoryKills;
-use super::log_pipe;
-use super::messages::{Found, FromLink, GiveUp, Observation, Outcome, Prepare, ReadToEnd};
-use super::output::Output;
-use super::output_lock::OutputLock;
-use super::partitions::Partitions;
-use super::policy::{Event, Policy, Wish};
-use super::truncation::Truncation;
-use super::watcher::TopicWatcher;
-use super::worker::Worker;
-use crate::consumer::control::{JournalPlace, Times, ToWorker};
-use crate::exit::{Exit, ExitCode};
+use super::cluster_probes::ClusterProbes;
+use super::cluster_queries::ClusterQueries;
+use super::commit_watch::CommitWatch;
+use super::lock_thread::Lock;
+use super::memory_limits;
+use super::messages::{AbortRun, ConsumeResult, DiscoveredPartition, ReadToEnd, SupervisorEvent, WorkerFrame};
+use super::partition_table::PartitionTable;
+use super::policy::{ControlCommand, Event, Policy};
+use super::progress_clock::ProgressClock;
+use super::run_totals::RunTotals;
+use super::shutdown::Shutdown;
+use super::stdio_guard::StdioGuard;
+use super::stdout_lock::StdoutLock;
+use super::worker_fleet::WorkerFleet;
+use crate::console::Console;
+use crate::consumer::protocol::{HistoryEndpoint, MessageLog};
+use crate::exit::{ExitCode, ExitStatus};
 use crate::kafka::offsets::Offsets;
-use crate::logging::Style;
-use crate::monitoring::board::Board;
+use crate::logging::LogStyle;
+use crate::monitoring::status_registry::StatusRegistry;
+use crate::os::{limits, proc_stats};
 use crate::progress::ConsumeProgress;
 use crate::report::{self, ConsumeReport};
-use crate::screen::Screen;
 use crate::settings::Settings;
-use crate::shutdown::Interrupt;
+use crate::signals::ControlSignal;
+use crate::util::format::pluralize;
 
-/// How often it looks after everything that no message tells: idleness, progress, children.
+/// The interval of periodic checks: idleness, progress, children.
 const TICK: Duration = Duration::from_millis(100);
-/// How often the partitions' ends are asked for.
-pub(super) const ENDS: Duration = Duration::from_secs(2);
-/// How often the board is told where everything is.
-const TOLD: Duration = Duration::from_millis(500);
-/// How often the workers' memory is looked at.
-const MEASURED: Duration = Duration::from_secs(1);
-/// How long a worker may live that has closed its control channel.
-const SILENT: Duration = Duration::from_secs(5);
+/// How often the high watermarks are fetched.
+pub(super) const WATERMARK_INTERVAL: Duration = Duration::from_secs(2);
+/// How often the status registry is updated.
+const STATUS_INTERVAL: Duration = Duration::from_millis(500);
+/// How often the workers' memory is measured.
+const RSS_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a worker may run after it has closed its control channel.
+const CLOSED_CHANNEL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a supervisor is made of.
-pub struct Order {
+/// The parameters of a supervisor.
+pub struct SupervisorParams {
     /// All settings.
     pub settings: Arc<Settings>,
-    /// It will be told [`ReadToEnd`].
+    /// Whether the run ends: the supervisor will receive [`ReadToEnd`].
     pub finite: bool,
-    /// Whether single messages are logged.
-    pub log_messages: bool,
-    /// Who wants to know how it goes.
-    pub observer: Option<Recipient<Observation>>,
-    /// Where the workers tell what they have processed.
-    pub journal: Option<JournalPlace>,
-    /// Where reading starts, whatever the settings say; in partitions that are not named, at the beginning.
+    /// Which single messages are logged.
+    pub message_log: MessageLog,
+    /// The receiver of the supervisor's events, if there is one.
+    pub observer: Option<Recipient<SupervisorEvent>>,
+    /// The run whose messages are timed; `None`: any.
+    pub run: Option<u64>,
+    /// The endpoint to which workers send their history.
+    pub history: Option<HistoryEndpoint>,
+    /// Start offsets that take precedence over the settings; partitions without one start at the low watermark.
     pub starts: Option<Offsets>,
-    /// Where the workers' lines go.
-    pub screen: Screen,
-    /// How they look.
-    pub style: Style,
-    /// Where progress is shown.
+    /// The console for the workers' output.
+    pub screen: Console,
+    /// The style of log lines.
+    pub style: LogStyle,
+    /// Shows progress.
     pub progress: ConsumeProgress,
-    /// Where the status is put up.
-    pub board: Board,
+    /// The registry to which the status is published.
+    pub registry: StatusRegistry,
     /// The log.
     pub logger: Logger,
 }
 
-/// The actor; its end is told through the channel that it was started with.
+/// Supervises the worker processes of a run. The result is sent through the channel that
+/// [`ConsumerSupervisor::start`] returns.
 pub struct ConsumerSupervisor {
-    pub(super) order: Order,
-    pub(super) watcher: Addr<TopicWatcher>,
-    pub(super) workers: Vec<Worker>,
-    pub(super) partitions: Partitions,
-    pub(super) allowance: Option<Allowance>,
-    /// Nothing is decided before the partitions are known.
+    pub(super) params: SupervisorParams,
+    pub(super) fleet: WorkerFleet,
+    pub(super) partitions: PartitionTable,
+    /// `None` until the partitions are known.
     pub(super) policy: Option<Policy>,
-    pub(super) awake: Awake,
-    pub(super) memory_kills: MemoryKills,
-    pub(super) truncation: Truncation,
-    /// Over all workers.
-    pub(super) times: Times,
-    /// How often a group has dealt or taken partitions.
-    pub(super) rebalances: u64,
-    pub(super) output: Output,
-    pub(super) output_lock: Option<OutputLock>,
-    pub(super) log_pipes: Vec<JoinHandle<()>>,
-    begun: Instant,
-    /// When a message was last dealt with, or the last worker became ready.
-    pub(super) moved: Instant,
-    /// The same, by the clock that leaves out the time in which nothing ran.
-    moved_awake: Duration,
-    pub(super) announced_ready: bool,
-    pub(super) asking_ends: bool,
-    pub(super) asking_new: bool,
-    pub(super) asking_shared_end: bool,
-    pub(super) reading_back: bool,
-    interrupted: bool,
-    /// What was wanted before anything could be decided: signals of people, few.
-    early: Vec<Wish>,
-    /// Set once it is stopping: how it will have ended, and when it ends by force.
-    pub(super) stopping: Option<(Exit, Instant)>,
-    pub(super) outcome: Option<oneshot::Sender<Outcome>>,
+    /// Commands that arrived before there was a policy; they come from signals, so there are few.
+    pending_commands: Vec<ControlCommand>,
+    pub(super) probes: ClusterProbes,
+    pub(super) lock: Lock,
+    pub(super) commits: CommitWatch,
+    pub(super) clock: ProgressClock,
+    pub(super) stdio: StdioGuard,
+    pub(super) totals: RunTotals,
+    pub(super) shutdown: Shutdown,
+}
+
+/// File descriptors for each worker: its channel, its log, and its history if the run is verified.
+const WORKER_DESCRIPTORS: usize = 3;
+/// File descriptors that a supervisor uses without any worker.
+const OWN_DESCRIPTORS: usize = 24;
+/// Threads of a worker with one broker, plus the thread here that reads its log: a user's limit covers all
+/// processes.
+const WORKER_THREADS: usize = 10;
+
+/// Refuses more workers than the operating system's limits allow, before one of them is started.
+fn check_limits(processes: usize) -> Result<(), String> {
+    let user = format!("consumer.processes = {processes}");
+    limits::check_descriptors((OWN_DESCRIPTORS + processes * WORKER_DESCRIPTORS) as u64, &user)?;
+    limits::check_threads(processes * WORKER_THREADS, &user)
+}
+
+/// With `max_messages` one worker consumes all partitions: several workers would have to agree on who may handle
+/// the last messages.
+fn read_by_one_worker(params: &mut SupervisorParams) {
+    let consumer = &params.settings.consumer;
+    if consumer.max_messages == 0 {
+        return;
+    }
+    info!(params.logger, "max_messages is set: one worker process reads all partitions";
+        "messages" => consumer.max_messages, "processes" => consumer.processes);
+    Arc::make_mut(&mut params.settings).consumer.processes = 1;
 }
 
 impl ConsumerSupervisor {
-    /// Starts it, on the main thread; the receiver gets the outcome.
-    pub fn start(order: Order) -> (Addr<Self>, oneshot::Receiver<Outcome>) {
+    /// Starts the supervisor on the main thread. The receiver gets the result.
+    pub fn start(mut params: SupervisorParams) -> (Addr<Self>, oneshot::Receiver<ConsumeResult>) {
+        read_by_one_worker(&mut params);
         let (sender, receiver) = oneshot::channel();
-        let watcher =
-            TopicWatcher::start(Arc::clone(&order.settings), order.finite, order.starts.clone(), order.logger.clone());
-        let output = Output::new(order.settings.consumer.processor == "print", Instant::now());
+        let commits = CommitWatch::new();
+        let queries = ClusterQueries::start(
+            Arc::clone(&params.settings),
+            params.finite,
+            params.starts.clone(),
+            commits.metadata.clone(),
+            params.logger.clone(),
+        );
+        let now = Instant::now();
         let supervisor = Self {
-            order,
-            watcher,
-            workers: Vec::new(),
-            partitions: Partitions::default(),
-            allowance: None,
+            fleet: WorkerFleet::new(params.settings.kafka.security.password.clone()),
+            partitions: PartitionTable::default(),
             policy: None,
-            awake: Awake::new(Instant::now()),
-            memory_kills: MemoryKills::new(),
-            truncation: Truncation::default(),
-            times: Times::default(),
-            rebalances: 0,
-            output,
-            output_lock: None,
-            log_pipes: Vec::new(),
-            begun: Instant::now(),
-            moved: Instant::now(),
-            moved_awake: Duration::ZERO,
-            announced_ready: false,
-            asking_ends: false,
-            asking_new: false,
-            asking_shared_end: false,
-            reading_back: false,
-            interrupted: false,
-            early: Vec::new(),
-            stopping: None,
-            outcome: Some(sender),
+            pending_commands: Vec::new(),
+            probes: ClusterProbes::new(queries),
+            lock: Lock::default(),
+            commits,
+            clock: ProgressClock::new(now),
+            stdio: StdioGuard::new(params.settings.consumer.processor == "print", now),
+            totals: RunTotals::default(),
+            shutdown: Shutdown::new(sender),
+            params,
         };
         (Actor::start(supervisor), receiver)
     }
 
-    // ---- starting --------------------------------------------------------------------------------------------------
+    // ---- starting ----
 
-    fn begin(&mut self, found: Vec<Found>, context: &mut Context<Self>) {
-        if self.stopping.is_some() {
+    pub(super) fn begin(&mut self, found: Vec<DiscoveredPartition>, context: &mut Context<Self>) {
+        if self.shutdown.is_stopping() {
             return;
         }
-        let settings = Arc::clone(&self.order.settings);
+        let settings = Arc::clone(&self.params.settings);
         let consumer = &settings.consumer;
-        found.iter().for_each(|found| self.partitions.insert(found));
-        info!(self.order.logger, "consuming";
+        for found in &found {
+            self.partitions.insert_initial(found);
+        }
+        info!(self.params.logger, "consuming";
             "topics" => settings.consumed_topics().join(", "), "partitions" => found.len(), "workers" => consumer.processes,
-            "assignment" => consumer.assignment.word(), "group" => &consumer.group, "start" => String::from(consumer.start));
+            "assignment" => consumer.assignment.word(), "group" => &consumer.group_id, "start" => String::from(consumer.start));
+        if consumer.read_only {
+            info!(self.params.logger, "read only: nothing is committed");
+        }
         if found.len() < consumer.processes && !self.is_group() {
             warn!(
-                self.order.logger,
-                "{} partition(s) for {} workers: {} of them stand by, since a partition is read by one \
-                worker; make more partitions, or start fewer processes",
-                found.len(),
+                self.params.logger,
+                "{} for {} workers: {} are on standby, since each partition is assigned to one worker; add partitions, or \
+                reduce consumer.processes",
+                pluralize(found.len() as u64, "partition"),
                 consumer.processes,
                 consumer.processes - found.len()
             );
         }
-        self.allowance = (consumer.max_messages > 0).then(|| Allowance::new(consumer.max_messages, consumer.processes));
-        self.begun = Instant::now();
-        self.has_moved();
+        if let Some(text) = memory_limits::warning(consumer, proc_stats::memory_limit_mib()) {
+            warn!(self.params.logger, "{text}");
+        }
+        if let Err(text) = check_limits(consumer.processes) {
+            self.finish(ExitStatus::failed(text), context);
+            return;
+        }
+        self.clock.begin(Instant::now());
         if consumer.processor == "print" {
-            match OutputLock::new() {
-                Ok(lock) => self.output_lock = Some(lock),
+            match StdoutLock::new() {
+                Ok(lock) => self.stdio.lock = Some(lock),
                 Err(error) => {
                     self.finish(
-                        Exit::failed(format!(
+                        ExitStatus::failed(format!(
                             "no lock file for stdout: {error}; set TMPDIR to a folder that can be written"
                         )),
                         context,
@@ -186,55 +203,36 @@ impl ConsumerSupervisor {
         let names = if self.is_group() { Vec::new() } else { self.partitions.names() };
         let (policy, actions) = Policy::new(consumer, names, u64::from(std::process::id()));
         self.policy = Some(policy);
-        self.decide(Event::Until(self.partitions.untils()), context);
-        self.perform(actions, context);
-        for wish in std::mem::take(&mut self.early) {
-            self.decide(Event::Asked(wish), context);
+        self.apply_event(Event::StopOffsets(self.partitions.stop_offsets()), context);
+        self.execute(actions, context);
+        self.watch_commits(context);
+        for command in std::mem::take(&mut self.pending_commands) {
+            self.apply_event(Event::Command(command), context);
         }
     }
 
-    /// Somebody wants something; before anything can be decided it waits.
-    fn ask(&mut self, wish: Wish, context: &mut Context<Self>) {
+    /// Handles a command; commands that arrive before there is a policy are queued.
+    fn request(&mut self, command: ControlCommand, context: &mut Context<Self>) {
         match self.policy {
-            Some(_) => self.decide(Event::Asked(wish), context),
-            None => self.early.push(wish),
+            Some(_) => self.apply_event(Event::Command(command), context),
+            None => self.pending_commands.push(command),
         }
     }
 
-    /// Messages move, or will.
-    pub(super) fn has_moved(&mut self) {
-        self.moved = Instant::now();
-        self.moved_awake = self.awake.at(self.moved);
-    }
-
-    pub(super) fn observe(&self, observation: Observation) {
-        if let Some(observer) = &self.order.observer {
+    pub(super) fn observe(&self, observation: SupervisorEvent) {
+        if let Some(observer) = &self.params.observer {
             observer.do_send(observation);
         }
     }
 
-    pub(super) fn say_all(&mut self, say: Vec<allowance::Say>) {
-        for say in say {
-            match say {
-                allowance::Say::Grant(slot, messages) => {
-                    self.workers[slot].granted += messages;
-                    self.workers[slot].say(ToWorker::Grant(messages));
-                }
-                allowance::Say::Recall(slot) => self.workers[slot].say(ToWorker::Recall),
-            }
-        }
-    }
-
-    pub(super) fn finish(&mut self, exit: Exit, context: &mut Context<Self>) {
-        self.tell();
-        self.show();
-        self.order.progress.finish();
-        self.output_lock = None;
-        log_pipe::finish(&self.log_pipes);
-        if let Some(outcome) = self.outcome.take() {
-            // Whoever started it waits for this, or is gone with the process.
-            let _unheard = outcome.send(Outcome { exit, report: self.report(), interrupted: self.interrupted });
-        }
+    /// Ends the run and sends the result.
+    pub(super) fn conclude(&mut self, exit: ExitStatus, context: &mut Context<Self>) {
+        self.publish_status();
+        self.update_progress();
+        self.params.progress.finish();
+        self.stdio.finish();
+        let report = self.report();
+        self.shutdown.conclude(exit, report);
         context.stop();
     }
 
@@ -244,41 +242,47 @@ impl ConsumerSupervisor {
             processed: totals.processed,
             failed: totals.failed,
             dead_lettered: totals.dead_lettered,
-            messages_per_second: report::rate(totals.processed, self.moved.saturating_duration_since(self.begun)),
-            latency_us: self.times.end_to_end.clone(),
-            partitions: self.partitions.report(),
-            workers: self.workers.iter().enumerate().map(|(slot, worker)| worker.report(slot)).collect(),
+            retried: totals.retried,
+            messages_per_second: report::rate(totals.processed, self.clock.busy()),
+            failures: self.totals.latency.failures.by_reason().clone(),
+            latency_us: self.totals.latency.end_to_end.clone(),
+            latency_excluded: self.totals.latency.excluded,
+            read_only: self.is_read_only(),
+            partitions: self.partitions.report(self.is_read_only()),
+            workers: self.fleet.slots.iter().enumerate().map(|(slot, worker)| worker.report(slot)).collect(),
         }
     }
 
-    // ---- what no message tells -------------------------------------------------------------------------------------
+    // ---- periodic checks ----
 
     fn tick(&mut self, context: &mut Context<Self>) {
-        self.order.board.alive();
+        self.params.registry.heartbeat();
         self.reap(context);
-        for slot in (0..self.workers.len()).filter(|slot| self.workers[*slot].resuming).collect::<Vec<_>>() {
-            // It has no process that could be silent.
-            self.decide(Event::Heard(slot, Vec::new()), context);
+        for slot in (0..self.fleet.slots.len()).filter(|slot| self.fleet.slots[*slot].resuming).collect::<Vec<_>>() {
+            // A slot without a process cannot miss heartbeats.
+            self.apply_event(Event::Heartbeat(slot, Vec::new()), context);
         }
-        self.look_at_output(context);
-        self.decide(Event::Tick, context);
-        self.show();
-        let idle = self.order.settings.consumer.idle_exit;
-        self.announce_ready();
-        // One that is quiet may not read what is there.
-        let may_read = self.announced_ready
+        self.check_stdio(context);
+        self.apply_event(Event::Tick, context);
+        self.log_throttling();
+        self.update_progress();
+        let idle = self.params.settings.consumer.idle_exit;
+        self.mark_ready();
+        // A paused worker does not consume the available messages.
+        let may_read = self.fleet.is_ready_logged
             && self.are_all_ready()
-            && !self.policy.as_ref().is_some_and(|policy| policy.is_quiet());
-        let still = self.awake.at(Instant::now()).saturating_sub(self.moved_awake);
+            && !self.policy.as_ref().is_some_and(|policy| policy.is_paused());
+        let still = self.clock.idle(Instant::now());
         if !idle.is_zero() && may_read && !self.partitions.in_flight() && still >= idle {
-            self.stop(Exit::clean(format!("idle for {idle:?} (consumer.idle_exit)")), context);
+            self.begin_shutdown(ExitStatus::clean(format!("idle for {idle:?} (consumer.idle_exit)")), context);
         }
     }
 
-    fn show(&mut self) {
-        if self.order.progress.is_due() {
+    fn update_progress(&mut self) {
+        // There is no progress before the start.
+        if self.policy.is_some() && self.params.progress.is_due() {
             let status = self.status();
-            self.order.progress.show(&status);
+            self.params.progress.show(&status);
         }
     }
 }
@@ -293,55 +297,54 @@ impl Actor for ConsumerSupervisor {
                 actix::spawn(async move {
                     while children.recv().await.is_some() {
                         let Some(supervisor) = supervisor.upgrade() else { return };
-                        supervisor.do_send(LookAfter);
+                        supervisor.do_send(ReapChildren);
                     }
                 });
             }
-            // The tick looks after them as well.
-            Err(error) => debug!(self.order.logger, "no signal when children end: {error}"),
+            // The periodic check reaps children as well.
+            Err(error) => debug!(self.params.logger, "no signal when children end: {error}"),
         }
-        let preparation = self.watcher.send(Prepare).into_actor(self);
-        context.spawn(preparation.map(|prepared, supervisor, context| match prepared {
-            Ok(Ok(found)) => supervisor.begin(found, context),
-            Ok(Err(exit)) => supervisor.finish(exit, context),
-            Err(error) => supervisor.finish(Exit::failed(error.to_string()), context),
-        }));
+        if self.needs_lock() {
+            self.acquire_lock(context);
+        } else {
+            self.prepare(context);
+        }
         context.run_interval(TICK, |supervisor, context| supervisor.tick(context));
-        context.run_interval(TOLD, |supervisor, _| supervisor.tell());
-        context.run_interval(ENDS, |supervisor, context| supervisor.ask_ends(context));
-        context.run_interval(MEASURED, |supervisor, context| supervisor.measure(context));
-        let poll = self.order.settings.consumer.topic_poll_interval;
-        // What is read to an end has no business with partitions that come later.
-        if !poll.is_zero() && !self.order.finite && !self.order.settings.consumer.until_end {
-            context.run_interval(poll, |supervisor, context| supervisor.look_for_new(context));
+        context.run_interval(STATUS_INTERVAL, |supervisor, _| supervisor.publish_status());
+        context.run_interval(WATERMARK_INTERVAL, |supervisor, context| supervisor.fetch_watermarks(context));
+        context.run_interval(RSS_INTERVAL, |supervisor, context| supervisor.sample_rss(context));
+        let interval = self.params.settings.consumer.metadata_refresh_interval;
+        // A run that ends at the high watermarks of its start ignores partitions that are added later.
+        if !interval.is_zero() && !self.params.settings.consumer.until_end {
+            context.run_interval(interval, |supervisor, context| supervisor.discover_partitions(context));
         }
     }
 }
 
-/// A child has ended, or several, or the last of its lines has come.
+/// One or several children have exited, or the last line of one has arrived.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct LookAfter;
+pub(super) struct ReapChildren;
 
-impl Handler<LookAfter> for ConsumerSupervisor {
+impl Handler<ReapChildren> for ConsumerSupervisor {
     type Result = ();
 
-    fn handle(&mut self, _: LookAfter, context: &mut Self::Context) {
+    fn handle(&mut self, _: ReapChildren, context: &mut Self::Context) {
         self.reap(context);
     }
 }
 
-impl Handler<FromLink> for ConsumerSupervisor {
+impl Handler<WorkerFrame> for ConsumerSupervisor {
     type Result = ();
 
-    fn handle(&mut self, message: FromLink, context: &mut Self::Context) {
-        let FromLink { slot, process, frame } = message;
-        let Some(running) = self.workers.get_mut(slot).and_then(|worker| worker.process(process)) else { return };
+    fn handle(&mut self, message: WorkerFrame, context: &mut Self::Context) {
+        let WorkerFrame { slot, process, frame } = message;
+        let Some(running) = self.fleet.slots.get_mut(slot).and_then(|worker| worker.process(process)) else { return };
         match frame {
-            Some(frame) => self.heard(slot, frame, context),
+            Some(frame) => self.on_worker_message(slot, frame, context),
             None => {
                 running.silent = true;
-                context.run_later(SILENT, move |supervisor, _| supervisor.kill_silent(slot, process));
+                context.run_later(CLOSED_CHANNEL_TIMEOUT, move |supervisor, _| supervisor.kill_silent(slot, process));
                 self.reap(context);
             }
         }
@@ -356,44 +359,51 @@ impl Handler<ReadToEnd> for ConsumerSupervisor {
     }
 }
 
-impl Handler<GiveUp> for ConsumerSupervisor {
+impl Handler<AbortRun> for ConsumerSupervisor {
     type Result = ();
 
-    fn handle(&mut self, GiveUp(reason): GiveUp, context: &mut Self::Context) {
-        self.stop(Exit::clean(reason), context);
+    fn handle(&mut self, AbortRun(reason): AbortRun, context: &mut Self::Context) {
+        self.begin_shutdown(ExitStatus::clean(reason), context);
     }
 }
 
-impl Handler<Interrupt> for ConsumerSupervisor {
+impl Handler<ControlSignal> for ConsumerSupervisor {
     type Result = ();
 
-    fn handle(&mut self, interrupt: Interrupt, context: &mut Self::Context) {
+    fn handle(&mut self, interrupt: ControlSignal, context: &mut Self::Context) {
         match interrupt {
-            Interrupt::Graceful => {
-                self.interrupted |= self.stopping.is_none();
-                self.stop(Exit::clean("stopped by a signal"), context);
+            ControlSignal::Terminate => {
+                if !self.shutdown.is_stopping() {
+                    self.shutdown.interrupt();
+                }
+                self.begin_shutdown(ExitStatus::clean("stopped by a signal"), context);
             }
-            Interrupt::AtOnce => {
-                self.interrupted = true;
-                self.workers
-                    .iter()
-                    .filter_map(|worker| worker.running.as_ref())
-                    .for_each(|running| running.process.kill());
-                let reason = "ended at once by a signal; what was not committed is processed again at the next start";
-                self.finish(Exit::new(ExitCode::Forced, reason), context);
+            ControlSignal::AtOnce => {
+                self.shutdown.interrupt();
+                self.fleet.running().for_each(|running| running.process.kill());
+                let reason = "terminated by a signal; what was not committed is processed again at the next start";
+                // The lock expires automatically, and does not delay another start on this host.
+                self.conclude(ExitStatus::stopped(ExitCode::Forced, reason), context);
             }
-            Interrupt::Roll => self.ask(Wish::Roll, context),
-            Interrupt::More => self.ask(Wish::More, context),
-            Interrupt::Fewer => self.ask(Wish::Fewer, context),
-            Interrupt::Quiet => self.ask(Wish::Quiet, context),
-            Interrupt::Resume => {
-                self.partitions.excuse();
-                self.has_moved();
-                self.ask(Wish::Resume, context);
+            ControlSignal::Roll => {
+                self.reload_password();
+                self.request(ControlCommand::RollingRestart, context);
             }
-            Interrupt::Status => match serde_json::to_string(&self.status()) {
-                Ok(status) => info!(self.order.logger, "status"; "consume" => status),
-                Err(error) => error!(self.order.logger, "no status: {error}"),
+            ControlSignal::More => self.request(ControlCommand::ScaleUp, context),
+            ControlSignal::Fewer => self.request(ControlCommand::ScaleDown, context),
+            ControlSignal::Pause => self.request(ControlCommand::Pause, context),
+            ControlSignal::Resume => {
+                self.partitions.reset_stall_timer();
+                self.clock.record(Instant::now());
+                self.request(ControlCommand::Resume, context);
+            }
+            ControlSignal::Continued => {
+                self.partitions.reset_stall_timer();
+                self.clock.record(Instant::now());
+            }
+            ControlSignal::Status => match serde_json::to_string(&self.status()) {
+                Ok(status) => info!(self.params.logger, "status"; "consume" => status),
+                Err(error) => error!(self.params.logger, "no status: {error}"),
             },
         }
     }

@@ -1,37 +1,68 @@
-//! The parent's side. It holds no consumer and never touches a message.
+//! The supervisor process. It has no consumer and sees no message.
 //!
-//! - [`actor`]: the `ConsumerSupervisor`: thin; hears what happens and has it decided. Its parts: `hearing` what workers say;
-//!   `asking` brokers and the operating system; `acting` as was decided; `telling` how it goes; `ending`: reaping and stopping.
-//! - `policy`: what is to be done with the workers, when which of them stands still, dies, or has to go. `plan`: which worker
-//!   reads which partition at first; `start`: from which offset; `allowance`: who may process how many messages;
-//!   `truncation`: logs that have become shorter; `awake`: the time without that in which nothing ran; `output`: whether
-//!   messages wait for somebody who reads. All pure.
-//! - `worker`: a slot and the processes that filled it; `partitions`: where reading has come to, `partition`: in one; `death`: what is written
-//!   down of one.
-//! - `link`: one per process: its control channel; `log_pipe`: its log lines; `output_lock`: keeps those on stdout
-//!   apart.
-//! - `watcher`: questions to the cluster, on a thread of its own: they block.
-//! - [`messages`]: what travels between them.
+//! The actor and its parts:
+//! - [`actor`]: `ConsumerSupervisor`, which turns messages and timers into events for the policy.
+//! - `worker_events`: handlers of the frames that workers send; `client_reports`: the statistics of their Kafka
+//!   clients.
+//! - `probes`: periodic queries of the brokers and the operating system; `topic_recreation`: topics that were
+//!   deleted and created again; `group_commits`: committed offsets that expire, or that other clients change;
+//!   `lock_events`: the lock on the group; `credentials`: a password that changes.
+//! - `actions`: executes the policy's actions. `status`: the status and events. `worker_exits`: reaping, and the
+//!   steps of a shutdown.
+//!
+//! What they own:
+//! - `policy`: decides what happens with the workers and partitions. Pure.
+//! - `worker_fleet`: the workers, `worker_slot`: one of them with its processes, `worker_connection`: its
+//!   control socket, `worker_stderr`: its stderr, `stderr_limit`: how much of that is logged, `exit_record`: how
+//!   it exited.
+//! - `partition_table`: the position of each partition, `partition`: one row of it.
+//! - `cluster_probes`: the queries in flight. `run_totals`: totals of the run. `shutdown`: the phases of the
+//!   shutdown.
+//! - `progress_clock` and `active_clock`: time since the last progress; `stdio_guard` and `stdout_lock`: the
+//!   shared outputs.
+//! - `commit_watch`, `gap_search`, `log_truncation`, `memory_limits`: the known state of commits, gaps, logs,
+//!   memory. Pure.
+//!
+//! Blocking calls, each on a dedicated thread:
+//! - `cluster_queries`: watermarks, partitions, committed offsets; `start_offsets`: where a partition starts.
+//! - `lock_thread`: acquires, monitors and releases the lock on a group; `supervisor_lock`: which supervisor may
+//!   have it. Pure.
+//! - [`group_check`]: whether a run may use its group.
 
-mod acting;
+mod actions;
+mod active_clock;
 pub mod actor;
-mod allowance;
-mod asking;
-mod awake;
-mod death;
-mod ending;
-mod hearing;
-mod link;
-mod log_pipe;
+mod client_reports;
+mod cluster_probes;
+mod cluster_queries;
+mod commit_watch;
+mod credentials;
+mod exit_record;
+mod gap_search;
+pub mod group_check;
+mod group_commits;
+mod lock_events;
+mod lock_thread;
+mod log_truncation;
+mod memory_limits;
 pub mod messages;
-mod output;
-mod output_lock;
 mod partition;
-mod partitions;
-mod plan;
+mod partition_table;
 mod policy;
-mod start;
-mod telling;
-mod truncation;
-mod watcher;
-mod worker;
+mod probes;
+mod progress_clock;
+mod run_totals;
+mod shutdown;
+mod start_offsets;
+mod status;
+mod stderr_limit;
+mod stdio_guard;
+mod stdout_lock;
+mod supervisor_lock;
+mod topic_recreation;
+mod worker_connection;
+mod worker_events;
+mod worker_exits;
+mod worker_fleet;
+mod worker_slot;
+mod worker_stderr;

@@ -1,134 +1,201 @@
-//! One partition: where reading it has come to, and what was counted.
+//! One partition: its position and its counters.
 
 use std::time::{Duration, Instant};
 
-use crate::consumer::control::InFlight;
+use super::messages::DiscoveredPartition;
+use crate::consumer::protocol::InFlight;
+use crate::kafka::topic_id::TopicId;
 use crate::monitoring::status::{InFlightStatus, PartitionStatus};
 use crate::record::TopicPartition;
 use crate::report::PartitionReport;
 
-/// One partition.
+/// The offset from which a worker continues after another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ResumeFrom {
+    /// The committed offset of this run, or its start offset if it has committed nothing.
+    Committed,
+    /// The position in the last heartbeat of the other worker: this run commits nothing.
+    Position,
+}
+
+/// The state of one partition.
 #[derive(Clone, Debug)]
-pub(super) struct Partition {
-    /// Who reads it, or will; with a group it may be somebody on another host.
+pub(super) struct PartitionEntry {
+    /// The worker that consumes it, or will. With a group the owner may be on another host.
     pub(super) slot: Option<usize>,
     pub(super) first: i64,
+    /// The id of the topic that all offsets here refer to.
+    pub(super) topic_id: Option<TopicId>,
+    /// Its worker has received a restart for that topic id: what it reports until it confirms refers to the
+    /// previous topic.
+    pub(super) is_restarting: bool,
     pub(super) until: Option<i64>,
-    /// By earlier runs.
+    /// The committed offset of earlier runs.
     pub(super) committed_before: Option<i64>,
     pub(super) next: i64,
     pub(super) committed: Option<i64>,
+    /// The offset up to which messages can be consumed: under `isolation.level = read_committed` the last stable
+    /// offset.
     pub(super) end: i64,
-    /// By processes that are gone, or read it no more.
-    pub(super) before: Counts,
-    /// By the process that reads it now.
-    pub(super) now: Counts,
-    /// With the moment at which its worker has told of it.
+    /// The high watermark that its worker has received with messages; it may include transactions that are still
+    /// open.
+    pub(super) high_watermark: i64,
+    /// The high watermark that was known when the last request for watermarks was sent.
+    pub(super) high_watermark_asked: i64,
+    /// The last offset from the brokers was not below the high watermark: no transaction was open.
+    pub(super) is_stable: bool,
+    /// Counters of processes that have exited or do not consume it any more.
+    pub(super) before: MessageCounts,
+    /// Counters of the process that consumes it now.
+    pub(super) now: MessageCounts,
+    /// The message in flight, with the time of its worker's report.
     pub(super) in_flight: Option<(InFlight, Instant)>,
     pub(super) retrying: bool,
-    /// As [`crate::consumer::control::PartitionProgress::read_up_to`], of the worker that reads it now.
-    pub(super) read_up_to: Option<i64>,
-    /// When it last moved, or had nothing to read.
+    /// As [`crate::consumer::protocol::PartitionProgress::waits_for_turn`].
+    pub(super) waits_for_turn: bool,
+    /// When the position last moved or the partition had no messages; in the future while the brokers throttle.
     pub(super) moved: Instant,
     pub(super) abandoned: u64,
-    /// Read no further, and why.
+    /// Offsets that an exited worker has committed without a report that they were handled.
+    pub(super) unreported: u64,
+    /// The reason for which it is not consumed any further.
     pub(super) stopped: Option<String>,
 }
 
-/// What became of messages.
+/// The results of messages, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
+pub(super) struct MessageCounts {
     pub(super) processed: u64,
-    /// And skipped.
+    /// Failed and skipped messages.
     pub(super) failed: u64,
     pub(super) dead_lettered: u64,
-    /// How often a message was tried again.
+    /// How often a message was retried.
     pub(super) retried: u64,
     pub(super) read_bytes: u64,
 }
 
-impl Counts {
-    /// Messages that are done with.
-    pub(super) fn dealt_with(self) -> u64 {
-        self.processed + self.failed + self.dead_lettered
+impl MessageCounts {
+    /// The number of handled messages.
+    pub(super) fn handled(self) -> u64 {
+        self.processed.saturating_add(self.failed).saturating_add(self.dead_lettered)
     }
 
     pub(super) fn add(self, other: Self) -> Self {
         Self {
-            processed: self.processed + other.processed,
-            failed: self.failed + other.failed,
-            dead_lettered: self.dead_lettered + other.dead_lettered,
-            retried: self.retried + other.retried,
-            read_bytes: self.read_bytes + other.read_bytes,
+            processed: self.processed.saturating_add(other.processed),
+            failed: self.failed.saturating_add(other.failed),
+            dead_lettered: self.dead_lettered.saturating_add(other.dead_lettered),
+            retried: self.retried.saturating_add(other.retried),
+            read_bytes: self.read_bytes.saturating_add(other.read_bytes),
         }
     }
 }
 
-impl Partition {
-    /// Nobody adds to what was counted: it stays.
-    pub(super) fn fold(&mut self) {
+impl PartitionEntry {
+    /// Adds the counters of the current process to those of earlier processes.
+    pub(super) fn merge_progress(&mut self) {
         self.before = self.before.add(std::mem::take(&mut self.now));
-        (self.in_flight, self.retrying, self.read_up_to) = (None, false, None);
+        (self.in_flight, self.retrying, self.waits_for_turn) = (None, false, false);
+        self.is_restarting = false;
     }
 
-    /// Kafka's own idea of what is left: marks of transactions count, and so does what is not to be read.
+    /// Resets the offsets after the topic was created again. The counters stay.
+    pub(super) fn restart(&mut self, DiscoveredPartition { start, end, committed }: &DiscoveredPartition) {
+        self.before = self.before.add(std::mem::take(&mut self.now));
+        (self.first, self.next, self.until) = (start.start, start.start, start.until);
+        self.topic_id.clone_from(&start.topic_id);
+        (self.committed, self.committed_before) = (None, *committed);
+        (self.end, self.high_watermark, self.high_watermark_asked, self.is_stable) = (*end, 0, 0, true);
+        (self.in_flight, self.retrying, self.waits_for_turn) = (None, false, false);
+        (self.is_restarting, self.moved) = (self.slot.is_some(), Instant::now());
+    }
+
+    /// The start offset of its next worker.
+    pub(super) fn resume_at(&self, from: ResumeFrom) -> i64 {
+        match from {
+            ResumeFrom::Committed => self.committed.unwrap_or(self.first),
+            ResumeFrom::Position => self.next,
+        }
+    }
+
+    /// The lag as Kafka counts it: includes transaction markers, and offsets beyond the stop offset.
     pub(super) fn lag(&self) -> u64 {
         distance(self.next, self.end)
     }
 
-    /// The next offset at which there may be a message.
-    pub(super) fn read(&self) -> i64 {
-        self.read_up_to.map_or(self.next, |end| end.max(self.next))
+    /// The number of offsets that remain up to the stop offset.
+    pub(super) fn remaining(&self) -> u64 {
+        distance(self.next, self.until.map_or(self.end, |until| until.min(self.end)))
     }
 
-    /// Messages that should come.
-    pub(super) fn waiting(&self) -> u64 {
-        distance(self.read(), self.until.map_or(self.end, |until| until.min(self.end)))
+    /// Records the high watermark that its worker has reported. It is the readable end only while no transaction
+    /// is open.
+    pub(super) fn see_high_watermark(&mut self, high_watermark: Option<i64>) {
+        self.high_watermark = high_watermark.unwrap_or(self.high_watermark);
+        let end = if self.is_stable { self.high_watermark } else { 0 };
+        self.end = self.end.max(self.next).max(end);
     }
 
-    /// For the status; `shared`: without a worker here it may be read elsewhere, and what is not known from there is not
-    /// told.
+    /// Records the offset that the brokers have returned. If it is below the high watermark that was known
+    /// before the request, it is the last stable offset.
+    pub(super) fn set_end(&mut self, end: i64) {
+        self.is_stable = end >= self.high_watermark_asked;
+        self.end = if self.is_stable { self.end.max(end) } else { end.max(self.next) };
+    }
+
+    /// Whether its worker has no message in flight and waits for messages that should be available.
+    pub(super) fn is_starved(&self) -> bool {
+        self.slot.is_some()
+            && self.stopped.is_none()
+            && self.remaining() > 0
+            && self.in_flight.is_none()
+            && !self.retrying
+            && !self.waits_for_turn
+    }
+
+    /// The partition's status. With `shared`, a partition without a worker here may be consumed elsewhere:
+    /// unknown values are left out.
     pub(super) fn status(&self, name: &TopicPartition, shared: bool) -> PartitionStatus {
         let counts = self.before.add(self.now);
         let is_elsewhere = shared && self.slot.is_none();
-        let is_well = is_elsewhere || self.stopped.is_some() || self.waiting() == 0;
+        let is_well = is_elsewhere || self.stopped.is_some() || self.remaining() == 0;
         PartitionStatus {
             topic: name.topic.clone(),
             partition: name.partition,
             worker: self.slot,
-            first: self.first,
-            next: self.next,
+            start_offset: self.first,
+            position: self.next,
             committed: self.committed,
-            end: self.end,
-            until: self.until,
+            high_watermark: self.end,
+            stop_offset: self.until,
             lag: if is_elsewhere { 0 } else { self.lag() },
             processed: counts.processed,
             failed: counts.failed,
             dead_lettered: counts.dead_lettered,
             retried: counts.retried,
             read_bytes: counts.read_bytes,
-            in_flight: self.in_flight.map(|(in_flight, told)| InFlightStatus {
+            in_flight: self.in_flight.map(|(in_flight, reported)| InFlightStatus {
                 offset: in_flight.offset,
-                age_seconds: (Duration::from_millis(in_flight.age_ms) + told.elapsed()).as_secs_f64(),
+                age_seconds: (Duration::from_millis(in_flight.age_ms) + reported.elapsed()).as_secs_f64(),
             }),
             retrying: self.retrying,
-            still_seconds: if is_well { 0.0 } else { self.moved.elapsed().as_secs_f64() },
+            stalled_seconds: if is_well { 0.0 } else { self.moved.elapsed().as_secs_f64() },
             stopped: self.stopped.clone(),
         }
     }
 
-    /// For the report.
-    pub(super) fn report(&self, name: &TopicPartition) -> PartitionReport {
+    /// The partition's part of the report.
+    pub(super) fn report(&self, name: &TopicPartition, read_only: bool) -> PartitionReport {
         let counts = self.before.add(self.now);
         PartitionReport {
             topic: name.topic.clone(),
             partition: name.partition,
             worker: self.slot,
-            first: self.first,
-            next: self.next,
+            start_offset: self.first,
+            position: self.next,
             committed: self.committed,
-            end: self.end,
-            lag: self.lag() as i64,
+            high_watermark: self.end,
+            lag: (!read_only).then(|| self.lag() as i64),
             processed: counts.processed,
             failed: counts.failed,
             dead_lettered: counts.dead_lettered,
@@ -139,7 +206,7 @@ impl Partition {
     }
 }
 
-/// From one offset to another; 0 if that is behind it.
+/// The distance from one offset to another; 0 if that is behind it.
 pub(super) fn distance(from: i64, to: i64) -> u64 {
-    u64::try_from(to - from).unwrap_or(0)
+    u64::try_from(to.saturating_sub(from)).unwrap_or(0)
 }

@@ -1,129 +1,163 @@
-//! What travels between a worker's actors.
+//! The messages between a worker's actors.
 
 use std::sync::{Arc, mpsc};
 
 use actix::Message;
 
-use super::counters::Counters;
-use crate::consumer::control::{FromWorker, StartPartition, ToWorker};
-use crate::kafka::reader::PartitionStream;
-use crate::kafka::statistics::ClientStatus;
+use super::partition_state::PartitionState;
+use crate::consumer::protocol::{PartitionAssignment, WorkerCommand, WorkerEvent, WorkerHealth};
+use crate::kafka::commit_metadata::ForeignCommit;
+use crate::kafka::consumer::PartitionQueue;
+use crate::kafka::statistics::ClientReport;
+use crate::kafka::topic_id::TopicId;
 use crate::record::TopicPartition;
 
-/// Link to router: what the supervisor said.
+/// Connection to router: what the supervisor has sent.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) enum FromSupervisor {
-    Frame(ToWorker),
-    /// The supervisor is gone.
+    Frame(WorkerCommand),
+    /// The connection to the supervisor is closed.
     Gone,
 }
 
-/// To the link: tell the supervisor.
+/// To the connection: send this event to the supervisor.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Tell(pub(super) FromWorker);
+pub(super) struct SendEvent(pub(super) WorkerEvent);
 
-/// To the link: tell of these, too, from now on.
+/// To the connection: report the progress of these partitions, too, from now on.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Watch(pub(super) Vec<Arc<Counters>>);
+pub(super) struct TrackPartitions(pub(super) Vec<Arc<PartitionState>>);
 
-/// To the link: tell of these for the last time, then [`FromWorker::Revoked`].
+/// To the connection: report the progress of these partitions for the last time, then send
+/// [`WorkerEvent::Revoked`].
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Forget {
+pub(super) struct UntrackPartitions {
     pub(super) partitions: Vec<TopicPartition>,
     pub(super) lost: bool,
 }
 
-/// To the link: send the last progress and [`FromWorker::Finished`]; answered when they are written.
+/// To the connection: send the last progress and [`WorkerEvent::Finished`]. The reply comes when they are
+/// written.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Close;
 
-/// Poll thread to router: what becomes of partitions. They come in order, and each is dealt with before the next change
+/// Poll thread to router: changes of partitions. They come in order, and each is handled before the next change
 /// of the same partition begins.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) enum FromPoll {
-    /// These are assigned.
-    Opened { openings: Vec<Opening>, opened: Opened },
-    /// Stop these, and drop their queues; then send through `done`. If they are `lost`, at once.
+pub(super) enum PollEvent {
+    /// These partitions are assigned.
+    Opened { openings: Vec<NewPartition>, opened: AssignmentKind },
+    /// Stop these partitions, and drop their queues; then send through `done`. If they are `lost`, stop at once.
     Shut { partitions: Vec<TopicPartition>, lost: bool, done: mpsc::SyncSender<()> },
-    /// These are not this worker's any more; their queues are gone, and what was stored is committed unless `lost`.
+    /// These partitions are revoked: their queues are dropped, and stored offsets are committed unless `lost`.
     GivenBack { partitions: Vec<TopicPartition>, lost: bool },
 }
 
 /// Why partitions are opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Opened {
-    /// They are those that the worker was started with.
+pub(super) enum AssignmentKind {
+    /// The worker was started with them.
     First,
-    /// They were added.
+    /// They were added later.
     Added,
-    /// They are read again, by a new client or from another offset: nobody else has to know.
+    /// They are opened again at another offset, without a report to the supervisor. The list may be empty: a
+    /// member has a new client.
     Again,
+    /// They are opened again at the offset that the supervisor has requested, and the worker replies.
+    Restarted,
+}
+
+impl AssignmentKind {
+    /// Whether the worker had the partitions before.
+    pub(super) fn is_known(self) -> bool {
+        matches!(self, Self::Again | Self::Restarted)
+    }
 }
 
 /// Partition or poll thread to router.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) enum Event {
-    /// A partition has been read to the end that was asked for.
+pub(super) enum PartitionEvent {
+    /// A partition has reached its stop offset.
     EndReached(TopicPartition),
-    /// A message waits for a grant.
-    NeedGrant,
-    /// This message waits for [`Proceed`].
+    /// This message waits for [`AllowProcess`].
     Announce { partition: TopicPartition, offset: i64 },
-    /// A partition is read no further: too much failed.
+    /// A partition has stopped because too many messages failed.
     PartitionStopped { partition: TopicPartition, offset: i64, reason: String },
-    /// A message failed and is not to be skipped.
+    /// A message failed, and `consumer.on_failure` does not allow to skip it.
     MessageFailed { partition: TopicPartition, offset: i64, reason: String },
-    /// The next offset of a partition is not in the log.
+    /// The position of a partition is not in the log.
     OutOfRange { partition: TopicPartition, offset: i64 },
-    /// What the Kafka client has counted.
-    Counted(ClientStatus),
+    /// Other clients have committed these offsets.
+    ForeignCommits(Vec<ForeignCommit>),
+    /// The statistics of the Kafka client.
+    Client(ClientReport),
+    /// Whether the client reaches the cluster.
+    Health(WorkerHealth),
     /// stdout is closed.
     OutputClosed,
-    /// This worker cannot go on.
-    Broken { reason: String, lasting: bool },
-    /// As that, and a message in hand may have done it.
+    /// A failure that ends this worker.
+    Broken { reason: String, permanent: bool },
+    /// A failure of the processor, which can process no more messages.
+    ProcessorFailed { reason: String },
+    /// A failure of the processor that a message in flight may have caused.
     Crashed { reason: String },
+    /// The processor has returned its first result.
+    FirstResult,
 }
 
-/// One partition to be opened.
-pub(super) struct Opening {
-    pub(super) stream: PartitionStream,
-    pub(super) counters: Arc<Counters>,
+/// A partition to open.
+pub(super) struct NewPartition {
+    pub(super) stream: PartitionQueue,
+    pub(super) counters: Arc<PartitionState>,
     pub(super) start: i64,
     pub(super) until: Option<i64>,
+    pub(super) topic_id: Option<TopicId>,
 }
 
-impl Opening {
-    /// As the supervisor is told of it.
-    pub(super) fn start(&self) -> StartPartition {
-        StartPartition { partition: self.counters.partition.clone(), start: self.start, until: self.until }
+impl NewPartition {
+    /// The assignment as it is reported to the supervisor.
+    pub(super) fn start(&self) -> PartitionAssignment {
+        PartitionAssignment {
+            partition: self.counters.partition.clone(),
+            start: self.start,
+            until: self.until,
+            topic_id: self.topic_id.clone(),
+        }
     }
 }
 
-/// To a partition: something may be in its queue, or a grant has come.
+/// To a partition: its queue may have messages, or a condition that it waited for has changed.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct DataReady;
 
-/// To a partition: the first offset that is not to be processed.
+/// To a partition: the stop offset, which is the first offset that is not processed.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct ReadUntil(pub(super) i64);
 
-/// To a partition: the announced message of this offset may be processed.
+/// To a partition: there is no message from `start` up to, but not including, `end`.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Proceed(pub(super) i64);
+pub(super) struct SkipGap {
+    pub(super) start: i64,
+    pub(super) end: i64,
+}
 
-/// To a partition: take no more messages; answered when the one in hand is dealt with and the queue is gone. A `lost`
-/// partition leaves what is in hand, and stores nothing any more.
+/// To a partition: the message of this offset may be processed.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct AllowProcess(pub(super) i64);
+
+/// To a partition: start no more messages. The reply comes when the message in flight is handled and the queue
+/// is dropped. A `lost` partition abandons its message in flight, and stores nothing any more.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct StopPartition {

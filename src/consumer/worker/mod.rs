@@ -1,35 +1,37 @@
-//! The child's side: one process, one Kafka client, one actor for each assigned partition.
+//! A worker process: one Kafka client, one actor per assigned partition.
 //!
-//! - [`mod@run`]: the process from its start to its exit code.
-//! - [`link`]: the control channel; heartbeats.
-//! - [`router`]: opens partitions, stops them; knows when all is done. [`told`]: its part that listens.
-//! - [`poll`]: the plain thread that owns the Kafka client; [`holding`]: what it holds, [`dealt`]: what the
-//!   group deals, [`mod@start`]: where that begins; [`commits`]: what becomes of those.
-//! - [`host`]: lives on the processing arbiter, owns the processor.
-//! - [`partition`]: reads one partition and has each message processed.
-//!   `partition/attempt`: one message; `partition/failing`: what becomes of it when it fails: [`backoff`], [`breaker`], [`throttle`].
-//! - [`gate`]: one message at a time, in cautious mode.
-//! - [`journal`]: what was processed, told to a verifying process.
-//! - [`shared`]: what the partitions share; [`counters`]: where they are, for heartbeats; [`messages`]: what travels between the actors.
+//! The path of a record: [`poll_thread`] serves the client → the client fills the partition's queue → [`partition_consumer`] drains it
+//! → `partition_consumer/process` calls the processor (on failure `partition_consumer/failure`: retry, skip or dead-letter) →
+//! [`history_writer`] records it if the run is verified → its offset is stored → [`offset_commits`] commits it.
+//!
+//! - [`mod@run`]: the process from start to exit code. [`supervisor_connection`]: the control socket and heartbeats.
+//! - [`partition_manager`]: opens and stops partitions, shuts down in order; `poll_events`: its handlers. [`processor_host`]: owns the processor.
+//! - [`assignment`]: the partitions that the client has; [`rebalance`]: callbacks of the group; [`super::start_offset`]: where a partition starts.
+//! - [`commit_timer`], [`commit_tracker`], [`final_commit`]: when offsets are committed, with which result, and for the last time.
+//! - [`circuit_breaker`], [`isolation_gate`], [`log_limiter`], [`lease`]: limits on processing.
+//! - [`partition_state`]: position and counters of a partition, for heartbeats. [`shared`]: what all partitions share. [`messages`]: between
+//!   the actors.
 
-mod backoff;
-mod breaker;
-mod commits;
-mod counters;
-mod dealt;
-mod gate;
-mod holding;
-mod host;
-mod journal;
-mod link;
+mod assignment;
+mod circuit_breaker;
+mod commit_timer;
+mod commit_tracker;
+mod final_commit;
+mod history_writer;
+mod isolation_gate;
+mod lease;
+mod log_limiter;
 mod messages;
-mod partition;
-mod poll;
-mod router;
+mod offset_commits;
+mod partition_consumer;
+mod partition_manager;
+mod partition_state;
+mod poll_events;
+mod poll_thread;
+mod processor_host;
+mod rebalance;
 mod run;
 mod shared;
-mod start;
-mod throttle;
-mod told;
+mod supervisor_connection;
 
 pub use run::run;

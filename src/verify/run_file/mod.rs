@@ -1,18 +1,19 @@
-//! The run file: what `verify --produce-only` was told by the brokers, for `verify --consume-only` to judge by, on another
-//! machine or day.
+//! The run file: the acknowledgements recorded by `verify --produce-only`, for a check by `verify --consume-only` on
+//! another machine or later.
 //!
-//! Its first line is JSON and says which run it is; binary blocks follow, little-endian:
+//! Its first line is JSON and identifies the run; little-endian binary blocks follow:
 //!
-//! | bytes | what |
+//! | bytes | content |
 //! | --- | --- |
-//! | 1 | the kind: 1 the CRC-32 of the first line, 2 records, 3 the end: how many acknowledgements and failures there are |
+//! | 1 | the kind: 1 the CRC-32 of the first line, 2 records, 3 the end: the numbers of acknowledgements and failures
+//! |
 //! | 3 | 0 |
-//! | 4 | bytes of the body |
+//! | 4 | size of the body |
 //! | 4 | CRC-32 of the body |
 //! | 4 | CRC-32 of the bytes above |
 //!
-//! A record takes 2 bytes where producers write batches, and seldom more than 7. A file without an end was cut off; what is in it
-//! is used, and that it was cut off is told.
+//! A record takes 2 bytes where producers write batches, and rarely more than 7. A file without an end block is
+//! incomplete: its records are used, and the verdict reports it.
 
 mod block;
 mod reader;
@@ -23,33 +24,34 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use reader::Reader;
-pub use writer::{Opened, Writer};
+pub use writer::{OpenFile, Writer};
 
 /// The version of this format.
-pub const VERSION: u32 = 1;
+pub const RUN_FILE_VERSION: u32 = 1;
 
-/// What a run file begins with.
+/// The first line of a run file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
-    /// See [`VERSION`].
+    /// See [`RUN_FILE_VERSION`].
     version: u32,
-    /// The run that all stamps carry: 16 hexadecimal digits.
+    /// The run id in all stamps: 16 hexadecimal digits.
     #[serde(with = "hexadecimal")]
     pub run: u64,
-    /// The topic that was written to.
+    /// The topic.
     pub topic: String,
-    /// How many partitions it had.
+    /// Its number of partitions.
     partitions: usize,
-    /// Where each of them ended when the run began.
+    /// The high watermark of each partition when the run started.
     pub starts: Vec<i64>,
-    /// How many producer threads there were.
+    /// The number of producer threads.
     pub producers: u32,
-    /// When the run began.
+    /// When the run started.
     pub started: String,
 }
 
 impl Header {
-    /// Of a run that begins now: `starts` are the ends of the topic's partitions, `started` is the time as text.
+    /// Creates the header of a run that starts now: `starts` are the partitions' high watermarks, `started` is the
+    /// time as text.
     pub fn new(
         run: u64,
         topic: impl Into<String>,
@@ -58,10 +60,10 @@ impl Header {
         started: impl Into<String>,
     ) -> Self {
         let (topic, started) = (topic.into(), started.into());
-        Self { version: VERSION, run, topic, partitions: starts.len(), starts, producers, started }
+        Self { version: RUN_FILE_VERSION, run, topic, partitions: starts.len(), starts, producers, started }
     }
 
-    /// What is wrong with it, if it could be read at all.
+    /// What is wrong with the header, if it could be parsed.
     fn problem(&self) -> Option<String> {
         if self.partitions != self.starts.len() {
             return Some(format!("{} partitions, and where {} of them start", self.partitions, self.starts.len()));
@@ -85,64 +87,64 @@ mod hexadecimal {
     }
 }
 
-/// What a producer was told.
+/// A record of a run file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it, and the stamp documents them")]
-pub enum Record {
-    /// The message stands there; a negative offset is one that the brokers did not tell.
+pub enum RunFileRecord {
+    /// An acknowledgement; a negative offset means that the brokers did not report one.
     Acknowledged { producer: u16, sequence: u64, partition: i32, offset: i64 },
-    /// It does not, as far as the producer knows.
+    /// A failed delivery.
     Failed { producer: u16, sequence: u64 },
 }
 
-/// How much there is in a run file.
+/// The content of a run file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Acknowledgements.
+    /// The number of acknowledgements.
     pub acknowledged: u64,
-    /// Failures.
+    /// The number of failures.
     pub failed: u64,
-    /// The file has its end. If not, what was told last is not in it.
+    /// Whether the file has its end block; otherwise the last records are missing.
     pub complete: bool,
 }
 
 /// Why a run file cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum RunFileError {
-    /// The file system refuses.
+    /// An I/O error.
     #[error("run file {}: cannot be {done}: {error}", path.display())]
     Io {
-        /// The file.
+        /// The path.
         path: PathBuf,
-        /// What was tried: created, written, read.
+        /// The operation: created, written, read.
         done: &'static str,
-        /// Why not.
+        /// The error.
         error: std::io::Error,
     },
-    /// It is something else.
+    /// The file is no run file.
     #[error("run file {}: {problem}; name a file that `verify --produce-only --run-file` has written", path.display())]
     NoRunFile {
-        /// The file.
+        /// The path.
         path: PathBuf,
-        /// What is wrong with its beginning.
+        /// What is wrong with its first line.
         problem: String,
     },
-    /// Another version of this program wrote it.
-    #[error("run file {}: it has version {found}, and this program reads version {VERSION}; read it with the program that wrote it", path.display())]
+    /// Another version of this program wrote the file.
+    #[error("run file {}: it has version {found}, and this program reads version {RUN_FILE_VERSION}; read it with the program that wrote it", path.display())]
     Version {
-        /// The file.
+        /// The path.
         path: PathBuf,
-        /// Its version.
+        /// The version of the file.
         found: u32,
     },
-    /// It was damaged.
-    #[error("run file {}: it is broken at byte {at}: {problem}; copy it anew from where it was written", path.display())]
+    /// The file is damaged.
+    #[error("run file {}: it is broken at byte {at}: {problem}; copy it again from where it was written", path.display())]
     Broken {
-        /// The file.
+        /// The path.
         path: PathBuf,
-        /// Where the block begins that does not hold.
+        /// The offset of the damaged block.
         at: u64,
-        /// What is wrong with it.
+        /// What is wrong with the block.
         problem: String,
     },
 }

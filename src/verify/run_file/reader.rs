@@ -6,53 +6,57 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::block::{Codec, HEAD, Head, Kind};
-use super::{Header, Record, RunFileError, Totals, VERSION};
+use super::block::{BlockHeader, Codec, HEAD, Kind};
+use super::{Header, RUN_FILE_VERSION, RunFileError, RunFileRecord, Totals};
+use crate::util::text_file::BYTE_ORDER_MARK;
 
-/// The longest first line, in bytes: that of a million partitions has 20 MB.
-const LONGEST_LINE: u64 = 32 << 20;
+/// The maximum length of the first line in bytes: that of a million partitions has 20 MB.
+const MAX_LINE_BYTES: u64 = 32 << 20;
 
-/// A run file that is being read.
+/// A reader of a run file.
 #[derive(Debug)]
 pub struct Reader {
     path: PathBuf,
     file: BufReader<File>,
-    /// Where the next block begins.
+    /// The offset of the next block.
     at: u64,
     line_checksum: u32,
 }
 
-/// What any version's first line has.
+/// The part of the first line that all versions have.
 #[derive(Deserialize)]
 struct AnyHeader {
     version: u32,
 }
 
 impl Reader {
-    /// Opens a run file and reads its first line.
+    /// Opens a run file and parses its first line.
     ///
     /// # Errors
-    /// If the file cannot be read, or if it is no run file of this version.
+    /// The file cannot be read, or is no run file of this version.
     pub fn open(path: impl Into<PathBuf>) -> Result<(Header, Self), RunFileError> {
         let path = path.into();
         let file = File::open(&path).map_err(|error| RunFileError::io(&path, "read", error))?;
         let mut file = BufReader::new(file);
         let mut line = Vec::new();
-        let read = file.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line);
+        let read = file.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut line);
         read.map_err(|error| RunFileError::io(&path, "read", error))?;
         let none = |problem: String| RunFileError::NoRunFile { path: path.clone(), problem };
         if line.last() != Some(&b'\n') {
             return Err(none("it does not begin with a whole line of JSON".to_owned()));
         }
+        if line.starts_with(BYTE_ORDER_MARK) {
+            return Err(none("it begins with a byte order mark: a text editor has changed it".to_owned()));
+        }
         let any: AnyHeader = serde_json::from_slice(&line)
             .map_err(|error| none(format!("its first line is not that of a run file: {error}")))?;
-        if any.version != VERSION {
+        if any.version != RUN_FILE_VERSION {
             return Err(RunFileError::Version { path, found: any.version });
         }
         let header: Header =
-            serde_json::from_slice(&line).map_err(|error| none(format!("its first line does not hold: {error}")))?;
+            serde_json::from_slice(&line).map_err(|error| none(format!("its first line is invalid: {error}")))?;
         if let Some(problem) = header.problem() {
-            return Err(none(format!("its first line tells of {problem}")));
+            return Err(none(format!("its first line has {problem}")));
         }
         let mut reader = Self { path, file, at: line.len() as u64, line_checksum: crc32fast::hash(&line) };
         reader.check_line()?;
@@ -64,19 +68,19 @@ impl Reader {
         let at = self.at;
         let mut body = Vec::new();
         match self.block(&mut body)? {
-            // Cut off so early, there is nothing behind the line that could be believed wrongly.
+            // A file that ends here has no records that could be wrong.
             None => Ok(()),
             Some(Kind::FirstLine) if body == self.line_checksum.to_le_bytes() => Ok(()),
-            Some(Kind::FirstLine) => Err(self.broken(0, "the checksum of its first line does not fit")),
+            Some(Kind::FirstLine) => Err(self.broken(0, "the checksum of its first line does not match")),
             Some(_) => Err(self.broken(at, "the checksum of the first line is missing")),
         }
     }
 
-    /// Tells `on` every record. A file that was cut off is read as far as it goes.
+    /// Calls `on` for every record, up to the end of an incomplete file.
     ///
     /// # Errors
-    /// If the file cannot be read, or was damaged. What was told before is good.
-    pub fn feed(mut self, on: &mut impl FnMut(Record)) -> Result<Totals, RunFileError> {
+    /// The file cannot be read, or is damaged. The records before that are valid.
+    pub fn feed(mut self, on: &mut impl FnMut(RunFileRecord)) -> Result<Totals, RunFileError> {
         let (mut totals, mut codec, mut body) = (Totals::default(), Codec::default(), Vec::new());
         loop {
             let at = self.at;
@@ -87,22 +91,22 @@ impl Reader {
                     let mut rest = body.as_slice();
                     while !rest.is_empty() {
                         let record = codec.read(&mut rest);
-                        let record = record.ok_or_else(|| self.broken(at, "a record that cannot be"))?;
+                        let record = record.ok_or_else(|| self.broken(at, "an invalid record"))?;
                         match record {
-                            Record::Acknowledged { .. } => totals.acknowledged += 1,
-                            Record::Failed { .. } => totals.failed += 1,
+                            RunFileRecord::Acknowledged { .. } => totals.acknowledged += 1,
+                            RunFileRecord::Failed { .. } => totals.failed += 1,
                         }
                         on(record);
                     }
                 }
                 Some(Kind::End) => {
-                    let told = [totals.acknowledged, totals.failed].map(u64::to_le_bytes);
-                    if body != told.as_flattened() {
-                        return Err(self.broken(at, "blocks are missing: its end tells of other numbers"));
+                    let totals_body = [totals.acknowledged, totals.failed].map(u64::to_le_bytes);
+                    if body != totals_body.as_flattened() {
+                        return Err(self.broken(at, "blocks are missing: its end block has other totals"));
                     }
                     let behind = self.file.fill_buf().map_err(|error| RunFileError::io(&self.path, "read", error))?;
                     if !behind.is_empty() {
-                        return Err(self.broken(self.at, "something stands behind its end"));
+                        return Err(self.broken(self.at, "unexpected data after its end block"));
                     }
                     return Ok(Totals { complete: true, ..totals });
                 }
@@ -117,13 +121,13 @@ impl Reader {
         if !self.read(&mut head)? {
             return Ok(None);
         }
-        let head = Head::read(&head).map_err(|problem| self.broken(self.at, problem))?;
+        let head = BlockHeader::read(&head).map_err(|problem| self.broken(self.at, problem))?;
         body.resize(head.length, 0);
         if !self.read(body)? {
             return Ok(None);
         }
         if crc32fast::hash(body) != head.checksum {
-            return Err(self.broken(self.at, "a block's checksum does not fit"));
+            return Err(self.broken(self.at, "a block's checksum does not match"));
         }
         self.at += (HEAD + head.length) as u64;
         Ok(Some(head.kind))

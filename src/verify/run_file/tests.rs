@@ -1,4 +1,4 @@
-//! What is written is read, and what is damaged is named.
+//! Round trips, and errors of damaged files.
 
 use std::fs;
 
@@ -10,22 +10,22 @@ fn header() -> Header {
     Header::new(0xfeed, "t", vec![0, 70, 3], 4, "2026-10-17T00:00:00Z")
 }
 
-fn tell(writer: &mut Writer, record: &Record) {
+fn tell(writer: &mut Writer, record: &RunFileRecord) {
     match *record {
-        Record::Acknowledged { producer, sequence, partition, offset } => {
+        RunFileRecord::Acknowledged { producer, sequence, partition, offset } => {
             writer.acknowledged(producer, sequence, partition, offset).unwrap();
         }
-        Record::Failed { producer, sequence } => writer.failed(producer, sequence).unwrap(),
+        RunFileRecord::Failed { producer, sequence } => writer.failed(producer, sequence).unwrap(),
     }
 }
 
-fn write(path: &Path, records: &[Record]) -> Writer {
-    let mut writer = Opened::new(path).unwrap().begin(&header()).unwrap();
+fn write(path: &Path, records: &[RunFileRecord]) -> Writer {
+    let mut writer = OpenFile::new(path).unwrap().begin(&header()).unwrap();
     records.iter().for_each(|record| tell(&mut writer, record));
     writer
 }
 
-fn read(path: &Path) -> Result<(Vec<Record>, Totals), RunFileError> {
+fn read(path: &Path) -> Result<(Vec<RunFileRecord>, Totals), RunFileError> {
     let (found, reader) = Reader::open(path)?;
     assert_eq!(found, header());
     let mut records = Vec::new();
@@ -33,22 +33,22 @@ fn read(path: &Path) -> Result<(Vec<Record>, Totals), RunFileError> {
     Ok((records, totals))
 }
 
-/// Batches of 500 by 4 producers in 12 partitions, and a failure now and then.
-fn batches(count: u64) -> Vec<Record> {
+/// Batches of 500 by 4 producers in 12 partitions, with occasional failures.
+fn batches(count: u64) -> Vec<RunFileRecord> {
     let one = |at: u64| {
         let (batch, producer) = (at / 500, (at / 500 % 4) as u16);
         let (partition, sequence) = ((batch % 12) as i32, batch / 4 * 500 + at % 500);
         let offset = (batch / 12 * 500 + at % 500) as i64;
         if at % 5_000 == 77 {
-            Record::Failed { producer, sequence }
+            RunFileRecord::Failed { producer, sequence }
         } else {
-            Record::Acknowledged { producer, sequence, partition, offset }
+            RunFileRecord::Acknowledged { producer, sequence, partition, offset }
         }
     };
     (0..count).map(one).collect()
 }
 
-fn records() -> impl Strategy<Value = Vec<Record>> {
+fn records() -> impl Strategy<Value = Vec<RunFileRecord>> {
     let number =
         || (any::<u64>(), prop_oneof![Just(0), Just(20), 40..64_u32]).prop_map(|(number, less)| number >> less);
     let one = (0..3_u16, number(), -1..3_i32, number(), prop::bool::weighted(0.1));
@@ -56,9 +56,9 @@ fn records() -> impl Strategy<Value = Vec<Record>> {
         let producer = producer * (u16::MAX / 2);
         let (offset, partition) = (offset as i64, partition.wrapping_mul(i32::MAX));
         if failed {
-            Record::Failed { producer, sequence }
+            RunFileRecord::Failed { producer, sequence }
         } else {
-            Record::Acknowledged { producer, sequence, partition, offset }
+            RunFileRecord::Acknowledged { producer, sequence, partition, offset }
         }
     });
     prop::collection::vec(one, 0..200)
@@ -82,6 +82,39 @@ proptest! {
         let written = writer.finish().unwrap();
         prop_assert_eq!(read(&path).unwrap(), (records, written));
     }
+
+    #[test]
+    fn no_bytes_make_the_reading_panic(
+        line in prop_oneof![
+            4 => Just(serde_json::to_vec(&header()).unwrap()), 1 => any::<Vec<u8>>(), 1 => "[{\\[\":a-z0-9,]{0,40}".prop_map(String::into_bytes)
+        ],
+        blocks in prop::collection::vec((0..3_usize, prop::collection::vec(any::<u8>(), 0..60), any::<bool>()), 0..6),
+        rest: Vec<u8>,
+    ) {
+        // Blocks with valid checksums and arbitrary content.
+        let mut bytes = [&line[..], b"\n"].concat();
+        let first = crc32fast::hash(&bytes).to_le_bytes().to_vec();
+        let kinds = [block::Kind::Records, block::Kind::FirstLine, block::Kind::End];
+        let blocks = blocks.into_iter().map(|(kind, body, wrong)| (kinds[kind], body, wrong));
+        let mut length = 0;
+        for (kind, body, wrong) in [(block::Kind::FirstLine, first, false)].into_iter().chain(blocks) {
+            let mut head = block::BlockHeader::of(kind, &body);
+            if wrong {
+                head[4] ^= 1;
+            }
+            length += body.len();
+            bytes.extend([&head[..], &body].concat());
+        }
+        bytes.extend(rest);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run");
+        fs::write(&path, &bytes).unwrap();
+        let mut records = 0;
+        if let Ok((_, reader)) = Reader::open(&path) {
+            reader.feed(&mut |_| records += 1).ok();
+        }
+        prop_assert!(records <= length, "each record has a byte at least");
+    }
 }
 
 #[test]
@@ -93,7 +126,7 @@ fn a_batched_message_takes_two_bytes_and_a_scattered_one_less_than_seven() {
     assert_eq!(read(&path).unwrap().0, records);
     let length = fs::metadata(&path).unwrap().len();
     assert!(length < 405_000, "{length}");
-    let scattered = |at: u64| Record::Acknowledged {
+    let scattered = |at: u64| RunFileRecord::Acknowledged {
         producer: (at % 4) as u16,
         sequence: at / 4,
         partition: (at * 7 % 12) as i32,
@@ -144,7 +177,7 @@ fn no_byte_can_change_without_being_noticed() {
     }
     fs::write(&path, [whole.as_slice(), b"x"].concat()).unwrap();
     let text = read(&path).unwrap_err().to_string();
-    assert!(text.contains(&format!("broken at byte {}: something stands behind", whole.len())), "{text}");
+    assert!(text.contains(&format!("broken at byte {}: unexpected data after", whole.len())), "{text}");
 }
 
 #[test]
@@ -188,8 +221,8 @@ fn what_is_no_run_file_of_this_version_is_refused_with_the_reason() {
 
 #[test]
 fn a_full_disk_is_named() {
-    let text = Opened::new("/dev/full").unwrap().begin(&header()).unwrap_err().to_string();
+    let text = OpenFile::new("/dev/full").unwrap().begin(&header()).unwrap_err().to_string();
     assert!(text.starts_with("run file /dev/full: cannot be written: ") && text.contains("space"), "{text}");
-    let text = Opened::new("/no/such/run").unwrap_err().to_string();
+    let text = OpenFile::new("/no/such/run").unwrap_err().to_string();
     assert!(text.starts_with("run file /no/such/run: cannot be created: "), "{text}");
 }

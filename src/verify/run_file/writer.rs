@@ -4,32 +4,32 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
-use super::block::{Codec, FULL, HEAD, Head, Kind};
-use super::{Header, Record, RunFileError, Totals};
+use super::block::{BlockHeader, Codec, FULL, HEAD, Kind};
+use super::{Header, RunFileError, RunFileRecord, Totals};
 
-/// A run file that is being written. Without [`Writer::finish`] it counts as cut off.
+/// A writer of a run file. Without [`Writer::finish`] the file is incomplete.
 #[derive(Debug)]
 pub struct Writer {
     path: PathBuf,
     file: BufWriter<File>,
     codec: Codec,
-    /// The block that is not yet written.
+    /// The current block.
     body: Vec<u8>,
     totals: Totals,
 }
 
-/// A file that can be written, and in which nothing is changed yet.
+/// A writable file whose content is still unchanged.
 #[derive(Debug)]
-pub struct Opened {
+pub struct OpenFile {
     path: PathBuf,
     file: File,
 }
 
-impl Opened {
-    /// Opens the file, or makes it.
+impl OpenFile {
+    /// Opens or creates the file.
     ///
     /// # Errors
-    /// If that cannot be.
+    /// The file cannot be opened for writing.
     pub fn new(path: impl Into<PathBuf>) -> Result<Self, RunFileError> {
         let path = path.into();
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
@@ -37,13 +37,13 @@ impl Opened {
         Ok(Self { path, file })
     }
 
-    /// Begins the run file; what was in the file is gone.
+    /// Starts the run file and discards the file's old content.
     ///
     /// # Errors
-    /// If the file cannot be written.
+    /// The file cannot be written.
     pub fn begin(self, header: &Header) -> Result<Writer, RunFileError> {
         let Self { path, file } = self;
-        unless_no_file(file.set_len(0)).map_err(|error| RunFileError::io(&path, "written", error))?;
+        with_file(file.set_len(0)).map_err(|error| RunFileError::io(&path, "written", error))?;
         let mut writer = Writer {
             path,
             file: BufWriter::new(file),
@@ -60,16 +60,16 @@ impl Opened {
     }
 }
 
-/// A pipe or a device has nothing to sync or to cut off.
-fn unless_no_file(done: io::Result<()>) -> io::Result<()> {
+/// A pipe or a device cannot be synced or truncated.
+fn with_file(done: io::Result<()>) -> io::Result<()> {
     done.or_else(|error| if error.kind() == io::ErrorKind::InvalidInput { Ok(()) } else { Err(error) })
 }
 
 impl Writer {
-    /// The brokers say that a message stands there.
+    /// Records an acknowledgement.
     ///
     /// # Errors
-    /// If the file cannot be written.
+    /// The file cannot be written.
     pub fn acknowledged(
         &mut self,
         producer: u16,
@@ -78,27 +78,27 @@ impl Writer {
         offset: i64,
     ) -> Result<(), RunFileError> {
         self.totals.acknowledged += 1;
-        self.record(Record::Acknowledged { producer, sequence, partition, offset })
+        self.record(RunFileRecord::Acknowledged { producer, sequence, partition, offset })
     }
 
-    /// The producer was told that a message failed.
+    /// Records a failed delivery.
     ///
     /// # Errors
-    /// If the file cannot be written.
+    /// The file cannot be written.
     pub fn failed(&mut self, producer: u16, sequence: u64) -> Result<(), RunFileError> {
         self.totals.failed += 1;
-        self.record(Record::Failed { producer, sequence })
+        self.record(RunFileRecord::Failed { producer, sequence })
     }
 
-    fn record(&mut self, record: Record) -> Result<(), RunFileError> {
+    fn record(&mut self, record: RunFileRecord) -> Result<(), RunFileError> {
         self.codec.write(&mut self.body, &record);
         if self.body.len() >= FULL { self.end_block() } else { Ok(()) }
     }
 
-    /// Hands what is in memory to the system, so that it is there if the program is killed.
+    /// Writes the buffered records to the operating system, so that they survive a killed process.
     ///
     /// # Errors
-    /// If the file cannot be written.
+    /// The file cannot be written.
     pub fn flush(&mut self) -> Result<(), RunFileError> {
         if !self.body.is_empty() {
             self.end_block()?;
@@ -106,16 +106,16 @@ impl Writer {
         self.file.flush().map_err(|error| self.error(error))
     }
 
-    /// Ends the file, and waits until the disk has it.
+    /// Writes the end block and syncs the file to disk.
     ///
     /// # Errors
-    /// If the file cannot be written.
+    /// The file cannot be written.
     pub fn finish(mut self) -> Result<Totals, RunFileError> {
         self.flush()?;
         let Totals { acknowledged, failed, .. } = self.totals;
         self.block(Kind::End, [acknowledged, failed].map(u64::to_le_bytes).as_flattened())?;
         self.file.flush().map_err(|error| self.error(error))?;
-        unless_no_file(self.file.get_ref().sync_all()).map_err(|error| self.error(error))?;
+        with_file(self.file.get_ref().sync_all()).map_err(|error| self.error(error))?;
         Ok(Totals { complete: true, ..self.totals })
     }
 
@@ -129,7 +129,7 @@ impl Writer {
     }
 
     fn block(&mut self, kind: Kind, body: &[u8]) -> Result<(), RunFileError> {
-        let head = self.file.write_all(&Head::of(kind, body));
+        let head = self.file.write_all(&BlockHeader::of(kind, body));
         head.and_then(|()| self.file.write_all(body)).map_err(|error| self.error(error))
     }
 

@@ -1,56 +1,77 @@
-//! The policy's part that looks whether workers live and partitions move, and helps those that do not.
+//! Health checks of the policy: detects workers that hang and partitions that stall, and starts the remedy.
 
 use std::time::Duration;
 
-use super::slot::{Phase, Why};
-use super::watchdog::Remedy;
+use super::slot_state::{Lifecycle, SlotState, StopReason};
+use super::watchdog::Remediation;
 use super::{Action, Policy};
-use crate::consumer::control::{PartitionProgress, ToWorker};
+use crate::consumer::protocol::{PartitionProgress, WorkerCommand};
+use crate::exit::ExitStatus;
 use crate::kafka::offsets::Offsets;
 use crate::record::TopicPartition;
 use crate::settings::{LastResort, Watchdog};
 
-/// A worker that was silent for longer than this has probably not run: nothing that stood still meanwhile is its fault.
-const SILENCE_HIDES: Duration = Duration::from_secs(3);
+/// A worker without a heartbeat for longer than this was probably suspended. A stall in that time is not its
+/// fault.
+const SUSPENDED_THRESHOLD: Duration = Duration::from_secs(3);
 
-/// How often the partitions are looked at, of which there may be thousands. What stands still is found so much later.
-const LOOKS: Duration = Duration::from_millis(500);
+/// How often partitions are checked for stalls. There may be thousands of partitions; a stall is detected later
+/// by at most this time.
+const STALL_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The least time for a worker's start, whatever a message may take: its processor may have to load something.
+/// The minimum timeout for a worker's start, whatever `stall_timeout` is: its processor may have to load data.
 const LEAST_START: Duration = Duration::from_secs(60);
 
 impl Policy {
     pub(super) fn tick(&mut self) {
-        let looks = self.now.saturating_sub(self.looked) >= LOOKS;
+        let looks = self.now.saturating_sub(self.looked) >= STALL_CHECK_INTERVAL;
         if looks {
             self.looked = self.now;
         }
         for number in 0..self.slots.len() {
             match self.slots[number].phase {
-                Phase::Pausing { until } if until <= self.now && !self.stopping => self.start(number),
-                Phase::Leaving { .. } => self.look_after_end(number),
-                Phase::Running if !self.stopping => self.look_after(number, looks),
+                Lifecycle::Backoff { until } if until <= self.now && !self.stopping => self.start(number),
+                Lifecycle::Stopping { .. } => self.look_after_end(number),
+                Lifecycle::Running if !self.stopping => self.check_worker(number, looks),
                 _ => {}
             }
         }
         if !self.stopping {
+            if !self.slots.iter().any(SlotState::may_be_running) {
+                self.end_failed_trial();
+            }
             self.replace_next();
         }
     }
 
-    /// A worker that was asked to end: does it take too long, or has it fallen silent over it?
+    /// Ends the run if its processor has never worked. Returns whether it does.
+    pub(super) fn end_failed_trial(&mut self) -> bool {
+        let verdict = self.trial.verdict(self.now);
+        let ends = verdict.is_some();
+        verdict.into_iter().for_each(|text| self.act(Action::End(ExitStatus::failed(text))));
+        ends
+    }
+
+    pub(super) fn first_result(&mut self, number: usize) {
+        let slot = &mut self.slots[number];
+        (slot.has_result, slot.has_ever_result) = (true, true);
+        self.trial.passed();
+        self.suspects.replied();
+    }
+
+    /// Checks a worker that is stopping: kills it when the stop takes too long or heartbeats are missing.
     fn look_after_end(&mut self, number: usize) {
         let slot = &self.slots[number];
-        let Phase::Leaving { why, kill_at } = &slot.phase else { return };
+        let Lifecycle::Stopping { why, kill_at } = &slot.phase else { return };
         let silent = self.now.saturating_sub(slot.heard);
-        let Watchdog { silence_timeout, grace, .. } = self.rules.watchdog;
+        let Watchdog { heartbeat_timeout, kill_grace, .. } = self.settings.watchdog;
         let text = if *kill_at <= self.now {
-            let (patience, setting) = self.patience(why);
-            format!("worker {number} has not ended within {patience:?} ({setting}): killed")
-        } else if silent >= silence_timeout + grace {
+            let (timeout, setting) = self.stop_timeout(why);
+            format!("worker {number} has not ended within {timeout:?} ({setting}): killed")
+        } else if silent >= heartbeat_timeout + kill_grace {
             format!(
-                "worker {number} was to end, and nothing was heard of it for {silent:.1?} \
-                 (consumer.watchdog.silence_timeout, grace): killed"
+                "worker {number} was asked to stop, and sent no heartbeat for {silent:.1?} \
+                 (consumer.watchdog.heartbeat_timeout, kill_grace): killed"
             )
         } else {
             return;
@@ -60,78 +81,84 @@ impl Policy {
         self.act(Action::Kill(number));
     }
 
-    /// A worker that runs: is it silent, stuck, too old?
-    pub(super) fn look_after(&mut self, number: usize, looks: bool) {
+    /// Checks a running worker: heartbeat timeout, stalled partitions, and recycle limits.
+    pub(super) fn check_worker(&mut self, number: usize, looks: bool) {
         let silent = self.now.saturating_sub(self.slots[number].heard);
-        if silent >= self.rules.watchdog.silence_timeout {
-            self.leave(number, Why::Silent(silent));
+        if silent >= self.settings.watchdog.heartbeat_timeout {
+            self.leave(number, StopReason::Silent(silent));
             return;
         }
         if let Some(time) = self.starts_for_too_long(number) {
-            self.leave(number, Why::NotReady(time));
+            self.leave(number, StopReason::NotReady(time));
             return;
         }
         if self.slots[number].is_old(self.now) {
-            self.plan_replacement(number, Why::Age);
+            self.plan_replacement(number, StopReason::Age);
         }
-        // One that has just not been heard of may have moved meanwhile.
-        if !looks || self.quiet || !self.slots[number].ready || silent > SILENCE_HIDES {
+        if looks && self.slots[number].ready && self.look_after_reach(number) {
+            return;
+        }
+        // The partitions of a worker with a late heartbeat may have moved meanwhile.
+        if !looks || self.paused || !self.slots[number].ready || silent > SUSPENDED_THRESHOLD {
             return;
         }
         let own = self.ownership.of(number);
         let busy = self.watchdog.busy(&own, self.now);
         for partition in own {
-            if let Some(remedy) = self.watchdog.look(&partition, busy, self.now)
-                && self.apply(number, partition, remedy)
+            if let Some(remedy) = self.watchdog.check(&partition, busy, self.now)
+                && self.remediate(number, partition, remedy)
             {
                 return;
             }
         }
     }
 
-    /// For how long a process has been there that is not ready, if that is too long. It does not wait for its
-    /// group: it is ready before that has dealt anything.
+    /// For how long a process has been starting, if that exceeds the limit. A start does not include the group's
+    /// assignment: a worker is ready before the group has assigned anything.
     fn starts_for_too_long(&self, number: usize) -> Option<Duration> {
-        let (slot, timeout) = (&self.slots[number], self.rules.watchdog.stall_timeout);
+        let (slot, timeout) = (&self.slots[number], self.settings.watchdog.stall_timeout);
         let time = self.now.saturating_sub(slot.starting.filter(|_| !slot.ready)?);
         (!timeout.is_zero() && time >= timeout.max(LEAST_START)).then_some(time)
     }
 
-    /// The brokers' ends, or that they did not answer.
+    /// Handles the high watermarks from the brokers; `None` if the brokers did not reply.
     pub(super) fn ends(&mut self, ends: Option<&Offsets>) {
         self.watchdog.ends(ends, self.now);
         if ends.is_none() {
-            // Whoever asks them for anything while it starts has to wait as well.
+            // A worker that sends requests to the brokers during its start has to wait as well.
             let starting = self.slots.iter_mut().filter_map(|slot| slot.starting.as_mut());
             starting.for_each(|since| *since = self.now);
         }
     }
 
+    /// The brokers throttle the client: these partitions receive nothing for this time, and no worker is at
+    /// fault.
+    pub(super) fn throttled(&mut self, number: usize, partitions: &[TopicPartition], time: Duration) {
+        for partition in partitions.iter().filter(|partition| self.ownership.owner(partition) == Some(number)) {
+            self.watchdog.throttled(partition, self.now + time);
+        }
+    }
+
     pub(super) fn output_full(&mut self, still: bool, log: bool) {
         self.watchdog.output_full(still, self.now);
-        for slot in self.slots.iter_mut().filter(|slot| log && matches!(slot.phase, Phase::Running)) {
+        for slot in self.slots.iter_mut().filter(|slot| log && matches!(slot.phase, Lifecycle::Running)) {
             slot.heard = self.now;
             slot.starting.iter_mut().for_each(|since| *since = self.now);
         }
     }
 
-    /// Helps a stuck partition; whether its worker ends for it.
-    pub(super) fn apply(&mut self, number: usize, partition: TopicPartition, remedy: Remedy) -> bool {
+    /// Starts the remedy for a stalled partition. Returns whether its worker stops for it.
+    pub(super) fn remediate(&mut self, number: usize, partition: TopicPartition, remedy: Remediation) -> bool {
         match remedy {
-            Remedy::Rebuild(text) => {
-                self.act(Action::Warn(format!("{partition}: {text}; worker {number} gets a new Kafka client")));
-                self.act(Action::Say(number, ToWorker::Rebuild));
-                false
-            }
-            Remedy::Restart(text) => {
-                self.leave(number, Why::Stuck(partition, text));
+            Remediation::Restart(text) => {
+                self.leave(number, StopReason::Stuck(partition, text));
                 true
             }
-            Remedy::Hung { offset, age } => {
-                self.leave(number, Why::Hung { partition, offset, age });
+            Remediation::Hung { offset, age } => {
+                self.leave(number, StopReason::Hung { partition, offset, age });
                 true
             }
-            Remedy::LastResort(text) => {
+            Remediation::LastResort(text) => {
                 self.last_resort(number, partition, text);
                 false
             }
@@ -140,18 +167,18 @@ impl Policy {
 
     pub(super) fn last_resort(&mut self, number: usize, partition: TopicPartition, text: String) {
         if self.is_group() {
-            // The group deals the partitions, and its readers do not know of ends: a transaction's mark at the end of a log
-            // looks like this. A new client and a new worker have been tried.
+            // The group assigns the partitions: the supervisor cannot give this one to another worker, and a
+            // restart did not help.
             self.act(Action::Warn(format!(
                 "{partition}: {text}; a new worker did not help, it is left alone until it moves"
             )));
-            self.watchdog.leave_alone(&partition);
+            self.watchdog.give_up(&partition);
             return;
         }
         let was_moved = self.watchdog.was_moved(&partition);
         let other = self
             .least_loaded(Some(number))
-            .filter(|_| self.rules.watchdog.last_resort == LastResort::Move && !was_moved);
+            .filter(|_| self.settings.watchdog.last_resort == LastResort::Move && !was_moved);
         match other {
             Some(to) => {
                 self.act(Action::Warn(format!("{partition}: {text}; worker {to} gets it")));
@@ -170,12 +197,12 @@ impl Policy {
         let was_ready = std::mem::replace(&mut slot.ready, true);
         slot.heard = self.now;
         if !was_ready {
-            // However long its start took: it could not read yet.
-            self.ownership.of(number).iter().for_each(|partition| self.watchdog.excuse(partition, self.now));
+            // The worker could not consume during its start, however long that took.
+            self.ownership.of(number).iter().for_each(|partition| self.watchdog.reset_timer(partition, self.now));
             let going = self.ownership.going_from(number);
             self.ask_for(number, going.into_iter().map(|(partition, _)| partition).collect());
         }
-        if self.replacing == Some(number) && matches!(self.slots[number].phase, Phase::Running) {
+        if self.replacing == Some(number) && matches!(self.slots[number].phase, Lifecycle::Running) {
             self.replacing = None;
             self.replace_next();
         }
@@ -183,13 +210,13 @@ impl Policy {
 
     pub(super) fn heard(&mut self, number: usize, progress: &[PartitionProgress]) {
         let slot = &mut self.slots[number];
-        if self.now.saturating_sub(slot.heard) > SILENCE_HIDES {
-            // It did not run meanwhile: that was no time to process anything.
-            self.ownership.of(number).iter().for_each(|partition| self.watchdog.excuse(partition, self.now));
+        if self.now.saturating_sub(slot.heard) > SUSPENDED_THRESHOLD {
+            // The worker did not run meanwhile, so it had no time to process anything.
+            self.ownership.of(number).iter().for_each(|partition| self.watchdog.reset_timer(partition, self.now));
         }
         slot.heard = self.now;
         for progress in progress {
-            slot.note(progress);
+            slot.record_progress(progress);
             if slot
                 .announced
                 .as_ref()
@@ -197,36 +224,36 @@ impl Policy {
             {
                 slot.announced = None;
             }
-            // Last words about a partition that is somebody else's by now say nothing about it.
+            // The last report about a partition that has another owner by now is ignored.
             if self.ownership.owner(&progress.partition) == Some(number) {
                 self.watchdog.progress(progress, self.now);
                 self.suspects.progressed(&progress.partition, progress.next);
             }
         }
         let own = self.ownership.of(number);
-        // One that its group has dealt nothing yet has come past nothing.
-        if slot.cautious && !own.is_empty() && !self.suspects.is_any(&own) {
-            slot.cautious = false;
-            self.act(Action::Inform(format!("worker {number} has come past what killed it: it goes on at full speed")));
-            self.act(Action::Say(number, ToWorker::Cautious(false)));
+        // A worker without an assignment has not passed the suspect message.
+        if slot.isolated && !own.is_empty() && !self.suspects.is_any(&own) {
+            slot.isolated = false;
+            self.act(Action::Info(format!("worker {number} has come past what killed it: it goes on at full speed")));
+            self.act(Action::Send(number, WorkerCommand::SetIsolation(false)));
         }
-        let limit = self.rules.limits.messages;
-        if limit > 0 && self.slots[number].dealt_with >= limit {
-            self.plan_replacement(number, Why::Messages(self.slots[number].dealt_with));
+        let limit = self.settings.recycle.max_messages;
+        if limit > 0 && self.slots[number].handled >= limit {
+            self.plan_replacement(number, StopReason::Messages(self.slots[number].handled));
         }
     }
 
     pub(super) fn announced(&mut self, number: usize, partition: TopicPartition, offset: i64) {
         let slot = &mut self.slots[number];
         slot.announced = Some((partition.clone(), offset));
-        self.act(Action::Say(number, ToWorker::Proceed(partition, offset)));
+        self.act(Action::Send(number, WorkerCommand::AllowProcess(partition, offset)));
     }
 
     pub(super) fn measured(&mut self, number: usize, rss_mb: u64) {
         self.slots[number].starting.get_or_insert(self.now);
-        let limit = self.rules.limits.rss_mb;
+        let limit = self.settings.recycle.max_rss_mb;
         if limit > 0 && rss_mb > limit {
-            self.plan_replacement(number, Why::Memory { rss_mb, limit });
+            self.plan_replacement(number, StopReason::Memory { rss_mb, limit });
         }
     }
 }

@@ -1,218 +1,252 @@
-//! What is to be done with the workers. Pure: events and times in, actions out.
+//! The supervision policy: which actions follow from which events. Pure: events and times in, actions out.
 //!
-//! - [`Policy`]: the events that it hears, and the actions that follow. `health`: of those that live; `deaths`: of those that
-//!   have died; `lives`: who is started and who goes; `sharing`: which partitions change hands.
-//! - `slot`: one worker's life, its deaths, and the pauses between them; `ownership`: who reads which partition;
-//!   `watchdog`: which partitions stand still, and what is tried next; `suspects`: messages that kill their worker.
-//! - `tests`, `properties`: what must hold, also for histories that nobody thought of.
+//! - [`Policy`]: the events that it receives and the actions that it returns. `health`: running workers;
+//!   `restarts`: exited workers; `lifecycle`: starts and stops; `rebalance`: moves of partitions.
+//! - `slot_state`: the state of one worker, its exits and restart delays; `assignments`: the owner of each
+//!   partition; `watchdog`: stalled partitions and the escalation for them; `reachability`: workers that do not
+//!   reach the cluster; `poison_messages`: messages that kill their worker; `processor_trial`: processors that
+//!   do not work at all.
+//! - `tests`: invariants in single histories; `tests/properties`: the same in generated histories.
 //!
-//! Times count from the supervisor's start and leave out the time in which it did not run itself: a machine that was
-//! paused has not waited (see [`super::awake`]).
+//! Times count from the supervisor's start and exclude the time in which the supervisor itself did not run: time
+//! during a suspension of the machine does not count towards a timeout (see [`super::active_clock`]).
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::plan::plan;
-use crate::consumer::control::{Condemned, PartitionProgress, ToWorker};
-use crate::exit::Exit;
+use rand::SeedableRng;
+use rand_xoshiro::SplitMix64;
+
+use crate::consumer::protocol::{PartitionProgress, PoisonMessage, WorkerCommand, WorkerHealth};
+use crate::exit::ExitStatus;
 use crate::kafka::offsets::Offsets;
 use crate::monitoring::status::WorkerState;
 use crate::record::TopicPartition;
 use crate::settings::{Assignment, Consumer};
+use assignor::assign_partitions;
 
-mod deaths;
+mod assignments;
+mod assignor;
 mod health;
-mod lives;
-mod ownership;
-#[cfg(test)]
-mod properties;
-mod sharing;
-mod slot;
-mod suspects;
+mod lifecycle;
+mod poison_messages;
+mod processor_trial;
+mod reachability;
+mod rebalance;
+mod restarts;
+mod slot_state;
 #[cfg(test)]
 mod tests;
 mod watchdog;
 
-use ownership::Ownership;
-use slot::Slot;
-pub(super) use slot::Why;
-use suspects::Suspects;
+use assignments::Assignments;
+use poison_messages::PoisonDetector;
+use processor_trial::ProcessorTrial;
+use reachability::Reach;
+use slot_state::SlotState;
+pub(super) use slot_state::StopReason;
 use watchdog::Watchdog;
 
-/// The most workers; as many as `consumer.processes` allows.
+/// The maximum number of workers; `consumer.processes` has the same limit.
 const MOST_WORKERS: usize = 256;
 
-/// What has happened.
+/// An event that the policy handles.
 #[derive(Clone, Debug)]
 pub(super) enum Event {
-    /// Time has passed; comes several times a second.
+    /// Time has passed; sent several times a second.
     Tick,
-    /// A worker reads, or stands by.
+    /// A worker consumes, or is in standby.
     Ready(usize),
-    /// What a worker tells of its partitions: a sign of life, even if it is empty.
-    Heard(usize, Vec<PartitionProgress>),
-    /// A worker has these partitions: told to, or dealt by its group.
+    /// A worker's heartbeat with the progress of its partitions, which may be empty.
+    Heartbeat(usize, Vec<PartitionProgress>),
+    /// A worker's processor has returned its first result in this process.
+    FirstResult(usize),
+    /// These partitions are assigned to a worker, by the supervisor or by its group.
     Assigned(usize, Vec<TopicPartition>),
-    /// A worker could not be given these yet: the brokers do not say where it has to begin.
+    /// An assignment to a worker is delayed: the brokers have not returned the start offsets of these
+    /// partitions.
     Delayed(Vec<TopicPartition>),
-    /// A worker has given these up; what it has processed of them is committed, unless they were lost.
+    /// A worker has released these partitions. What it has processed of them is committed, unless they were
+    /// lost.
     Revoked(usize, Vec<TopicPartition>),
-    /// A worker is about to process this message, by itself, and waits.
-    Announced(usize, TopicPartition, i64),
-    /// A partition is read no further by its worker's own decision: by nobody in this run. (A group may still deal it, to
-    /// workers that are told, or to another supervisor, which is not.)
+    /// An isolated worker requests permission to process this message, as the only one, and waits.
+    ProcessRequested(usize, TopicPartition, i64),
+    /// A worker has stopped a partition because too much failed: no worker of this run consumes it further. (A
+    /// group may still assign it to a worker of this run, which is informed, or to another supervisor, which is
+    /// not.)
     Stopped(TopicPartition),
-    /// The partitions' ends; `None`: the brokers did not say.
-    Ends(Option<Offsets>),
-    /// These partitions are read to these ends only.
-    Until(Offsets),
-    /// Partitions that nobody reads yet.
+    /// The high watermarks of the partitions; `None` if the brokers did not reply.
+    WatermarksFetched(Option<Offsets>),
+    /// The brokers throttle a worker's client for this time: it receives nothing of these partitions meanwhile.
+    Throttled(usize, Vec<TopicPartition>, Duration),
+    /// The offsets at which consumption of these partitions stops.
+    StopOffsets(Offsets),
+    /// New partitions, which have no owner.
     Found(Vec<TopicPartition>),
-    /// A worker's resident memory, in MiB; so there is a process.
-    Measured(usize, u64),
-    /// A process has ended and is reaped: nobody reads its partitions.
-    Died(usize, Death),
-    /// The output is full, and what waits for whoever reads it does not hang. `still`: no message moves; `log`: it is stderr,
-    /// so that a worker may wait with whatever it does.
+    /// Whether a worker's Kafka client reaches the cluster and its commits succeed.
+    Health(usize, WorkerHealth),
+    /// Whether a new client has reached the cluster and the group coordinator.
+    Probed(bool),
+    /// A worker's resident set size in MiB. The process exists.
+    RssSampled(usize, u64),
+    /// A worker's process has exited and is reaped: its partitions have no consumer.
+    Died(usize, WorkerExit),
+    /// Writes to stdout or stderr block, and processing that waits for them does not hang. `still`: no message
+    /// moves; `log`: it is stderr, so that a worker may block in any of its work.
     OutputFull { still: bool, log: bool },
-    /// Somebody wants something.
-    Asked(Wish),
+    /// A command of the operator.
+    Command(ControlCommand),
 }
 
 impl Event {
-    /// The worker that it is about.
+    /// The worker that the event is about.
     fn worker(&self) -> Option<usize> {
         match self {
             Self::Ready(number)
-            | Self::Heard(number, _)
+            | Self::FirstResult(number)
+            | Self::Heartbeat(number, _)
             | Self::Assigned(number, _)
             | Self::Revoked(number, _)
-            | Self::Announced(number, _, _)
-            | Self::Measured(number, _)
+            | Self::ProcessRequested(number, _, _)
+            | Self::Health(number, _)
+            | Self::RssSampled(number, _)
+            | Self::Throttled(number, _, _)
             | Self::Died(number, _) => Some(*number),
             _ => None,
         }
     }
 }
 
-/// What somebody wants.
+/// A command of the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wish {
-    /// Replace all workers, one by one.
-    Roll,
-    /// One worker more.
-    More,
-    /// One worker less.
-    Fewer,
-    /// Take no more messages, keep the partitions.
-    Quiet,
-    /// Go on.
+pub(super) enum ControlCommand {
+    /// Restart all workers one after the other.
+    RollingRestart,
+    /// Add one worker.
+    ScaleUp,
+    /// Remove one worker.
+    ScaleDown,
+    /// Process no more messages, but keep the partitions.
+    Pause,
+    /// Resume processing after a pause.
     Resume,
-    /// End.
+    /// Stop the run.
     Stop,
 }
 
-/// How a process ended.
+/// How a worker's process exited.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Death {
-    /// By SIGKILL, of which nobody here knows.
+pub(super) struct WorkerExit {
+    /// It received SIGKILL: from outside, or from the kernel's OOM killer, unless the policy has sent it.
     pub(super) killed: bool,
-    /// By any signal.
+    /// It was terminated by a signal.
     pub(super) crashed: bool,
-    /// By the kernel, since memory ran out.
+    /// The kernel's OOM killer has killed it.
     pub(super) out_of_memory: bool,
-    /// By SIGTERM: one that is so young that it does not hear signals yet.
+    /// It was terminated by SIGTERM before it had installed its signal handlers.
     pub(super) terminated: bool,
-    /// It had committed and closed everything.
+    /// It had committed its offsets and closed its client.
     pub(super) clean: bool,
-    /// By its own deadline: it was asked to end, and could not finish what it had in hand.
+    /// It exited at its own deadline: it was requested to stop and could not finish the messages in flight.
     pub(super) forced: bool,
-    /// It said that it could not go on, and that no message is to blame.
+    /// It reported a failure that no message has caused, or librdkafka has terminated it.
     pub(super) blameless: bool,
-    /// It said that another start would end the same way, and why.
-    pub(super) lasting: Option<String>,
-    /// How it ended, for people.
+    /// Its processor has failed.
+    pub(super) processor_failed: bool,
+    /// The reason of a permanent failure: another start would fail in the same way.
+    pub(super) permanent: Option<String>,
+    /// The cause of the exit as text for the operator.
     pub(super) cause: String,
-    /// Where its partitions were.
-    pub(super) seen: Vec<Seen>,
+    /// The last known positions of its partitions.
+    pub(super) seen: Vec<LastPosition>,
 }
 
-/// Where a worker that died was in one of its partitions, by its last words.
+/// The last known position of an exited worker in one of its partitions, from its last heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(super) struct LastPosition {
     pub(super) partition: TopicPartition,
     pub(super) next: i64,
-    /// Where its successor starts.
+    /// The committed offset, where its successor starts.
     pub(super) committed: i64,
     pub(super) in_flight: Option<i64>,
-    /// Whether there was anything to process.
+    /// Whether the partition had messages to process.
     pub(super) has_work: bool,
 }
 
-/// What is to be done.
+/// An action that the supervisor carries out.
 #[derive(Clone, Debug)]
 pub(super) enum Action {
-    /// Start this worker's next process, with the partitions that are its own.
+    /// Start the next process of this worker, with the partitions that it owns.
     Start(usize),
-    /// Tell a worker.
-    Say(usize, ToWorker),
-    /// Have a worker read these, too, from where they are committed.
+    /// Send a command to a worker.
+    Send(usize, WorkerCommand),
+    /// Assign further partitions to a worker, from their committed offsets.
     Assign(usize, Vec<TopicPartition>),
-    /// Ask a worker to end, by message and by signal; it stays a member of its group, unless there is to be one less.
+    /// Request a worker to stop, by message and by signal. It keeps its group membership, unless the number of
+    /// workers decreases.
     Retire(usize),
-    /// SIGKILL.
+    /// Kill the worker with SIGKILL.
     Kill(usize),
-    /// Nobody reads it any more.
+    /// Check whether a new client reaches the cluster; [`Event::Probed`] has the result.
+    Probe,
+    /// Quarantine a partition: no worker consumes it any more.
     Quarantine(TopicPartition, String),
-    /// A line for people: something was repaired, or is given up.
+    /// Log a warning: something was repaired, or a repair has failed.
     Warn(String),
-    /// As [`Self::Warn`], as it should be.
-    Inform(String),
-    /// End the program.
-    End(Exit),
+    /// Log at level info.
+    Info(String),
+    /// Exit the program.
+    End(ExitStatus),
 }
 
-/// See the [module](self).
+/// Decides what to do about the workers: see the [module](self).
 pub(super) struct Policy {
-    rules: Consumer,
-    slots: Vec<Slot>,
-    ownership: Ownership,
+    settings: Consumer,
+    slots: Vec<SlotState>,
+    ownership: Assignments,
     watchdog: Watchdog,
-    suspects: Suspects,
-    /// Workers to be replaced although nothing is wrong with them, one after the other.
-    planned: VecDeque<(usize, Why)>,
-    /// The one that is being replaced.
+    suspects: PoisonDetector,
+    trial: ProcessorTrial,
+    reach: Reach,
+    /// Planned restarts, which are carried out one after the other.
+    planned: VecDeque<(usize, StopReason)>,
+    /// The worker that is being restarted by plan.
     replacing: Option<usize>,
-    quiet: bool,
+    paused: bool,
     stopping: bool,
-    random: u64,
+    /// Jitter from a seed: a policy is a pure function of its events.
+    rng: SplitMix64,
     now: Duration,
-    /// When partitions were last looked at.
+    /// When partitions were last checked for stalls.
     looked: Duration,
     actions: Vec<Action>,
 }
 
 impl Policy {
-    /// For workers that share `partitions` (none with a group), all of which are started. `seed` is for the pauses'
-    /// random part.
+    /// Creates the policy for workers that share `partitions` (none with a group), all of which are started.
+    /// `seed` is for the jitter of restart delays.
     pub(super) fn new(rules: &Consumer, partitions: Vec<TopicPartition>, seed: u64) -> (Self, Vec<Action>) {
         let mut policy = Self {
-            rules: rules.clone(),
+            settings: rules.clone(),
             slots: Vec::new(),
-            ownership: Ownership::default(),
+            ownership: Assignments::default(),
             watchdog: Watchdog::new(rules),
-            suspects: Suspects::default(),
+            suspects: PoisonDetector::default(),
+            trial: ProcessorTrial::default(),
+            reach: Reach::default(),
             planned: VecDeque::new(),
             replacing: None,
-            quiet: false,
+            paused: false,
             stopping: false,
-            random: seed,
+            rng: SplitMix64::seed_from_u64(seed),
             now: Duration::ZERO,
             looked: Duration::ZERO,
             actions: Vec::new(),
         };
-        for (slot, share) in plan(partitions, rules.processes, rules.strategy).into_iter().enumerate() {
-            policy.slots.push(Slot::default());
+        for (slot, share) in
+            assign_partitions(partitions, rules.processes, rules.assignment_strategy).into_iter().enumerate()
+        {
+            policy.slots.push(SlotState::default());
             share.into_iter().for_each(|partition| policy.take_over(slot, partition));
             policy.start(slot);
         }
@@ -220,8 +254,8 @@ impl Policy {
         (policy, actions)
     }
 
-    /// What follows from an event at a time, which never goes back.
-    pub(super) fn on(&mut self, now: Duration, event: Event) -> Vec<Action> {
+    /// Returns the actions that follow from an event. `now` never goes back.
+    pub(super) fn handle_event(&mut self, now: Duration, event: Event) -> Vec<Action> {
         self.now = now.max(self.now);
         if event.worker().is_some_and(|number| number >= self.slots.len()) {
             return Vec::new();
@@ -229,92 +263,87 @@ impl Policy {
         match event {
             Event::Tick => self.tick(),
             Event::Ready(slot) => self.ready(slot),
-            Event::Heard(slot, progress) => self.heard(slot, &progress),
+            Event::FirstResult(slot) => self.first_result(slot),
+            Event::Heartbeat(slot, progress) => self.heard(slot, &progress),
             Event::Assigned(slot, partitions) => self.assigned(slot, partitions),
             Event::Delayed(partitions) => {
-                partitions.iter().for_each(|partition| self.watchdog.excuse(partition, self.now));
+                partitions.iter().for_each(|partition| self.watchdog.reset_timer(partition, self.now));
             }
             Event::Revoked(slot, partitions) => self.revoked(slot, &partitions),
-            Event::Announced(slot, partition, offset) => self.announced(slot, partition, offset),
+            Event::ProcessRequested(slot, partition, offset) => self.announced(slot, partition, offset),
             Event::Stopped(partition) => self.stopped(&partition),
-            Event::Ends(ends) => self.ends(ends.as_ref()),
-            Event::Until(ends) => self.watchdog.until(&ends),
+            Event::WatermarksFetched(ends) => self.ends(ends.as_ref()),
+            Event::Throttled(slot, partitions, time) => self.throttled(slot, &partitions, time),
+            Event::StopOffsets(ends) => self.watchdog.until(&ends),
             Event::Found(partitions) => self.found(partitions),
-            Event::Measured(slot, rss_mb) => self.measured(slot, rss_mb),
+            Event::Health(slot, health) => self.health_reported(slot, &health),
+            Event::Probed(reached) => self.probed(reached),
+            Event::RssSampled(slot, rss_mb) => self.measured(slot, rss_mb),
             Event::Died(slot, death) => self.died(slot, &death),
             Event::OutputFull { still, log } => self.output_full(still, log),
-            Event::Asked(wish) => self.asked(wish),
+            Event::Command(command) => self.on_command(command),
         }
         std::mem::take(&mut self.actions)
     }
 
-    /// Whether a worker has to announce its messages.
-    pub(super) fn is_cautious(&self, slot: usize) -> bool {
-        self.slots.get(slot).is_some_and(|slot| slot.cautious)
+    /// Whether a worker runs in isolation mode and has to request permission for each message.
+    pub(super) fn is_isolated(&self, slot: usize) -> bool {
+        self.slots.get(slot).is_some_and(|slot| slot.isolated)
     }
 
-    /// The messages that have killed workers.
-    pub(super) fn condemned(&self) -> Vec<Condemned> {
-        self.suspects.condemned().to_vec()
+    /// The messages that the program of an isolated worker should receive after others: see [`poison_messages`].
+    pub(super) fn suspects(&self) -> Vec<(TopicPartition, i64)> {
+        if self.has_program() { self.suspects.announced() } else { Vec::new() }
     }
 
-    /// Whether workers take no messages.
-    pub(super) fn is_quiet(&self) -> bool {
-        self.quiet
+    /// The poison messages that are known.
+    pub(super) fn poison_messages(&self) -> Vec<PoisonMessage> {
+        self.suspects.poison_messages().to_vec()
     }
 
-    /// How many workers there are or have been.
+    /// Whether processing is paused.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// The number of slots, including removed ones.
     #[cfg(test)]
     pub(super) fn slots(&self) -> usize {
         self.slots.len()
     }
 
-    /// Why a worker was asked or made to end, if it was.
-    pub(super) fn why(&self, slot: usize) -> Option<&Why> {
+    /// Why a worker was requested to stop or killed, if it was.
+    pub(super) fn why(&self, slot: usize) -> Option<&StopReason> {
         self.slots.get(slot)?.why()
     }
 
-    /// What a worker does, that has partitions or none.
+    /// The state of a worker; `has_partitions`: partitions are assigned to it.
     pub(super) fn state(&self, slot: usize, has_partitions: bool) -> WorkerState {
         self.slots.get(slot).map_or(WorkerState::Ended, |slot| slot.state(has_partitions))
     }
 
-    /// Whether a partition stands still since nothing that was tried helps, and nothing more is tried.
-    pub(super) fn is_left_alone(&self, partition: &TopicPartition) -> bool {
-        self.watchdog.is_left_alone(partition)
-    }
-
-    /// Who reads a partition, or will.
+    /// The worker that consumes a partition, or will.
     pub(super) fn owner(&self, partition: &TopicPartition) -> Option<usize> {
         self.ownership.owner(partition)
     }
 
-    /// A worker's partitions.
+    /// The partitions of a worker.
     pub(super) fn partitions(&self, slot: usize) -> Vec<TopicPartition> {
         self.ownership.of(slot)
     }
 
     fn is_group(&self) -> bool {
-        self.rules.assignment == Assignment::Group
+        self.settings.assignment == Assignment::Group
     }
 
     fn take_over(&mut self, slot: usize, partition: TopicPartition) {
-        // What was tried for it stays known, whoever reads it.
+        // The escalation level of the partition is kept when its owner changes.
         self.watchdog.watch(&partition, self.now);
-        self.watchdog.excuse(&partition, self.now);
+        self.watchdog.reset_timer(&partition, self.now);
         self.ownership.give(partition, slot);
     }
 
     fn act(&mut self, action: Action) {
         self.actions.push(action);
     }
-}
-
-/// A number from 0 to 1 (SplitMix64: good enough to keep workers from starting together).
-fn random(state: &mut u64) -> f64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut number = *state;
-    number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((number ^ (number >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
 }

@@ -1,67 +1,62 @@
-//! Which partitions stand still although there is something to read, and what is tried next.
+//! Detects partitions that are stalled although there are messages to consume, and escalates.
 //!
-//! The ladder: a new Kafka client for the worker; a new worker; then the last resort. A message that is in processing for
-//! too long goes straight to the second rung: no new client helps a handler that hangs.
+//! The first remedy is a new process for the worker, which also has a new Kafka client; the second one is the
+//! last resort. A message that is in processing for too long always gets a new process as the remedy: another
+//! worker does not help a handler that hangs.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::consumer::control::{InFlight, PartitionProgress};
+use crate::consumer::protocol::{InFlight, PartitionProgress};
 use crate::kafka::offsets::Offsets;
 use crate::record::TopicPartition;
 use crate::settings::Consumer;
 
-/// See the [module](self).
+/// Detects stalled partitions: see the [module](self).
 #[derive(Clone, Debug, Default)]
 pub(super) struct Watchdog {
-    /// Zero: nothing is ever stuck.
+    /// The stall timeout; zero disables the check.
     timeout: Duration,
-    /// Workers wait for grants: a partition without a message in hand may stand still.
+    /// The run ends after `max_messages`: a partition may wait until the messages that others have in flight are
+    /// handled.
     limited: bool,
-    /// When the output was last full: a message in processing that waits for it does not hang.
+    /// When stdout or stderr last blocked: a message in processing that waits for it does not hang.
     output_full: Option<Duration>,
     /// When nothing moved because of that.
     all_waited: Option<Duration>,
-    /// What is to be read to an end only, whoever has it.
+    /// The stop offsets of partitions, whichever worker owns them.
     untils: Offsets,
-    watched: BTreeMap<TopicPartition, Watched>,
+    watched: BTreeMap<TopicPartition, WatchedPartition>,
 }
 
 #[derive(Clone, Debug)]
-struct Watched {
+struct WatchedPartition {
     next: i64,
     end: i64,
     until: Option<i64>,
-    /// As [`PartitionProgress::read_up_to`]; 0 if that is not known.
-    read_up_to: i64,
     in_flight: Option<(InFlight, Duration)>,
-    /// When it last moved, or had an excuse.
+    /// When the position last moved or the timer was reset. It lies in the future while the partition is
+    /// throttled.
     moved: Duration,
-    rung: Rung,
+    rung: EscalationLevel,
     was_moved: bool,
-    /// How far it was behind when it last stood still and nothing helped. It is left alone each time that it stands still so
-    /// far behind: with a group, this is what the marks of a transaction at the end of a log look like.
-    left_alone_at: Option<i64>,
 }
 
-/// What was tried since it last moved.
+/// The remedy that was tried since the position last moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rung {
+enum EscalationLevel {
     Nothing,
-    Rebuilt,
     Restarted,
-    /// Nothing more is tried.
+    /// No further remedy is tried.
     LeftAlone,
 }
 
-/// What to try.
+/// The remedy to try next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Remedy {
-    /// A new client.
-    Rebuild(String),
-    /// A new worker.
+pub(super) enum Remediation {
+    /// Restart the worker.
     Restart(String),
-    /// A new worker: this message does not end.
+    /// Restart the worker: the handler of this message hangs.
     Hung {
         offset: i64,
         age: Duration,
@@ -69,19 +64,15 @@ pub(super) enum Remedy {
     LastResort(String),
 }
 
-impl Watched {
-    /// How many messages may be there to be read.
+impl WatchedPartition {
+    /// The number of offsets up to the high watermark, or to the stop offset if that is lower.
     fn behind(&self) -> i64 {
         let to = self.until.map_or(self.end, |until| until.min(self.end));
-        to - self.next.max(self.read_up_to)
+        to.saturating_sub(self.next)
     }
 
-    fn is_left_alone(&self) -> bool {
-        self.left_alone_at == Some(self.behind())
-    }
-
-    /// The message in processing, and for how long it has been: what its worker has told, and the time since; not more than
-    /// `most`.
+    /// The message in processing and its age: the age that its worker has reported plus the time since, but at
+    /// most `most`.
     fn age(&self, now: Duration, most: Duration) -> Option<(i64, Duration)> {
         let (InFlight { offset, age_ms }, heard) = self.in_flight?;
         Some((offset, most.min(Duration::from_millis(age_ms) + now.saturating_sub(heard))))
@@ -95,16 +86,14 @@ impl Watchdog {
     }
 
     pub(super) fn watch(&mut self, partition: &TopicPartition, now: Duration) {
-        self.watched.entry(partition.clone()).or_insert(Watched {
+        self.watched.entry(partition.clone()).or_insert(WatchedPartition {
             next: 0,
             end: 0,
             until: self.untils.get(partition).copied(),
-            read_up_to: 0,
             in_flight: None,
             moved: now,
-            rung: Rung::Nothing,
+            rung: EscalationLevel::Nothing,
             was_moved: false,
-            left_alone_at: None,
         });
     }
 
@@ -112,58 +101,59 @@ impl Watchdog {
         self.watched.remove(partition);
     }
 
-    /// Whatever time has passed was not its own.
-    pub(super) fn excuse(&mut self, partition: &TopicPartition, now: Duration) {
+    /// Resets the stall timer: the time that has passed does not count.
+    pub(super) fn reset_timer(&mut self, partition: &TopicPartition, now: Duration) {
         if let Some(watched) = self.watched.get_mut(partition) {
             (watched.moved, watched.in_flight) = (now, None);
         }
     }
 
-    /// It is going to another worker.
+    /// The partition receives nothing until then. A message in processing does not wait for that.
+    pub(super) fn throttled(&mut self, partition: &TopicPartition, until: Duration) {
+        if let Some(watched) = self.watched.get_mut(partition) {
+            watched.moved = watched.moved.max(until);
+        }
+    }
+
+    /// The partition is moving to another worker.
     pub(super) fn moving(&mut self, partition: &TopicPartition, now: Duration) {
-        self.excuse(partition, now);
+        self.reset_timer(partition, now);
         if let Some(watched) = self.watched.get_mut(partition) {
             watched.was_moved = true;
         }
     }
 
-    /// Nothing more is tried until it moves; and after that not when it stands still as far behind as now.
-    pub(super) fn leave_alone(&mut self, partition: &TopicPartition) {
+    /// Tries no further remedy until the position moves.
+    pub(super) fn give_up(&mut self, partition: &TopicPartition) {
         if let Some(watched) = self.watched.get_mut(partition) {
-            (watched.left_alone_at, watched.rung) = (Some(watched.behind()), Rung::LeftAlone);
+            watched.rung = EscalationLevel::LeftAlone;
         }
-    }
-
-    /// Whether nothing more is tried where it stands.
-    pub(super) fn is_left_alone(&self, partition: &TopicPartition) -> bool {
-        self.watched.get(partition).is_some_and(Watched::is_left_alone)
     }
 
     pub(super) fn was_moved(&self, partition: &TopicPartition) -> bool {
         self.watched.get(partition).is_some_and(|watched| watched.was_moved)
     }
 
-    /// What its worker tells.
+    /// Records the progress that a worker has reported.
     pub(super) fn progress(&mut self, progress: &PartitionProgress, now: Duration) {
         let Some(watched) = self.watched.get_mut(&progress.partition) else { return };
         if watched.next != progress.next {
             watched.next = progress.next;
-            (watched.moved, watched.rung, watched.was_moved) = (now, Rung::Nothing, false);
+            (watched.moved, watched.rung, watched.was_moved) = (now, EscalationLevel::Nothing, false);
         }
         if progress.retrying || progress.waits_for_turn {
             watched.moved = now;
         }
-        watched.read_up_to = progress.read_up_to.unwrap_or(0);
         watched.in_flight = progress.in_flight.filter(|_| !progress.retrying).map(|in_flight| (in_flight, now));
     }
 
-    /// What the brokers tell; without an answer nobody can be blamed for standing still.
+    /// Records the high watermarks. Without a reply of the brokers no partition counts as stalled.
     pub(super) fn ends(&mut self, ends: Option<&Offsets>, now: Duration) {
         for (partition, watched) in &mut self.watched {
             match ends.and_then(|ends| ends.get(partition)) {
                 Some(end) => {
-                    if *end > watched.end.max(watched.next) && watched.next.max(watched.read_up_to) >= watched.end {
-                        // Only now is there something to read.
+                    if *end > watched.end.max(watched.next) && watched.next >= watched.end {
+                        // Messages are available only from now on.
                         watched.moved = now;
                     }
                     watched.end = *end;
@@ -182,7 +172,7 @@ impl Watchdog {
         }
     }
 
-    /// The output takes nothing now; `still`: and no message moves.
+    /// Records that writes to stdout or stderr block; `still`: no message moves either.
     pub(super) fn output_full(&mut self, still: bool, now: Duration) {
         self.output_full = Some(now);
         if still {
@@ -190,27 +180,27 @@ impl Watchdog {
         }
     }
 
-    /// For how long the message that is longest in processing has been, of these partitions.
+    /// The age of the message that has been in processing for longest in these partitions.
     pub(super) fn busy(&self, partitions: &[TopicPartition], now: Duration) -> Duration {
         let longest = since(self.output_full, now);
         let ages = partitions.iter().filter_map(|partition| self.watched.get(partition)?.age(now, longest));
         ages.map(|(_, age)| age).max().unwrap_or_default()
     }
 
-    /// What has to be done for it now, if anything; the next rung is due after as long again. `busy`: see
-    /// [`Self::busy`], of all partitions of its worker.
-    pub(super) fn look(&mut self, partition: &TopicPartition, busy: Duration, now: Duration) -> Option<Remedy> {
+    /// Returns the remedy that is due for the partition, if any; the next one is due after the same time again.
+    /// `busy`: see [`Self::busy`], for all partitions of its worker.
+    pub(super) fn check(&mut self, partition: &TopicPartition, busy: Duration, now: Duration) -> Option<Remediation> {
         let (timeout, limited) = (self.timeout, self.limited);
         let (longest, longest_still) = (since(self.output_full, now), since(self.all_waited, now));
         let watched = self.watched.get_mut(partition).filter(|_| !timeout.is_zero())?;
         if let Some((offset, age)) = watched.age(now, longest) {
-            return (age >= timeout).then_some(Remedy::Hung { offset, age });
+            return (age >= timeout).then_some(Remediation::Hung { offset, age });
         }
         let still = longest_still.min(now.saturating_sub(watched.moved));
         let behind = watched.behind();
-        // A handler that holds up its worker's other partitions is the one to blame.
+        // The handler that blocks the other partitions of its worker is the cause.
         let is_held_up = busy * 2 >= still;
-        if limited || behind <= 0 || still < timeout || is_held_up || watched.is_left_alone() {
+        if limited || behind <= 0 || still < timeout || is_held_up {
             return None;
         }
         let text = format!(
@@ -219,17 +209,16 @@ impl Watchdog {
         );
         watched.moved = now;
         let (remedy, rung) = match watched.rung {
-            Rung::Nothing => (Remedy::Rebuild(text), Rung::Rebuilt),
-            Rung::Rebuilt => (Remedy::Restart(text), Rung::Restarted),
-            Rung::Restarted => (Remedy::LastResort(text), Rung::Restarted),
-            Rung::LeftAlone => return None,
+            EscalationLevel::Nothing => (Remediation::Restart(text), EscalationLevel::Restarted),
+            EscalationLevel::Restarted => (Remediation::LastResort(text), EscalationLevel::Restarted),
+            EscalationLevel::LeftAlone => return None,
         };
         watched.rung = rung;
         Some(remedy)
     }
 }
 
-/// The longest time for which anything can have stood still by its own fault.
+/// The longest time for which a stall can count, given the last reset.
 fn since(excused: Option<Duration>, now: Duration) -> Duration {
     excused.map_or(Duration::MAX, |at| now.saturating_sub(at))
 }

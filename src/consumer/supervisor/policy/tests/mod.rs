@@ -1,18 +1,19 @@
-//! What must hold in single histories; [`super::properties`] has all the others.
+//! Invariants in single histories; [`super::properties`] checks generated ones.
 
 use super::*;
-use crate::consumer::control::InFlight;
-use crate::settings::Exceeded;
+use crate::consumer::protocol::InFlight;
+use crate::settings::OnExceeded;
 
-mod blaming;
-mod replacing;
-mod restarting;
-mod sharing;
-mod watching;
+mod poison_messages;
+mod properties;
+mod rebalance;
+mod restarts;
+mod rolling_restart;
+mod watchdog;
 
 const A_SECOND: Duration = Duration::from_secs(1);
 
-/// A policy in a world that does what it is told.
+/// A policy with simulated workers that follow every command.
 struct World {
     policy: Policy,
     now: Duration,
@@ -39,16 +40,16 @@ fn world(partitions: i32, rules: &Consumer) -> World {
 
 impl World {
     fn on(&mut self, event: Event) {
-        self.log.extend(self.policy.on(self.now, event));
+        self.log.extend(self.policy.handle_event(self.now, event));
     }
 
-    /// Time passes; the workers tell these positions every tenth of a second.
-    fn pass(&mut self, time: Duration, told: &[(usize, PartitionProgress)]) {
+    /// Lets time pass; the workers report these positions every tenth of a second.
+    fn pass(&mut self, time: Duration, reported: &[(usize, PartitionProgress)]) {
         let until = self.now + time;
         while self.now < until {
             self.now += A_SECOND / 10;
-            for (slot, progress) in told {
-                self.on(Event::Heard(*slot, vec![progress.clone()]));
+            for (slot, progress) in reported {
+                self.on(Event::Heartbeat(*slot, vec![progress.clone()]));
             }
             self.on(Event::Tick);
         }
@@ -70,11 +71,11 @@ impl World {
     }
 
     fn ends(&mut self, end: i64, partitions: i32) {
-        self.on(Event::Ends(Some((0..partitions).map(|number| (partition(number), end)).collect())));
+        self.on(Event::WatermarksFetched(Some((0..partitions).map(|number| (partition(number), end)).collect())));
     }
 }
 
-/// What a worker tells of a partition that it has read up to there.
+/// The progress of a worker that has read a partition up to `next`.
 pub(super) fn at(number: i32, next: i64) -> PartitionProgress {
     PartitionProgress {
         partition: partition(number),
@@ -89,23 +90,45 @@ pub(super) fn at(number: i32, next: i64) -> PartitionProgress {
         in_flight: None,
         retrying: false,
         waits_for_turn: false,
-        read_up_to: None,
     }
 }
 
-fn crash(committed: i64) -> Death {
-    let seen = Seen { partition: partition(0), next: committed + 5, committed, in_flight: None, has_work: true };
-    Death { cause: "SIGABRT".to_owned(), seen: vec![seen], ..Death::default() }
+impl World {
+    /// A ready worker dies in this way; its successor becomes ready, too.
+    fn dies(&mut self, slot: usize, death: WorkerExit) {
+        self.on(Event::Died(slot, death));
+        self.pass(60 * A_SECOND, &[(1 - slot.min(1), at(1, 0))]);
+        self.on(Event::Ready(slot));
+    }
+
+    /// Worker 0 requests permission for the messages of this range and processes all but the last one.
+    fn announce(&mut self, offsets: std::ops::Range<i64>) {
+        let last = offsets.end - 1;
+        for offset in offsets {
+            self.on(Event::ProcessRequested(0, partition(0), offset));
+            self.on(Event::Heartbeat(0, vec![at(0, if offset == last { last } else { offset + 1 })]));
+        }
+    }
+
+    fn poison_messages(&self) -> Vec<i64> {
+        self.policy.poison_messages().into_iter().map(|poison_messages| poison_messages.offset).collect()
+    }
+}
+
+fn crash(committed: i64) -> WorkerExit {
+    let seen =
+        LastPosition { partition: partition(0), next: committed + 5, committed, in_flight: None, has_work: true };
+    WorkerExit { cause: "SIGABRT".to_owned(), seen: vec![seen], ..WorkerExit::default() }
 }
 
 fn world_with_moves() -> World {
-    let mut world = world(6, &rules(|rules| rules.restart.most = 1));
-    world.on(Event::Asked(Wish::More));
+    let mut world = world(6, &rules(|rules| rules.restart.max_restarts = 1));
+    world.on(Event::Command(ControlCommand::ScaleUp));
     world.on(Event::Ready(2));
     world
 }
 
-/// How many partitions each of these has.
+/// The number of partitions of each of these workers.
 fn shares(world: &World, slots: std::ops::Range<usize>) -> Vec<usize> {
     slots.map(|slot| world.policy.partitions(slot).len()).collect()
 }

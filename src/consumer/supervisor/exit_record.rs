@@ -1,0 +1,243 @@
+//! The record of a worker's exit.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use slog::{Logger, error, info};
+
+use super::memory_limits;
+use super::policy::{LastPosition, StopReason, WorkerExit};
+use super::worker_slot::RunningWorker;
+use crate::consumer::protocol::FailedPart;
+use crate::exit::ExitCode;
+use crate::logging::is_log_line;
+use crate::os::proc_stats;
+use crate::os::worker_process::ProcessExit;
+use crate::report::{ExitPosition, RestartKind, RestartReport};
+use crate::settings::Consumer;
+use crate::util::panic::PANIC_MESSAGE;
+
+/// The maximum time between an OOM kill that the kernel has counted and the SIGKILL that is attributed to it.
+const SAME_TIME: Duration = Duration::from_secs(1);
+
+/// The number of stderr lines in a cause; the exit record has more.
+const LAST_WORDS_LINES: usize = 5;
+
+/// Counts the kernel's OOM kills. Their time decides whether one of them was a worker's.
+#[derive(Debug, Default)]
+pub(super) struct OomKillCounter {
+    known: Option<u64>,
+    /// The OOM kills that are not attributed to a worker yet, and when they were seen.
+    unclaimed: Option<(u64, Instant)>,
+}
+
+impl OomKillCounter {
+    /// Creates a counter that starts with the current count.
+    pub(super) fn new() -> Self {
+        Self { known: proc_stats::oom_kill_count(), unclaimed: None }
+    }
+
+    /// Whether this exit was an OOM kill; `count`: the total so far. Has to be called at every exit: kills that
+    /// were counted long before one are unrelated, and several processes may be killed at the same time.
+    fn is_one(&mut self, killed: bool, count: Option<u64>, now: Instant) -> bool {
+        let before = std::mem::replace(&mut self.known, count);
+        let new = before.zip(count).map_or(0, |(before, count)| count.saturating_sub(before));
+        let recent = self.unclaimed.take().filter(|(_, at)| now.saturating_duration_since(*at) < SAME_TIME);
+        let (left, at) =
+            if new > 0 { (recent.map_or(0, |(left, _)| left) + new, now) } else { recent.unwrap_or((0, now)) };
+        let is_one = killed && left > 0;
+        let left = left - u64::from(is_one);
+        self.unclaimed = (left > 0).then_some((left, at));
+        is_one
+    }
+}
+
+/// Classifies an exit for the policy.
+pub(super) fn classify_exit(
+    running: &RunningWorker,
+    ended: ProcessExit,
+    why: Option<&StopReason>,
+    seen: Vec<LastPosition>,
+    kills: &mut OomKillCounter,
+    consumer: &Consumer,
+) -> WorkerExit {
+    let killed = matches!(ended, ProcessExit::Signal { number: 9, .. });
+    let out_of_memory = kills.is_one(killed, proc_stats::oom_kill_count(), Instant::now());
+    let log = running.log.list();
+    let mut own = running.cause(ended);
+    let processor_failed = running.broken.as_ref().is_some_and(|broken| broken.part == FailedPart::Processor);
+    if processor_failed {
+        own.push_str(&last_words(&log));
+    }
+    let own = match hint(&log, out_of_memory, consumer) {
+        Some(hint) => format!("{own} ({hint})"),
+        None => own,
+    };
+    WorkerExit {
+        killed,
+        crashed: matches!(ended, ProcessExit::Signal { .. }),
+        terminated: matches!(ended, ProcessExit::Signal { number: 15, .. }),
+        out_of_memory,
+        clean: running.finished && ended == ProcessExit::Code(0),
+        forced: !running.finished && ended == ProcessExit::Code(ExitCode::Forced as i32),
+        blameless: (running.broken.is_some() && !running.crashed) || is_librdkafka_abort(&log),
+        processor_failed,
+        permanent: running.permanent_cause(),
+        cause: why.map_or_else(|| own.clone(), |why| format!("{own} ({why})")),
+        seen,
+    }
+}
+
+/// A hint about the likely cause, in addition to the exit itself.
+fn hint(log: &[String], out_of_memory: bool, consumer: &Consumer) -> Option<String> {
+    if is_panic(log) {
+        Some("its own code panicked: this is a bug".to_owned())
+    } else if out_of_memory {
+        Some(memory_limits::explain_kill(consumer, proc_stats::memory_limit_mib()))
+    } else if is_librdkafka_abort(log) {
+        Some("librdkafka has ended it, see its last lines: no message is to blame".to_owned())
+    } else {
+        None
+    }
+}
+
+/// The last stderr lines of the processor or its program, as the end of a cause; empty if there are none.
+fn last_words(log: &[String]) -> String {
+    let own: Vec<_> = log.iter().map(String::as_str).filter(|line| !is_log_line(line)).collect();
+    let last = &own[own.len().saturating_sub(LAST_WORDS_LINES)..];
+    if last.is_empty() { String::new() } else { format!("; its stderr ends with: {}", last.join(" | ")) }
+}
+
+fn is_panic(log: &[String]) -> bool {
+    log.iter().any(|line| line.starts_with(PANIC_MESSAGE))
+}
+
+/// Whether librdkafka has aborted the process by an internal assertion, for example after a failed memory
+/// allocation. Its stderr has the text in the form of the C library's `assert`, `program: rdkafka_buf.c:123:
+/// function: Assertion ... failed.`, or in its own form: `*** rdkafka_buf.c:123:function: ... ***`.
+fn is_librdkafka_abort(log: &[String]) -> bool {
+    let is_source = |word: &str| {
+        let file = word.split(':').next().unwrap_or_default();
+        file.starts_with("rd") && (file.ends_with(".c") || file.ends_with(".h"))
+    };
+    log.iter().any(|line| {
+        let is_assertion = line.contains(": Assertion ") || line.starts_with("*** ");
+        is_assertion && line.split_whitespace().take(3).any(is_source)
+    })
+}
+
+/// Creates the record, for the report and as one log line.
+pub(super) fn record(
+    running: &RunningWorker,
+    death: &WorkerExit,
+    why: Option<&StopReason>,
+    slot: usize,
+    logger: &Logger,
+) -> RestartReport {
+    let planned = is_planned(death, why);
+    let partitions: Vec<_> = death.seen.iter().map(row).collect();
+    let in_hand =
+        partitions.iter().filter_map(|row| Some(format!("{}/{}@{}", row.topic, row.partition, row.in_flight?)));
+    let in_hand = in_hand.collect::<Vec<_>>().join(", ");
+    let uptime = Instant::now().duration_since(running.since).as_secs_f64();
+    let pid = running.process.pid();
+    let memory = running.resident.map_or_else(|| "unknown".to_owned(), |mib| mib.to_string());
+    let log = running.log.list();
+    let panicked = is_panic(&log);
+    if planned {
+        info!(logger, "worker {slot} (pid {pid}) has ended to be replaced: {}", death.cause; "uptime" => format!("{uptime:.1}"), "rss_mib" => memory);
+    } else {
+        error!(logger, "worker {slot} (pid {pid}) died: {}", death.cause;
+            "uptime" => format!("{uptime:.1}"), "rss_mib" => memory, "partitions" => partitions.len(), "in_processing" => in_hand);
+    }
+    RestartReport {
+        kind: kind(running, death, why, panicked),
+        cause: death.cause.clone(),
+        at: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
+        uptime,
+        pid,
+        rss_mb: running.resident,
+        out_of_memory: death.out_of_memory,
+        panicked,
+        partitions,
+        log,
+    }
+}
+
+/// Whether the process has exited as it was requested to.
+pub(super) fn is_planned(death: &WorkerExit, why: Option<&StopReason>) -> bool {
+    why.is_some_and(|why| death.clean || (death.terminated && why.is_planned()))
+}
+
+/// The kind of the exit. There are few kinds, so that they can be the label of a metric.
+fn kind(running: &RunningWorker, death: &WorkerExit, why: Option<&StopReason>, panicked: bool) -> RestartKind {
+    match why {
+        Some(StopReason::Silent(_)) => RestartKind::Silent,
+        Some(StopReason::Hung { .. } | StopReason::NotReady(_)) => RestartKind::Hung,
+        Some(StopReason::Stuck(..)) => RestartKind::Stuck,
+        Some(StopReason::CutOff(_)) => RestartKind::CutOff,
+        Some(StopReason::Memory { .. }) => RestartKind::Memory,
+        Some(StopReason::Age) => RestartKind::Age,
+        Some(StopReason::Messages(_)) => RestartKind::Messages,
+        Some(StopReason::Roll) => RestartKind::Roll,
+        Some(StopReason::Fewer) => RestartKind::Fewer,
+        None if panicked => RestartKind::Panic,
+        None if death.out_of_memory => RestartKind::OutOfMemory,
+        None if death.killed => RestartKind::Killed,
+        None if running.broken.is_some() => RestartKind::Broken,
+        None if death.clean => RestartKind::Asked,
+        None if death.crashed => RestartKind::Crash,
+        None => RestartKind::Exit,
+    }
+}
+
+fn row(seen: &LastPosition) -> ExitPosition {
+    ExitPosition {
+        topic: seen.partition.topic.clone(),
+        partition: seen.partition.partition,
+        position: seen.next,
+        committed: Some(seen.committed),
+        in_flight: seen.in_flight,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_ran_out_before_another_death_has_killed_nobody_later() {
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let mut kills = OomKillCounter { known: Some(3), unclaimed: None };
+        assert!(!kills.is_one(true, Some(3), at(0)), "somebody has sent SIGKILL");
+        assert!(kills.is_one(true, Some(4), at(1)));
+        assert!(!kills.is_one(false, Some(5), at(2)), "another process of the group");
+        assert!(!kills.is_one(true, Some(5), at(60)), "that was long ago");
+        assert!(!kills.is_one(true, None, at(61)));
+        assert!(!kills.is_one(true, Some(9), at(62)), "since when is not known");
+    }
+
+    #[test]
+    fn librdkafkas_own_assertions_are_known_by_their_files() {
+        let is = |line: &str| is_librdkafka_abort(&["something else".to_owned(), line.to_owned()]);
+        assert!(is("kafka-actors: rd.h:142: rd_malloc: Assertion `p' failed."));
+        assert!(is("*** rdkafka_broker.c:5891:rd_kafka_broker_set_state: assert: rkb ***"));
+        assert!(!is("work: parser.c:12: parse: Assertion `rd.h' failed."));
+        assert!(!is("*** stack smashing detected ***: terminated"));
+    }
+
+    #[test]
+    fn a_processors_last_words_are_not_the_log() {
+        let log = ["21:07:54.823 INFO reading, worker: 0", "Traceback", "", "ModuleNotFoundError: no database"];
+        let log: Vec<_> = log.iter().filter(|line| !line.is_empty()).map(|line| (*line).to_owned()).collect();
+        assert_eq!(last_words(&log), "; its stderr ends with: Traceback | ModuleNotFoundError: no database");
+        assert_eq!(last_words(&log[..1]), "");
+    }
+
+    #[test]
+    fn several_may_die_of_the_same_lack() {
+        let now = Instant::now();
+        let mut kills = OomKillCounter { known: Some(3), unclaimed: None };
+        assert_eq!([5, 5, 5].map(|count| kills.is_one(true, Some(count), now)), [true, true, false]);
+    }
+}

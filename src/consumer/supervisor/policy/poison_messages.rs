@@ -1,0 +1,162 @@
+//! Detects poison messages: messages that kill or hang every process that processes them. The supervisor detects
+//! them, since the counters of a worker are lost with its process.
+//!
+//! If a partition's worker dies, and its successor dies before it has passed the position of the first one, a
+//! message there may be the cause, and the next worker is isolated: it requests permission for each message and
+//! processes one at a time. A message that was the requested one at two deaths is poison. So is a message that
+//! was the only one in processing, and for too long, at two deaths in a row.
+//!
+//! An external program that dies without any reply in its lifetime is weak evidence: it may fail with any
+//! message. The next worker therefore processes the suspect message after others, if there are any. Without a
+//! reply a death counts only if programs of this worker have replied before, and as long as all that died like
+//! that since the last reply had this same message.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::LastPosition;
+use crate::consumer::protocol::PoisonMessage;
+use crate::record::TopicPartition;
+
+/// The number of deaths at one position after which the next worker is isolated.
+const DEATHS_UNTIL_ISOLATION: u32 = 2;
+/// The number of deaths with one requested message that make it poison.
+const DEATHS_OF_POISON: u32 = 2;
+/// The largest progress that a worker may have left unreported. The last heartbeat is a tenth of a second old: a
+/// worker may have processed this number of further messages before it died. A slow worker has processed fewer.
+const MAX_UNREPORTED: i64 = 1_000;
+
+/// How strongly a death is evidence against the message that was in processing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Evidence {
+    /// Other messages were processed in this process, or only the worker's own code was involved.
+    Strong,
+    /// An external program has died that had not replied to any message in its lifetime.
+    ProgramNeverAnswered,
+}
+
+/// Detects poison messages: see the [module](self).
+#[derive(Clone, Debug, Default)]
+pub(super) struct PoisonDetector {
+    places: BTreeMap<TopicPartition, Suspect>,
+    /// The message of each partition that was requested when its worker died, and the number of such deaths.
+    announced: BTreeMap<TopicPartition, (i64, u32)>,
+    /// The messages with which programs died without a reply, since the last reply of any program.
+    unanswered: BTreeSet<(TopicPartition, i64)>,
+    poison_messages: Vec<PoisonMessage>,
+}
+
+#[derive(Clone, Debug)]
+struct Suspect {
+    deaths: u32,
+    /// The message that was in processing for too long, if that was the reason.
+    hung: Option<i64>,
+    /// The highest position that any of the partition's workers is known to have reached.
+    reached: i64,
+}
+
+/// The death of a worker that a message may have caused.
+#[derive(Clone, Debug)]
+pub(super) struct Suspicion<'a> {
+    pub(super) seen: &'a [LastPosition],
+    /// The only message in processing, if it was in processing for too long.
+    pub(super) hung: Option<(TopicPartition, i64)>,
+    pub(super) announced: Option<(TopicPartition, i64)>,
+    pub(super) evidence: Evidence,
+    /// Whether external programs of this worker have replied to any message.
+    pub(super) has_replied: bool,
+    pub(super) cause: &'a str,
+}
+
+impl PoisonDetector {
+    /// Handles the death of a worker that a message may have caused. Returns the poison message, if it is known
+    /// now.
+    pub(super) fn died(&mut self, suspicion: &Suspicion<'_>) -> Option<PoisonMessage> {
+        let (partition, offset, times) = self.find(suspicion)?;
+        self.places.remove(&partition);
+        self.announced.remove(&partition);
+        let reason = format!("it has killed its worker {times}, at last with: {}", suspicion.cause);
+        let poison_messages = PoisonMessage { partition, offset, reason };
+        if !self
+            .poison_messages
+            .iter()
+            .any(|known| (&known.partition, known.offset) == (&poison_messages.partition, offset))
+        {
+            self.poison_messages.push(poison_messages.clone());
+        }
+        Some(poison_messages)
+    }
+
+    fn find(&mut self, suspicion: &Suspicion<'_>) -> Option<(TopicPartition, i64, &'static str)> {
+        let (hung, announced) = (&suspicion.hung, &suspicion.announced);
+        if let (Evidence::ProgramNeverAnswered, Some(had)) = (suspicion.evidence, announced.as_ref().or(hung.as_ref()))
+        {
+            self.unanswered.insert(had.clone());
+        }
+        let mut named = announced.as_ref().and_then(|(partition, offset)| {
+            let known = self.announced.entry(partition.clone()).or_insert((*offset, 0));
+            *known = if known.0 == *offset { (*offset, known.1 + 1) } else { (*offset, 1) };
+            (known.1 >= DEATHS_OF_POISON).then(|| (partition.clone(), *offset, "each time that it was processed alone"))
+        });
+        for seen in suspicion.seen.iter().filter(|seen| seen.has_work) {
+            let hung = hung.as_ref().filter(|(partition, _)| *partition == seen.partition).map(|(_, offset)| *offset);
+            let place = self.places.entry(seen.partition.clone()).or_insert(Suspect {
+                deaths: 0,
+                hung: None,
+                reached: seen.next,
+            });
+            if hung.is_some() && place.hung == hung {
+                named = named.or(hung.map(|offset| (seen.partition.clone(), offset, "twice")));
+            }
+            place.deaths += 1;
+            place.hung = hung;
+            // The rate is unknown: assume the distance since the start once more, and a little in addition.
+            let ahead = seen.next.saturating_sub(seen.committed).saturating_add(MAX_UNREPORTED);
+            place.reached = place.reached.max(seen.next.saturating_add(ahead));
+        }
+        let is_proven = match suspicion.evidence {
+            Evidence::Strong => true,
+            Evidence::ProgramNeverAnswered => suspicion.has_replied && self.unanswered.len() == 1,
+        };
+        named.filter(|_| is_proven)
+    }
+
+    /// An external program has replied for the first time in its lifetime: programs work.
+    pub(super) fn replied(&mut self) {
+        self.unanswered.clear();
+    }
+
+    /// Whether one of these partitions has a message that may be poison.
+    pub(super) fn is_any(&self, partitions: &[TopicPartition]) -> bool {
+        let suspicious = |partition| {
+            self.announced.contains_key(partition)
+                || self.places.get(partition).is_some_and(|place| place.deaths >= DEATHS_UNTIL_ISOLATION)
+        };
+        partitions.iter().any(suspicious)
+    }
+
+    /// Records the position of a partition.
+    pub(super) fn progressed(&mut self, partition: &TopicPartition, next: i64) {
+        if self.places.get(partition).is_some_and(|place| next > place.reached) {
+            self.places.remove(partition);
+        }
+        if self.announced.get(partition).is_some_and(|(offset, _)| next > *offset) {
+            self.announced.remove(partition);
+        }
+        self.poison_messages.retain(|poison_messages| {
+            poison_messages.partition != *partition || poison_messages.offset + FORGET_AFTER_OFFSETS > next
+        });
+    }
+
+    /// The messages that were requested when a worker died and are not processed yet.
+    pub(super) fn announced(&self) -> Vec<(TopicPartition, i64)> {
+        self.announced.iter().map(|(partition, (offset, _))| (partition.clone(), *offset)).collect()
+    }
+
+    pub(super) fn poison_messages(&self) -> &[PoisonMessage] {
+        &self.poison_messages
+    }
+}
+
+/// A poison message is dropped from the list when its partition has advanced by this number of offsets: by then
+/// it is committed.
+const FORGET_AFTER_OFFSETS: i64 = 1_000_000;

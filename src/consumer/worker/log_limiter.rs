@@ -1,0 +1,57 @@
+//! Limits the log lines about failed messages: a partition can fail faster than a log can be read.
+
+use std::time::{Duration, Instant};
+
+/// The maximum number of lines in [`WITHIN`].
+const LINES: u32 = 20;
+/// The window of the limit, for all partitions of a worker together.
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// Counts lines. Pure.
+#[derive(Debug, Default)]
+pub(super) struct LogLimiter {
+    begun: Option<Instant>,
+    written: u32,
+    left_out: u64,
+}
+
+impl LogLimiter {
+    /// Whether a line may be logged now; suppressed lines are counted.
+    pub(super) fn allows(&mut self, now: Instant) -> bool {
+        if self.begun.is_none_or(|begun| now.saturating_duration_since(begun) >= WITHIN) {
+            (self.begun, self.written) = (Some(now), 0);
+        }
+        let allowed = self.written < LINES;
+        self.written += u32::from(allowed);
+        self.left_out += u64::from(!allowed);
+        allowed
+    }
+
+    /// The number of suppressed lines and their window, once the window is over.
+    pub(super) fn take_suppressed(&mut self, now: Instant) -> Option<(u64, Duration)> {
+        let time = now.saturating_duration_since(self.begun?);
+        (self.left_out > 0 && time >= WITHIN).then(|| (std::mem::take(&mut self.left_out), time))
+    }
+
+    /// The same for the last window, before it is over.
+    pub(super) fn take_rest(&mut self, now: Instant) -> Option<(u64, Duration)> {
+        let time = now.saturating_duration_since(self.begun?);
+        (self.left_out > 0).then(|| (std::mem::take(&mut self.left_out), time))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_much_is_counted_and_told_once() {
+        let (mut throttle, now) = (LogLimiter::default(), Instant::now());
+        let allowed = (0..100).filter(|_| throttle.allows(now)).count();
+        assert_eq!(allowed, LINES as usize);
+        assert_eq!(throttle.take_suppressed(now), None, "more may follow");
+        assert_eq!(throttle.take_suppressed(now + WITHIN), Some((80, WITHIN)));
+        assert_eq!((throttle.take_suppressed(now + WITHIN), throttle.take_rest(now + WITHIN)), (None, None));
+        assert!(throttle.allows(now + WITHIN), "anew");
+    }
+}

@@ -1,0 +1,223 @@
+//! The control channel: converts frames to actor messages and back; sends heartbeats with the changes.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use slog::{Logger, error};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::messages::{Close, FromSupervisor, SendEvent, TrackPartitions, UntrackPartitions};
+use super::partition_state::PartitionState;
+use super::shared::SharedLatencies;
+use crate::consumer::protocol::{FrameReader, FrameWriter, PartitionProgress, WorkerCommand, WorkerEvent};
+
+/// How often the supervisor receives the partitions' progress, if it has changed.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+/// The supervisor receives a heartbeat at least after this number of ticks, and the age of messages in flight as
+/// often.
+const KEEPALIVE_TICKS: u64 = 10;
+/// The capacity of the write queue, in frames. Heartbeats are left out while any frame is queued. There are a
+/// few other frames per partition and minute, and a worker may have 10,000 partitions: a full queue means that
+/// the supervisor does not read.
+const WAITING_FRAMES: usize = 65_536;
+/// The timeout for writing the last frames.
+const LAST_FRAMES: Duration = Duration::from_secs(1);
+
+/// The worker's end of the control channel.
+pub(super) struct SupervisorConnection {
+    frames: Option<mpsc::Sender<WorkerEvent>>,
+    writing: Option<JoinHandle<()>>,
+    watched: Vec<TrackedPartition>,
+    beats: u64,
+    beat_at: Instant,
+    reported_at: u64,
+    outbox: SharedLatencies,
+    router: Recipient<FromSupervisor>,
+}
+
+/// One of the worker's partitions.
+struct TrackedPartition {
+    counters: Arc<PartitionState>,
+    reported: Option<PartitionProgress>,
+    /// The message in flight at the last heartbeat, and the number of heartbeats with it. Counting heartbeats
+    /// instead of reading a clock excludes the time in which this process was stopped.
+    in_flight: Option<((i64, u64), u64)>,
+}
+
+impl SupervisorConnection {
+    /// Takes over the channel, whose first frame has been read.
+    pub(super) fn start(
+        reader: FrameReader,
+        writer: FrameWriter,
+        outbox: SharedLatencies,
+        router: Recipient<FromSupervisor>,
+        logger: Logger,
+    ) -> Addr<Self> {
+        let (frames, waiting) = mpsc::channel(WAITING_FRAMES);
+        let writing = actix::spawn(write_frames(writer, waiting));
+        actix::spawn(read_frames(reader, router.clone(), logger));
+        let (frames, writing) = (Some(frames), Some(writing));
+        Actor::start(Self {
+            frames,
+            writing,
+            watched: Vec::new(),
+            beats: 0,
+            beat_at: Instant::now(),
+            reported_at: 0,
+            outbox,
+            router,
+        })
+    }
+
+    fn tell(&self, frame: WorkerEvent) {
+        let Some(frames) = &self.frames else { return };
+        if frames.try_send(frame).is_err() {
+            // Closed, or full: in both cases the supervisor does not read any more.
+            self.router.do_send(FromSupervisor::Gone);
+        }
+    }
+
+    fn heartbeat(&mut self) {
+        // After a suspension of this process the timer fires repeatedly for the ticks that it missed.
+        let now = Instant::now();
+        if now.duration_since(self.beat_at) < PROGRESS_INTERVAL / 2 {
+            return;
+        }
+        self.beat_at = now;
+        self.beats += 1;
+        self.age();
+        let idle = self.frames.as_ref().is_some_and(|frames| frames.capacity() == WAITING_FRAMES);
+        if !idle {
+            return;
+        }
+        let changed = self.changed();
+        if !changed.is_empty() || self.beats - self.reported_at >= KEEPALIVE_TICKS {
+            self.reported_at = self.beats;
+            self.tell(WorkerEvent::Progress(changed));
+        }
+        self.send_latencies();
+    }
+
+    fn send_latencies(&mut self) {
+        let counted = self.outbox.lock().ok().filter(|outbox| !outbox.is_empty()).map(|mut outbox| outbox.take());
+        if let Some(counted) = counted {
+            self.tell(WorkerEvent::Times(Box::new(counted)));
+        }
+    }
+
+    fn age(&mut self) {
+        for TrackedPartition { counters, in_flight: in_hand, .. } in &mut self.watched {
+            *in_hand = match (counters.attempt(), *in_hand) {
+                (Some(attempt), Some((before, beats))) if before == attempt => Some((attempt, beats + 1)),
+                (attempt, _) => attempt.map(|attempt| (attempt, 0)),
+            };
+        }
+    }
+
+    /// The progress that has changed since the last report. The age of messages in flight is reported
+    /// periodically.
+    fn changed(&mut self) -> Vec<PartitionProgress> {
+        let mut changed = Vec::new();
+        for TrackedPartition { counters, reported, in_flight: in_hand } in &mut self.watched {
+            let mut now = counters.snapshot();
+            let beats = in_hand.map_or(0, |(_, beats)| beats);
+            // Long processing and waiting partitions are reported periodically: they are not stalled.
+            let is_due = (beats > 0 && beats % KEEPALIVE_TICKS == 0)
+                || (now.waits_for_turn && self.beats.is_multiple_of(KEEPALIVE_TICKS));
+            if reported.as_ref() == Some(&now) && !is_due {
+                continue;
+            }
+            *reported = Some(now.clone());
+            if let (Some(in_flight), Some(((offset, _), beats))) = (&mut now.in_flight, &*in_hand)
+                && in_flight.offset == *offset
+            {
+                in_flight.age_ms = beats * PROGRESS_INTERVAL.as_millis() as u64;
+            }
+            changed.push(now);
+        }
+        changed
+    }
+}
+
+async fn write_frames(mut writer: FrameWriter, mut waiting: mpsc::Receiver<WorkerEvent>) {
+    while let Some(frame) = waiting.recv().await {
+        // The supervisor is gone: the reading half detects that, too, and handles it.
+        if writer.write(&frame).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn read_frames(mut reader: FrameReader, router: Recipient<FromSupervisor>, logger: Logger) {
+    loop {
+        match reader.read::<WorkerCommand>().await {
+            Ok(Some(frame)) => router.do_send(FromSupervisor::Frame(frame)),
+            Ok(None) => break,
+            Err(error) => {
+                error!(logger, "the control channel is broken: {error}");
+                break;
+            }
+        }
+    }
+    router.do_send(FromSupervisor::Gone);
+}
+
+impl Actor for SupervisorConnection {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        context.run_interval(PROGRESS_INTERVAL, |link, _| link.heartbeat());
+    }
+}
+
+impl Handler<SendEvent> for SupervisorConnection {
+    type Result = ();
+
+    fn handle(&mut self, SendEvent(frame): SendEvent, _: &mut Self::Context) {
+        self.tell(frame);
+    }
+}
+
+impl Handler<TrackPartitions> for SupervisorConnection {
+    type Result = ();
+
+    fn handle(&mut self, TrackPartitions(counters): TrackPartitions, _: &mut Self::Context) {
+        let watched =
+            counters.into_iter().map(|counters| TrackedPartition { counters, reported: None, in_flight: None });
+        self.watched.extend(watched);
+    }
+}
+
+impl Handler<UntrackPartitions> for SupervisorConnection {
+    type Result = ();
+
+    fn handle(&mut self, UntrackPartitions { partitions, lost }: UntrackPartitions, _: &mut Self::Context) {
+        // The last position is sent before the next owner needs it.
+        let last = self.changed();
+        self.tell(WorkerEvent::Progress(last));
+        self.watched.retain(|watched| !partitions.contains(&watched.counters.partition));
+        self.tell(WorkerEvent::Revoked { partitions, lost });
+    }
+}
+
+impl Handler<Close> for SupervisorConnection {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Close, _: &mut Self::Context) -> Self::Result {
+        let last = self.changed();
+        self.tell(WorkerEvent::Progress(last));
+        self.send_latencies();
+        self.tell(WorkerEvent::Finished);
+        // Without a sender the writing task ends when all frames are written.
+        self.frames = None;
+        let writing = self.writing.take();
+        Box::pin(async move {
+            if let Some(writing) = writing {
+                // Late or failed: the supervisor does not read, and the exit code is sufficient.
+                let _late = tokio::time::timeout(LAST_FRAMES, writing).await;
+            }
+        })
+    }
+}

@@ -1,0 +1,4 @@
+//! `produce` and payloads.
+
+mod payloads;
+mod produce;

@@ -1,0 +1,5 @@
+//! TLS, SASL and ACLs.
+
+mod acls;
+mod credentials;
+mod tls_errors;

@@ -1,0 +1,4 @@
+//! Tests of the verifier.
+
+mod anomalies;
+mod runs;
