@@ -28,10 +28,12 @@ fn a_handler_that_hangs_is_found_in_time_and_its_message_given_up_at_the_fourth_
     assert_eq!(deaths.len(), 4, "{deaths:?}");
     assert!(deaths[3]["cause"].as_str().unwrap().contains("1@7"), "{}", deaths[3]);
     for death in &deaths {
-        assert!(death["cause"].as_str().unwrap().contains(" has been running for "), "{death}");
-        // From the start of the process: it boots, hangs for 2 s, is detected within another second, and gets `kill_grace`.
-        let uptime = death["uptime"].as_f64().unwrap();
-        assert!((2.0..4.0).contains(&uptime), "{death}");
+        // The watchdog's own measure: it sees the age of a message once a second.
+        let cause = death["cause"].as_str().unwrap();
+        let (_, age) = cause.split_once(" has been running for ").unwrap_or_else(|| panic!("{death}"));
+        let age: f64 = age.split_once("s (").unwrap().0.parse().unwrap();
+        assert!((2.0..=3.1).contains(&age), "{death}");
+        assert!(death["uptime"].as_f64().unwrap() >= 2.0, "{death}");
         let own = death["partitions"].as_array().unwrap().iter().find(|row| row["partition"] == 1).unwrap();
         assert_eq!(own["in_flight"], 7, "{death}");
     }

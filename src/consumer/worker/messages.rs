@@ -26,6 +26,11 @@ pub(super) enum FromSupervisor {
 #[rtype(result = "()")]
 pub(super) struct SendEvent(pub(super) WorkerEvent);
 
+/// To the connection: reply when all events so far are written; `false` if the supervisor is gone.
+#[derive(Message)]
+#[rtype(result = "bool")]
+pub(super) struct Flush;
+
 /// To the connection: report the progress of these partitions, too, from now on.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -132,6 +137,11 @@ impl NewPartition {
         }
     }
 }
+
+/// To a partition: the supervisor can read that the worker has it, so that messages may be processed.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct StartReading;
 
 /// To a partition: its queue may have messages, or a condition that it waited for has changed.
 #[derive(Message)]

@@ -12,7 +12,9 @@ use tokio::sync::oneshot;
 
 use super::circuit_breaker::CircuitBreaker;
 use super::history_writer::no_history;
-use super::messages::{AllowProcess, DataReady, NewPartition, PartitionEvent, ReadUntil, SkipGap, StopPartition};
+use super::messages::{
+    AllowProcess, DataReady, NewPartition, PartitionEvent, ReadUntil, SkipGap, StartReading, StopPartition,
+};
 use super::partition_state::PartitionState;
 use super::shared::Shared;
 use crate::history::HistoryEntry;
@@ -65,6 +67,8 @@ struct PendingMessage {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
+    /// Waits for [`StartReading`].
+    Opening,
     /// Consumes. A message that is held back comes first: it waits for the quota or for the gate, or its pause
     /// is over.
     Reading,
@@ -98,7 +102,7 @@ impl PartitionConsumer {
             anchor: ClockAnchor::now(),
             entries: Vec::new(),
             until: opening.until,
-            state: State::Reading,
+            state: State::Opening,
             processing_bytes: 0,
             breaker,
             kept: None,
@@ -322,13 +326,23 @@ impl Actor for PartitionConsumer {
         if self.is_read() {
             self.reach_end();
         }
-        // Events before `on_ready` have woken no actor.
-        self.counters.call();
-        context.notify(DataReady);
         context.run_interval(LOST_WAKEUP_POLL, |partition, context| {
             partition.schedule(context);
             partition.log_left_out();
         });
+    }
+}
+
+impl Handler<StartReading> for PartitionConsumer {
+    type Result = ();
+
+    fn handle(&mut self, _: StartReading, context: &mut Self::Context) {
+        if self.state == State::Opening {
+            self.state = State::Reading;
+            // Events before `on_ready` have woken no actor.
+            self.counters.call();
+            context.notify(DataReady);
+        }
     }
 }
 
@@ -352,7 +366,7 @@ impl Handler<ReadUntil> for PartitionConsumer {
 
     fn handle(&mut self, ReadUntil(until): ReadUntil, _: &mut Self::Context) {
         self.until = Some(until);
-        if self.state == State::Reading && self.is_read() {
+        if matches!(self.state, State::Opening | State::Reading) && self.is_read() {
             // It waits for the quota or for the gate, and lies beyond the stop offset.
             if let Some(kept) = self.kept.take() {
                 self.leave_unfinished(&kept.so_far);

@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 
 use super::history_writer::{HistoryWriter, no_history};
 use super::messages::{
-    AssignmentKind, Close, DataReady, NewPartition, ReadUntil, SendEvent, StopPartition, TrackPartitions,
-    UntrackPartitions,
+    AssignmentKind, Close, DataReady, Flush, NewPartition, ReadUntil, SendEvent, StartReading, StopPartition,
+    TrackPartitions, UntrackPartitions,
 };
 use super::partition_consumer::PartitionConsumer;
 use super::partition_state::PartitionState;
@@ -179,7 +179,7 @@ impl PartitionManager {
         context.spawn(host.send(OpenPartitions(openings)).into_actor(self).map(move |reply, router, context| {
             router.opening -= 1;
             match reply {
-                Ok(Ok(partitions)) => router.opened(partitions, opened),
+                Ok(Ok(partitions)) => router.opened(partitions, opened, context),
                 // Before any processor was created, the cause is the settings; later it is a dependency.
                 Ok(Err(failure)) => {
                     router.broken(FailedPart::Processor, failure.to_string(), !router.start.proven, context);
@@ -190,8 +190,14 @@ impl PartitionManager {
         }));
     }
 
-    fn opened(&mut self, partitions: Vec<(TopicPartition, Addr<PartitionConsumer>)>, opened: AssignmentKind) {
+    fn opened(
+        &mut self,
+        partitions: Vec<(TopicPartition, Addr<PartitionConsumer>)>,
+        opened: AssignmentKind,
+        context: &mut Context<Self>,
+    ) {
         let names: Vec<_> = partitions.iter().map(|(partition, _)| partition.to_string()).collect();
+        let actors: Vec<_> = partitions.iter().map(|(_, actor)| actor.clone()).collect();
         for (name, actor) in partitions {
             // The stop offset was received while the actor was being created.
             if let Some(until) = self.ends.get(&name) {
@@ -215,7 +221,19 @@ impl PartitionManager {
         if opened == AssignmentKind::First {
             self.tell(WorkerEvent::Ready { version: PROTOCOL_VERSION });
         }
+        self.start_reading(actors, context);
         self.report_end_reached();
+    }
+
+    /// Lets partitions process messages once the supervisor can read that this worker is ready and has them: a
+    /// message may kill this process at once, and what was not written then is unknown to the supervisor.
+    fn start_reading(&self, partitions: Vec<Addr<PartitionConsumer>>, context: &mut Context<Self>) {
+        let Some(link) = &self.link else { return };
+        context.spawn(link.send(Flush).into_actor(self).map(move |written, _, _| {
+            if written == Ok(true) {
+                partitions.iter().for_each(|partition| partition.do_send(StartReading));
+            }
+        }));
     }
 
     /// Reports that all assigned partitions have reached their stop offsets; again after each change.

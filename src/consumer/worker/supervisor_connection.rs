@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use slog::{Logger, error};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::messages::{Close, FromSupervisor, SendEvent, TrackPartitions, UntrackPartitions};
+use super::messages::{Close, Flush, FromSupervisor, SendEvent, TrackPartitions, UntrackPartitions};
 use super::partition_state::PartitionState;
 use super::shared::SharedLatencies;
 use crate::consumer::protocol::{FrameReader, FrameWriter, PartitionProgress, WorkerCommand, WorkerEvent};
@@ -27,7 +27,7 @@ const LAST_FRAMES: Duration = Duration::from_secs(1);
 
 /// The worker's end of the control channel.
 pub(super) struct SupervisorConnection {
-    frames: Option<mpsc::Sender<WorkerEvent>>,
+    frames: Option<mpsc::Sender<Queued>>,
     writing: Option<JoinHandle<()>>,
     watched: Vec<TrackedPartition>,
     beats: u64,
@@ -35,6 +35,13 @@ pub(super) struct SupervisorConnection {
     reported_at: u64,
     outbox: SharedLatencies,
     router: Recipient<FromSupervisor>,
+}
+
+/// An entry of the write queue.
+enum Queued {
+    Event(WorkerEvent),
+    /// Reply when all entries before this one are written.
+    Flush(oneshot::Sender<()>),
 }
 
 /// One of the worker's partitions.
@@ -71,9 +78,13 @@ impl SupervisorConnection {
         })
     }
 
-    fn tell(&self, frame: WorkerEvent) {
+    fn tell(&self, event: WorkerEvent) {
+        self.enqueue(Queued::Event(event));
+    }
+
+    fn enqueue(&self, entry: Queued) {
         let Some(frames) = &self.frames else { return };
-        if frames.try_send(frame).is_err() {
+        if frames.try_send(entry).is_err() {
             // Closed, or full: in both cases the supervisor does not read any more.
             self.router.do_send(FromSupervisor::Gone);
         }
@@ -141,11 +152,14 @@ impl SupervisorConnection {
     }
 }
 
-async fn write_frames(mut writer: FrameWriter, mut waiting: mpsc::Receiver<WorkerEvent>) {
-    while let Some(frame) = waiting.recv().await {
-        // The supervisor is gone: the reading half detects that, too, and handles it.
-        if writer.write(&frame).await.is_err() {
-            return;
+async fn write_frames(mut writer: FrameWriter, mut waiting: mpsc::Receiver<Queued>) {
+    while let Some(entry) = waiting.recv().await {
+        match entry {
+            // The supervisor is gone: the reading half detects that, too, and handles it.
+            Queued::Event(event) if writer.write(&event).await.is_err() => return,
+            Queued::Event(_) => {}
+            // The sender may have stopped waiting.
+            Queued::Flush(flushed) => _ = flushed.send(()),
         }
     }
 }
@@ -177,6 +191,17 @@ impl Handler<SendEvent> for SupervisorConnection {
 
     fn handle(&mut self, SendEvent(frame): SendEvent, _: &mut Self::Context) {
         self.tell(frame);
+    }
+}
+
+impl Handler<Flush> for SupervisorConnection {
+    type Result = ResponseFuture<bool>;
+
+    fn handle(&mut self, _: Flush, _: &mut Self::Context) -> Self::Result {
+        let (flushed, waiting) = oneshot::channel();
+        self.enqueue(Queued::Flush(flushed));
+        // Without an entry in the queue, or without a writing task, the sender is dropped unsent.
+        Box::pin(async move { waiting.await.is_ok() })
     }
 }
 
