@@ -6,7 +6,7 @@ use slog::Logger;
 
 use crate::kafka::consumer::{Consumer, ConsumerError, ConsumerRole};
 use crate::kafka::error::KafkaError;
-use crate::kafka::partition_queue::{PartitionQueue, PollResult};
+use crate::kafka::partition_queue::{MessageQueue, PartitionQueue, PollResult};
 use crate::record::{OwnedRecord, TopicPartition};
 use crate::settings::Settings;
 
@@ -84,8 +84,7 @@ impl RangeReader {
             while !reading.done {
                 let to = reading.to;
                 match reading.stream.poll_next() {
-                    PollResult::Message(message) => {
-                        let record = message.record();
+                    PollResult::Message(record) => {
                         let (next, meant) = (record.offset + 1, record.offset < to);
                         let record = meant.then(|| record.to_owned());
                         reading.done = next >= to;

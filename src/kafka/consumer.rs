@@ -34,7 +34,7 @@ use super::offsets::{
     Commits, Watermarks, commits_of, known_commits_of, list_at, list_of, list_to_commit, offsets_of, unknown_of,
     watermarks_of,
 };
-pub use super::partition_queue::{PartitionQueue, PollResult};
+pub use super::partition_queue::{MessageQueue, PartitionQueue, PollResult};
 use super::statistics::ClientReport;
 use super::topic_id::{TopicId, TopicIds};
 use super::{client_config, group_coordinator};
@@ -87,7 +87,7 @@ pub struct Consumer {
 
 impl Consumer {
     /// Creates the client, which connects in the background. The memory budget is divided by the number of
-    /// `partitions`. With `report_ends`, [`PartitionQueue::poll_next`] returns [`PollResult::End`]. A group member
+    /// `partitions`. With `report_ends`, [`MessageQueue::poll_next`] returns [`PollResult::End`]. A group member
     /// must not use it: librdkafka 2.12 counts an end within a batch as a message, and a rebalance resumes every
     /// partition at the client's position, one message too far (librdkafka#4844).
     ///

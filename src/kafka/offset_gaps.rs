@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use slog::Logger;
 
-use super::consumer::{Consumer, ConsumerError, ConsumerRole, PollResult};
+use super::consumer::{Consumer, ConsumerError, ConsumerRole, MessageQueue, PollResult};
 use super::error::KafkaError;
 use super::offsets::Offsets;
 use crate::record::TopicPartition;

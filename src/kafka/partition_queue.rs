@@ -22,6 +22,40 @@ const MAX_BATCH: usize = 4_096;
 /// memory budget.
 const BATCH_BYTES: usize = 512 << 10;
 
+/// The queue that a partition's consumer drains. [`PartitionQueue`] is the one of Kafka; benches have their own.
+pub trait MessageQueue {
+    /// The partition of this queue.
+    fn partition(&self) -> &TopicPartition;
+
+    /// Sets a callback for when the empty queue receives something. A librdkafka thread calls it with the queue's
+    /// lock held: it must not block, panic, or use the queue. The queue may already have messages at this call.
+    fn on_ready(&mut self, ready: Box<dyn Fn() + Send + Sync>);
+
+    /// The next message or event, without waiting.
+    fn poll_next(&mut self) -> PollResult<'_>;
+
+    /// The last message of [`MessageQueue::poll_next`], until the next call.
+    fn current(&self) -> Option<Record<'_>>;
+
+    /// Frees the last message of [`MessageQueue::poll_next`].
+    fn release(&mut self);
+
+    /// Marks the queue as finished: further messages are dropped.
+    fn finish(&self);
+
+    /// The partition's high watermark from the last fetch response; `None` before the first.
+    fn high_watermark(&self) -> Option<i64>;
+
+    /// The size of keys and values of the messages read since the last call.
+    fn take_bytes(&mut self) -> u64;
+
+    /// Stores `next` for the next commit: all messages before it are processed.
+    ///
+    /// # Errors
+    /// The partition is no longer assigned.
+    fn store(&self, next: i64) -> Result<(), KafkaError>;
+}
+
 /// The message queue of one partition.
 pub struct PartitionQueue {
     batch: BatchQueue<ConsumerContext>,
@@ -35,16 +69,16 @@ pub struct PartitionQueue {
     /// The number of messages in the last batch.
     messages: usize,
     bytes: usize,
-    /// The bytes of earlier batches that [`PartitionQueue::take_bytes`] has not returned yet.
+    /// The bytes of earlier batches that [`MessageQueue::take_bytes`] has not returned yet.
     unreported_before: usize,
-    /// The part of `bytes` that [`PartitionQueue::take_bytes`] has returned.
+    /// The part of `bytes` that [`MessageQueue::take_bytes`] has returned.
     reported: usize,
 }
 
 /// The result of a poll.
 pub enum PollResult<'a> {
     /// A message.
-    Message(ReceivedMessage<'a>),
+    Message(Record<'a>),
     /// The position has reached the end of the partition, at this offset; more messages may arrive.
     End(i64),
     /// No message at the moment.
@@ -91,19 +125,39 @@ impl PartitionQueue {
         &self.fetching
     }
 
-    /// The partition of this queue.
-    pub fn partition(&self) -> &TopicPartition {
+    /// A view of the current message.
+    fn record<'a>(&'a self, message: RawMessage<'a>) -> Record<'a> {
+        Record {
+            topic: &self.partition.topic,
+            partition: self.partition.partition,
+            offset: message.offset(),
+            timestamp_ms: message.timestamp(),
+            key: message.key(),
+            value: message.payload(),
+            headers: self,
+        }
+    }
+
+    /// The maximum number of messages of the next batch, by the mean message size of the last one.
+    fn max_batch(&self) -> usize {
+        match self.bytes.checked_div(self.messages) {
+            // Without a known size, messages may be large.
+            None => 1,
+            Some(average) => (BATCH_BYTES / average.max(1)).clamp(1, MAX_BATCH),
+        }
+    }
+}
+
+impl MessageQueue for PartitionQueue {
+    fn partition(&self) -> &TopicPartition {
         &self.partition
     }
 
-    /// Sets a callback for when the empty queue receives something. A librdkafka thread calls it with the queue's
-    /// lock held: it must not block, panic, or use the queue. The queue may already have messages at this call.
-    pub fn on_ready(&mut self, ready: impl Fn() + Send + Sync + 'static) {
+    fn on_ready(&mut self, ready: Box<dyn Fn() + Send + Sync>) {
         self.split.set_nonempty_callback(ready);
     }
 
-    /// The next message or event, without waiting.
-    pub fn poll_next(&mut self) -> PollResult<'_> {
+    fn poll_next(&mut self) -> PollResult<'_> {
         loop {
             if !self.batch.advance() {
                 let max_batch = self.max_batch();
@@ -145,51 +199,32 @@ impl PartitionQueue {
         if self.messages == 1 {
             self.fetching.read(1, self.bytes);
         }
-        PollResult::Message(ReceivedMessage { message, partition: &self.partition })
+        PollResult::Message(self.record(message))
     }
 
-    /// Marks the queue as finished: further messages are dropped.
-    pub fn end_reading(&self) {
+    fn finish(&self) {
         self.fetching.end();
     }
 
-    /// Frees the last message of [`PartitionQueue::poll_next`].
-    pub fn release(&mut self) {
+    fn release(&mut self) {
         self.batch.release();
     }
 
-    /// The partition's high watermark from the last fetch response; `None` before the first.
-    pub fn end(&self) -> Option<i64> {
+    fn high_watermark(&self) -> Option<i64> {
         self.batch.high_watermark()
     }
 
-    /// The size of keys and values of the messages read since the last call.
-    pub fn take_bytes(&mut self) -> u64 {
+    fn take_bytes(&mut self) -> u64 {
         let new = self.unreported_before + self.bytes - self.reported;
         (self.unreported_before, self.reported) = (0, self.bytes);
         new as u64
     }
 
-    /// The last message of [`PartitionQueue::poll_next`], until the next call.
-    pub fn current(&self) -> Option<ReceivedMessage<'_>> {
-        let message = self.batch.current().filter(|message| message.error().is_none())?;
-        Some(ReceivedMessage { message, partition: &self.partition })
+    fn current(&self) -> Option<Record<'_>> {
+        self.batch.current().filter(|message| message.error().is_none()).map(|message| self.record(message))
     }
 
-    /// The maximum number of messages of the next batch, by the mean message size of the last one.
-    fn max_batch(&self) -> usize {
-        match self.bytes.checked_div(self.messages) {
-            // Without a known size, messages may be large.
-            None => 1,
-            Some(average) => (BATCH_BYTES / average.max(1)).clamp(1, MAX_BATCH),
-        }
-    }
-
-    /// Stores `next` for the next commit: all messages before it are processed.
-    ///
-    /// # Errors
-    /// The partition is no longer assigned.
-    pub fn store(&self, next: i64) -> Result<(), KafkaError> {
+    fn store(&self, next: i64) -> Result<(), KafkaError> {
         let Some(client) = self.client.upgrade() else { return Ok(()) };
         client.store_offsets(&list_to_commit([(&self.partition, next, &*self.metadata)])?).map_err(|error| {
             KafkaError::request(format!("{}: offset {next} could not be stored", self.partition), &error)
@@ -215,30 +250,10 @@ fn is_unreadable(code: RDKafkaErrorCode) -> bool {
     )
 }
 
-/// A message in librdkafka's memory, valid until the next poll.
-pub struct ReceivedMessage<'a> {
-    message: RawMessage<'a>,
-    partition: &'a TopicPartition,
-}
-
-impl ReceivedMessage<'_> {
-    /// A view of the message.
-    pub fn record(&self) -> Record<'_> {
-        Record {
-            topic: &self.partition.topic,
-            partition: self.partition.partition,
-            offset: self.message.offset(),
-            timestamp_ms: self.message.timestamp(),
-            key: self.message.key(),
-            value: self.message.payload(),
-            headers: self,
-        }
-    }
-}
-
-impl Headers for ReceivedMessage<'_> {
+/// The headers of the current message.
+impl Headers for PartitionQueue {
     fn list(&self) -> Vec<(&str, Option<&[u8]>)> {
-        self.message.headers()
+        self.batch.current().map(RawMessage::headers).unwrap_or_default()
     }
 }
 

@@ -189,7 +189,7 @@ impl Assignment {
                 counters.starts_committed(start.start);
             }
             let PartitionAssignment { start, until, topic_id, .. } = start.clone();
-            openings.push(NewPartition { stream, counters, start, until, topic_id });
+            openings.push(NewPartition { stream: Box::new(stream), counters, start, until, topic_id });
         }
         let offsets: Vec<_> = starts.iter().map(|start| (start.partition.clone(), start.start)).collect();
         // The group requires an acknowledgement of every assignment, also of an empty one.

@@ -7,7 +7,7 @@ use actix::Message;
 use super::partition_state::PartitionState;
 use crate::consumer::protocol::{PartitionAssignment, WorkerCommand, WorkerEvent, WorkerHealth};
 use crate::kafka::commit_metadata::ForeignCommit;
-use crate::kafka::consumer::PartitionQueue;
+use crate::kafka::consumer::MessageQueue;
 use crate::kafka::statistics::ClientReport;
 use crate::kafka::topic_id::TopicId;
 use crate::record::TopicPartition;
@@ -119,7 +119,7 @@ pub(super) enum PartitionEvent {
 
 /// A partition to open.
 pub(super) struct NewPartition {
-    pub(super) stream: PartitionQueue,
+    pub(super) stream: Box<dyn MessageQueue + Send>,
     pub(super) counters: Arc<PartitionState>,
     pub(super) start: i64,
     pub(super) until: Option<i64>,

@@ -18,7 +18,7 @@ use super::messages::{
 use super::partition_state::PartitionState;
 use super::shared::Shared;
 use crate::history::HistoryEntry;
-use crate::kafka::consumer::{PartitionQueue, PollResult};
+use crate::kafka::consumer::{MessageQueue, PollResult};
 use crate::record::OwnedRecord;
 use crate::util::clock::ClockAnchor;
 
@@ -36,7 +36,7 @@ const LOST_WAKEUP_POLL: Duration = Duration::from_secs(1);
 /// The actor of one assigned partition.
 pub(super) struct PartitionConsumer {
     /// `None` once stopped.
-    stream: Option<PartitionQueue>,
+    stream: Option<Box<dyn MessageQueue>>,
     shared: Rc<Shared>,
     counters: Arc<PartitionState>,
     next: i64,
@@ -112,7 +112,7 @@ impl PartitionConsumer {
     }
 
     /// Runs one time slice. Returns whether there may be more messages.
-    fn read(&mut self, stream: &mut PartitionQueue, context: &mut Context<Self>) -> bool {
+    fn read(&mut self, stream: &mut dyn MessageQueue, context: &mut Context<Self>) -> bool {
         let begun = Instant::now();
         self.now = begun;
         self.anchor = ClockAnchor::now();
@@ -127,9 +127,7 @@ impl PartitionConsumer {
                 return false;
             } else {
                 match stream.poll_next() {
-                    PollResult::Message(message) => {
-                        self.start_message(&message.record(), AttemptState::default(), context)
-                    }
+                    PollResult::Message(record) => self.start_message(&record, AttemptState::default(), context),
                     // All messages before it are processed: the queue is ordered.
                     PollResult::End(offset) => self.skip_gap(offset),
                     PollResult::Empty => return false,
@@ -168,10 +166,10 @@ impl PartitionConsumer {
     /// Runs a time slice, stores offsets and schedules the next one.
     fn run_slice(&mut self, context: &mut Context<Self>) {
         let Some(mut stream) = self.stream.take() else { return };
-        let more = self.read(&mut stream, context);
-        self.release(&mut stream);
-        self.counters.update_end(stream.end(), stream.take_bytes());
-        self.store(&stream);
+        let more = self.read(&mut *stream, context);
+        self.release(&mut *stream);
+        self.counters.update_end(stream.high_watermark(), stream.take_bytes());
+        self.store(&*stream);
         self.stream = Some(stream);
         self.shared.times.borrow_mut().flush(Instant::now(), false);
         if more {
@@ -181,12 +179,12 @@ impl PartitionConsumer {
 
     /// Frees the memory of the last message: large messages of many partitions would add up until each partition
     /// has its next slice.
-    fn release(&self, stream: &mut PartitionQueue) {
+    fn release(&self, stream: &mut dyn MessageQueue) {
         if self.state != State::Processing {
             stream.release();
         }
         if matches!(self.state, State::AtEnd | State::Halted) {
-            stream.end_reading();
+            stream.finish();
         }
     }
 
@@ -222,19 +220,19 @@ impl PartitionConsumer {
 
     fn reach_end(&mut self) {
         self.state = State::AtEnd;
-        self.stream.iter().for_each(PartitionQueue::end_reading);
+        self.stream.iter().for_each(|stream| stream.finish());
         self.shared.events.do_send(PartitionEvent::EndReached(self.counters.partition.clone()));
     }
 
     fn stop_actor(&mut self, event: PartitionEvent) {
         self.state = State::Halted;
-        self.stream.iter().for_each(PartitionQueue::end_reading);
+        self.stream.iter().for_each(|stream| stream.finish());
         self.counters.give_up();
         self.shared.events.do_send(event);
     }
 
     /// Stores the position. Stores only what was handled, and nothing after a message that failed.
-    fn store(&mut self, stream: &PartitionQueue) {
+    fn store(&mut self, stream: &dyn MessageQueue) {
         if self.stored == Some(self.next) {
             return;
         }
@@ -258,8 +256,8 @@ impl PartitionConsumer {
     /// Continues after an asynchronous result: stores the offset and consumes further.
     fn after_later(&mut self, context: &mut Context<Self>) {
         if let Some(mut stream) = self.stream.take() {
-            self.store(&stream);
-            self.release(&mut stream);
+            self.store(&*stream);
+            self.release(&mut *stream);
             self.stream = Some(stream);
         }
         match self.stopped.take() {
@@ -296,7 +294,7 @@ impl PartitionConsumer {
         if let Some(stream) = self.stream.take()
             && !lost
         {
-            self.store(&stream);
+            self.store(&*stream);
         }
         self.log_rest_left_out();
         self.counters.give_up();
@@ -315,13 +313,13 @@ impl Actor for PartitionConsumer {
     fn started(&mut self, context: &mut Self::Context) {
         if let Some(stream) = &mut self.stream {
             let (counters, this) = (Arc::clone(&self.counters), context.address().downgrade());
-            stream.on_ready(move || {
+            stream.on_ready(Box::new(move || {
                 if counters.call()
                     && let Some(this) = this.upgrade()
                 {
                     this.do_send(DataReady);
                 }
-            });
+            }));
         }
         if self.is_read() {
             self.reach_end();
@@ -387,7 +385,7 @@ impl Handler<SkipGap> for PartitionConsumer {
         }
         self.skip_gap(end);
         if let Some(stream) = self.stream.take() {
-            self.store(&stream);
+            self.store(&*stream);
             self.stream = Some(stream);
         }
     }

@@ -162,7 +162,7 @@ impl PartitionConsumer {
         let kept = self.kept.take();
         if let Some(reason) = self.processed(note, result) {
             // It was held back, or nothing was read since.
-            let current = || Some(self.stream.as_ref()?.current()?.record().to_owned());
+            let current = || Some(self.stream.as_ref()?.current()?.to_owned());
             match kept.map(|kept| kept.record).or_else(current) {
                 Some(record) => self.on_failure(record, so_far, reason, context),
                 None => {
