@@ -1,25 +1,26 @@
 //! The report: one JSON object at the end of every command, on success and on failure. Tests and scripts read it.
 //!
 //! docs/REPORT.md describes every field; a test compares it with these types. While [`REPORT_VERSION`] stays the same, fields may
-//! be added, but are not renamed or removed.
+//! be added, but are not renamed or removed. `builder` collects the parts while a command runs; `sink` is the destination.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Write};
-use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::exit::{ExitCode, ExitStatus};
+use crate::exit::ExitStatus;
 use crate::latency::LatencyHistogram;
-use crate::latency::hdr_log::{HdrLogWriter, SCHEDULED_TO_ACKED, SCHEDULED_TO_PROCESSED, SENT_TO_ACKED};
 use crate::latency::scope::Excluded;
 use crate::settings::Acks;
-use crate::util::escape::escape_json;
 #[cfg(feature = "verify")]
 use crate::verify::checker::Verdict;
+
+mod builder;
+mod sink;
+
+pub use builder::ReportBuilder;
+pub use sink::ReportSink;
 
 /// The version of the report's schema.
 pub const REPORT_VERSION: u32 = 2;
@@ -314,163 +315,4 @@ pub struct ExitPosition {
 /// Returns messages per second; 0 if no time has passed.
 pub fn rate(messages: u64, time: Duration) -> f64 {
     if time.is_zero() { 0.0 } else { messages as f64 / time.as_secs_f64() }
-}
-
-/// The destination of the report. It is opened before the run, so that a file that cannot be written is reported early.
-pub enum ReportSink {
-    /// `--report` was not given.
-    Nowhere,
-    /// Stdout (`-` or `/dev/stdout`).
-    Stdout,
-    /// A file; it stays empty until the end of the run.
-    File(File),
-}
-
-impl ReportSink {
-    /// Opens the destination that `--report` names.
-    ///
-    /// # Errors
-    /// An exit status with [`ExitCode::Usage`] if the file cannot be written.
-    pub fn open(path: Option<&Path>) -> Result<Self, ExitStatus> {
-        match path {
-            None => Ok(Self::Nowhere),
-            // If it were opened again, it would be written from its beginning and overwrite other output.
-            Some(path) if path == Path::new("-") || path == Path::new("/dev/stdout") => Ok(Self::Stdout),
-            Some(path) => File::create(path).map(Self::File).map_err(|error| {
-                let text =
-                    format!("--report {}: the file cannot be written: {error}; name another one", path.display());
-                ExitStatus::new(ExitCode::Usage, text)
-            }),
-        }
-    }
-
-    /// Writes the report as one line.
-    ///
-    /// # Errors
-    /// If writing fails, for example because the disk is full or stdout is closed.
-    pub fn write(&mut self, report: &Report) -> io::Result<()> {
-        let mut line = serde_json::to_vec(report)?;
-        escape_json(&mut line, 0);
-        line.push(b'\n');
-        match self {
-            Self::Nowhere => Ok(()),
-            Self::Stdout => {
-                let mut stdout = io::stdout().lock();
-                stdout.write_all(&line)?;
-                stdout.flush()
-            }
-            Self::File(file) => {
-                file.write_all(&line)?;
-                file.sync_all().or_else(|error| match error.kind() {
-                    // A pipe or a device does not support fsync.
-                    io::ErrorKind::InvalidInput => Ok(()),
-                    _ => Err(error),
-                })
-            }
-        }
-    }
-}
-
-/// Builds a report; it is created when the command starts.
-pub struct ReportBuilder {
-    command: String,
-    began: Instant,
-    began_at: SystemTime,
-    /// The security of the connections.
-    pub security: SecurityReport,
-    /// The result of producing, if the command produces.
-    pub produce: Option<ProduceReport>,
-    /// The result of consuming, if the command consumes.
-    pub consume: Option<ConsumeReport>,
-    /// The verdict, if the command runs the checker.
-    #[cfg(feature = "verify")]
-    pub verify: Option<Verdict>,
-    /// The result of the replay, if the command is `dlq replay`.
-    pub replay: Option<ReplayReport>,
-}
-
-impl ReportBuilder {
-    /// Starts the report of `command`.
-    pub fn new(command: impl Into<String>) -> Self {
-        Self {
-            command: command.into(),
-            began: Instant::now(),
-            began_at: SystemTime::now(),
-            security: SecurityReport::default(),
-            produce: None,
-            consume: None,
-            #[cfg(feature = "verify")]
-            verify: None,
-            replay: None,
-        }
-    }
-
-    /// Returns the measured latencies, each with its tag.
-    pub fn latencies(&self) -> Vec<(&'static str, &LatencyHistogram)> {
-        let produce = self
-            .produce
-            .iter()
-            .flat_map(|report| [(SCHEDULED_TO_ACKED, &report.latency_us), (SENT_TO_ACKED, &report.sent_latency_us)]);
-        let consume = self.consume.iter().map(|report| (SCHEDULED_TO_PROCESSED, &report.latency_us));
-        produce.chain(consume).filter(|(_, latency)| !latency.is_empty()).collect()
-    }
-
-    /// Writes the latencies to their file, as one interval from the start of the command until now.
-    ///
-    /// # Errors
-    /// See [`HdrLogWriter::write`].
-    pub fn write_latencies(&self, to: &mut HdrLogWriter) -> io::Result<()> {
-        to.write(self.began_at, self.began.elapsed(), &self.latencies())
-    }
-
-    /// Returns the report with the exit status of the command.
-    pub fn finish(self, exit: ExitStatus) -> Report {
-        Report {
-            version: REPORT_VERSION,
-            command: self.command,
-            exit,
-            seconds: self.began.elapsed().as_secs_f64(),
-            security: self.security,
-            produce: self.produce,
-            consume: self.consume,
-            #[cfg(feature = "verify")]
-            verify: self.verify,
-            replay: self.replay,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_unwritable_report_is_found_before_the_run() {
-        let exit = ReportSink::open(Some(Path::new("/no/such/folder/report.json"))).err().unwrap();
-        assert_eq!(exit.code, ExitCode::Usage);
-        assert!(exit.reason.contains("/no/such/folder/report.json"), "{}", exit.reason);
-    }
-
-    #[test]
-    fn only_the_parts_that_a_command_has_are_there() {
-        let value = serde_json::to_value(ReportBuilder::new("topics").finish(ExitStatus::clean("done"))).unwrap();
-        assert_eq!(value["version"], 2);
-        assert_eq!(value["exit"]["code"], 0);
-        assert!(value.get("produce").is_none() && value.get("consume").is_none());
-    }
-
-    #[test]
-    fn latencies_are_percentiles_in_the_report_and_whole_until_then() {
-        let mut draft = ReportBuilder::new("produce");
-        let mut produce = ProduceReport::default();
-        produce.latency_us.record_us(7);
-        draft.produce = Some(produce);
-        draft.consume = Some(ConsumeReport::default());
-        let tags: Vec<_> = draft.latencies().iter().map(|(tag, _)| *tag).collect();
-        assert_eq!(tags, [SCHEDULED_TO_ACKED]);
-        let value = serde_json::to_value(draft.finish(ExitStatus::clean("done"))).unwrap();
-        assert_eq!(value["produce"]["latency_us"]["p99_99"], 7);
-        assert!(value["produce"].get("sent_latency_us").is_none() && value["produce"].get("schedule").is_none());
-        assert!(value["consume"].get("latency_us").is_none());
-    }
 }
