@@ -9,6 +9,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use kafka_actors::internal::PartitionCounts;
 use kafka_actors::internal::Template;
 use kafka_actors::internal::TopicPartition;
 use kafka_actors::internal::checker::{CheckScope, Checker};
@@ -89,11 +90,7 @@ fn control_frames(criterion: &mut Criterion) {
         next: 1_000_000,
         end: None,
         committed: Some(999_000),
-        processed: 1_000_000,
-        failed: 0,
-        dead_lettered: 0,
-        retried: 0,
-        read_bytes: 0,
+        counts: PartitionCounts { processed: 1_000_000, ..PartitionCounts::default() },
         in_flight: None,
         retrying: false,
         waits_for_turn: false,

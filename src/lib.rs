@@ -82,6 +82,7 @@ mod latency;
 mod logging;
 mod monitoring;
 mod os;
+mod partition_counts;
 mod partitioner;
 mod processor;
 mod producer;
@@ -122,6 +123,7 @@ pub mod internal {
     #[cfg(feature = "monitoring")]
     pub use crate::monitoring::metrics;
     pub use crate::monitoring::status;
+    pub use crate::partition_counts::PartitionCounts;
     pub use crate::partitioner::murmur2_partition;
     pub use crate::record::TopicPartition;
     pub use crate::settings::Acks;

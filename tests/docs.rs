@@ -8,7 +8,7 @@ use kafka_actors::internal::report::{
     ConsumeReport, ExitPosition, FaultsReport, PartitionReport, ProduceReport, REPORT_VERSION, ReplayReport, Report,
     RestartKind, RestartReport, ScheduleReport, SecurityReport, ThreadReport, WorkerReport,
 };
-use kafka_actors::internal::{Acks, Excluded, ExitStatus, LatencyHistogram};
+use kafka_actors::internal::{Acks, Excluded, ExitStatus, LatencyHistogram, PartitionCounts};
 use serde_json::Value;
 
 fn root() -> PathBuf {
@@ -208,10 +208,7 @@ fn full_report() -> Report {
             committed: Some(1),
             high_watermark: 1,
             lag: Some(1),
-            processed: 1,
-            failed: 1,
-            dead_lettered: 1,
-            retried: 1,
+            counts: PartitionCounts { processed: 1, failed: 1, dead_lettered: 1, retried: 1, read_bytes: 1 },
             abandoned: 1,
             stopped: Some(text.clone()),
         }],

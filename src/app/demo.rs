@@ -74,7 +74,7 @@ pub fn summary(outcome: &RunOutcome, verdict: &Verdict, exit: &ExitStatus) -> St
         text.push_str(&format!(
             "{worker:>10}{:>11}{:>11}{committed:>11}{lag:>5}\n",
             partition.partition,
-            format_count(partition.processed)
+            format_count(partition.counts.processed)
         ));
     }
     text.push('\n');

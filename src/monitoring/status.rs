@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::partition_counts::PartitionCounts;
 use crate::settings::Acks;
 
 pub use crate::kafka::health::ClientHealth;
@@ -268,16 +269,9 @@ pub struct PartitionStatus {
     pub stop_offset: Option<i64>,
     /// `high_watermark - position`; 0 while another member of the group has the partition on another host.
     pub lag: u64,
-    /// Messages that were processed, by all worker processes.
-    pub processed: u64,
-    /// Messages whose processing failed and that were skipped.
-    pub failed: u64,
-    /// Messages whose processing failed and that were written to the dead-letter topic.
-    pub dead_lettered: u64,
-    /// Number of retries.
-    pub retried: u64,
-    /// Bytes of the keys and values that were read.
-    pub read_bytes: u64,
+    /// The counters of all worker processes.
+    #[serde(flatten)]
+    pub counts: PartitionCounts,
     /// The message in flight; null without one.
     pub in_flight: Option<InFlightStatus>,
     /// The message in flight has failed and waits for its retry.

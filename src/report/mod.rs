@@ -12,6 +12,7 @@ use serde::{Serialize, Serializer};
 use crate::exit::ExitStatus;
 use crate::latency::LatencyHistogram;
 use crate::latency::scope::Excluded;
+use crate::partition_counts::PartitionCounts;
 use crate::settings::Acks;
 #[cfg(feature = "verify")]
 use crate::verify::checker::Verdict;
@@ -116,6 +117,17 @@ fn percentiles<S: Serializer>(latency: &LatencyHistogram, to: S) -> Result<S::Ok
     latency.percentiles().serialize(to)
 }
 
+/// Serializes the counters of messages; the report has no bytes.
+fn without_bytes<S: Serializer>(counts: &PartitionCounts, to: S) -> Result<S::Ok, S::Error> {
+    let PartitionCounts { processed, failed, dead_lettered, retried, read_bytes: _ } = *counts;
+    to.collect_map([
+        ("processed", processed),
+        ("failed", failed),
+        ("dead_lettered", dead_lettered),
+        ("retried", retried),
+    ])
+}
+
 /// Intentional faults that were passed to the client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[allow(missing_docs, reason = "docs/REPORT.md documents the fields")]
@@ -183,10 +195,8 @@ pub struct PartitionReport {
     pub committed: Option<i64>,
     pub high_watermark: i64,
     pub lag: Option<i64>,
-    pub processed: u64,
-    pub failed: u64,
-    pub dead_lettered: u64,
-    pub retried: u64,
+    #[serde(flatten, serialize_with = "without_bytes")]
+    pub counts: PartitionCounts,
     pub abandoned: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,

@@ -90,7 +90,7 @@ fn counts(status: &Status) -> Vec<(CounterKey, f64)> {
         }
         counts.extend(consume.partitions.iter().map(|partition| {
             let counted = CounterKey::Partition(partition.topic.clone(), partition.partition);
-            (counted, partition.processed as f64)
+            (counted, partition.counts.processed as f64)
         }));
     }
     counts
@@ -100,10 +100,15 @@ fn counts(status: &Status) -> Vec<(CounterKey, f64)> {
 mod tests {
     use super::*;
     use crate::monitoring::status::{ConsumeStatus, PartitionStatus, WorkerStatus};
+    use crate::partition_counts::PartitionCounts;
 
     fn status(pid: u32, uptime_seconds: f64, processed: u64) -> Status {
         let worker = WorkerStatus { slot: 3, processed, cpu_seconds: uptime_seconds / 4.0, ..WorkerStatus::default() };
-        let partition = PartitionStatus { topic: "t".to_owned(), processed, ..PartitionStatus::default() };
+        let partition = PartitionStatus {
+            topic: "t".to_owned(),
+            counts: PartitionCounts { processed, ..PartitionCounts::default() },
+            ..PartitionStatus::default()
+        };
         let consume =
             ConsumeStatus { processed, workers: vec![worker], partitions: vec![partition], ..ConsumeStatus::default() };
         Status { pid, uptime_seconds, consume: Some(consume), ..Status::default() }

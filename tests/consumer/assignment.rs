@@ -41,7 +41,7 @@ fn partitions_that_change_hands_while_messages_flow_are_read_once() {
             assert_eq!(workers[from].receive_revoked(), (vec![name.clone()], false));
             let last = workers[from].last.iter().find(|last| last.partition == name).cloned();
             let next = last.as_ref().map_or(0, |last| last.next);
-            if next > 0 && last.as_ref().is_some_and(|last| last.processed > 0) {
+            if next > 0 && last.as_ref().is_some_and(|last| last.counts.processed > 0) {
                 assert_eq!(last.unwrap().committed, Some(next), "it is committed when it is revoked");
             }
             owner[partition] = 1 - from;
@@ -232,7 +232,7 @@ fn left_out(group: Option<&str>) {
     assert!(log.replace(',', "").contains(&reported), "{reported:?} is not in:\n{log}");
     let expected: Vec<_> = (0..=last_before).chain(beginning..3_000).collect();
     assert_eq!(read, expected, "each of the others once");
-    let processed = worker.last_of(&name).processed;
+    let processed = worker.last_of(&name).counts.processed;
     assert_eq!(processed as usize, expected.len(), "the count goes on over the gap");
     worker.end();
     assert_eq!(topic.committed_and_lag(), (3_000, 0));

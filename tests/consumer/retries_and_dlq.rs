@@ -499,7 +499,7 @@ fn condemned_messages_are_not_processed_and_have_failed() {
     start.poison_messages = vec![PoisonMessage { partition, offset: 1, reason: "it has killed its worker".to_owned() }];
     let mut worker = Worker::faulty("picky", start);
     let progress = worker.receive_progress("the end", |progress| progress.next == 3);
-    assert_eq!((progress.processed, progress.failed, progress.dead_lettered), (2, 0, 1));
+    assert_eq!((progress.counts.processed, progress.counts.failed, progress.counts.dead_lettered), (2, 0, 1));
     assert_eq!(attempts(&worker.finish(&WorkerCommand::Stop), 0), listed([("a", 1), ("c", 1)]));
     let found = with_headers(&letters, 0, 1);
     assert!(found[0].starts_with("kafka-actors.error:it has killed its worker,kafka-actors.attempts:0,"), "{found:?}");

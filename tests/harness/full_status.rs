@@ -1,5 +1,6 @@
 //! A status in which every field is present and every number is different.
 
+use kafka_actors::internal::PartitionCounts;
 use kafka_actors::internal::status::{
     BrokerStatus, BucketStatus, ClientHealth, ClientStatus, ConsumeStatus, HistogramStatus, InFlightStatus,
     PartitionStatus, Phase, ProduceStatus, STATUS_VERSION, Status, ThreadStatus, WorkerState, WorkerStatus,
@@ -60,11 +61,7 @@ fn consume() -> ConsumeStatus {
         high_watermark: 250,
         stop_offset: Some(250),
         lag: 40,
-        processed: 190,
-        failed: 4,
-        dead_lettered: 6,
-        retried: 8,
-        read_bytes: 20_000,
+        counts: PartitionCounts { processed: 190, failed: 4, dead_lettered: 6, retried: 8, read_bytes: 20_000 },
         in_flight: Some(InFlightStatus { offset: 210, age_seconds: 0.25 }),
         retrying: true,
         stalled_seconds: 1.5,

@@ -220,7 +220,7 @@ fn what_could_not_be_committed_without_a_broker_is_committed_at_the_end() {
     let (_broker, topic, mut worker) = with_commits_that_could_not_be_made();
     worker.say(&WorkerCommand::StopForRestart);
     let last = worker.receive_progress("the last words", |progress| progress.committed == Some(40));
-    assert_eq!(last.processed, 40, "and nothing twice");
+    assert_eq!(last.counts.processed, 40, "and nothing twice");
     assert_eq!(topic.committed_and_lag(), (40, 0), "what it tells is true");
 }
 

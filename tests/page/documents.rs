@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use kafka_actors::internal::PartitionCounts;
 use kafka_actors::internal::status::{
     BrokerStatus, ClientStatus, ConsumeStatus, Event, EventLevel, HistogramStatus, InFlightStatus, PartitionStatus,
     Phase, ProduceStatus, RateSample, STATUS_VERSION, Status, ThreadStatus, WorkerState, WorkerStatus,
@@ -28,7 +29,7 @@ pub fn consuming(second: u64, workers: usize, partitions: usize) -> Status {
                 committed: Some(position - 211),
                 high_watermark: position + i64::try_from(lag).unwrap(),
                 lag,
-                processed: processed / partitions as u64,
+                counts: PartitionCounts { processed: processed / partitions as u64, ..PartitionCounts::default() },
                 in_flight: (lag > 0).then_some(InFlightStatus { offset: position, age_seconds: 0.0021 }),
                 ..PartitionStatus::default()
             }
@@ -139,7 +140,9 @@ pub fn troubled(second: u64) -> Status {
                 partition.stalled_seconds = 5.2;
             }
             2 => partition.stopped = Some("10 messages in a row have failed".to_owned()),
-            6 => (partition.retrying, partition.retried, partition.dead_lettered) = (true, 420, 14),
+            6 => {
+                (partition.retrying, partition.counts.retried, partition.counts.dead_lettered) = (true, 420, 14);
+            }
             number if number % 4 == 3 => partition.worker = Some(0),
             _ => {}
         }

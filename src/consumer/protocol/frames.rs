@@ -70,6 +70,7 @@ mod tests {
 
     use super::super::{InFlight, PROTOCOL_VERSION, PartitionProgress, WorkerCommand, WorkerEvent, WorkerHealth};
     use super::*;
+    use crate::partition_counts::PartitionCounts;
     use crate::record::TopicPartition;
 
     fn rt() -> tokio::runtime::Runtime {
@@ -106,11 +107,7 @@ mod tests {
                     next,
                     end,
                     committed,
-                    processed,
-                    failed,
-                    dead_lettered,
-                    retried,
-                    read_bytes,
+                    counts: PartitionCounts { processed, failed, dead_lettered, retried, read_bytes },
                     in_flight,
                     retrying,
                     waits_for_turn,

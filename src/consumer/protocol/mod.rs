@@ -20,7 +20,7 @@ pub use worker_config::{
 };
 
 /// The version of this protocol.
-pub const PROTOCOL_VERSION: u32 = 9;
+pub const PROTOCOL_VERSION: u32 = 10;
 
 /// A command from the supervisor to a worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -6,6 +6,7 @@ use crate::consumer::failure_reasons::FailureReasons;
 use crate::kafka::health::ClientHealth;
 use crate::latency::LatencyHistogram;
 use crate::latency::scope::Excluded;
+use crate::partition_counts::PartitionCounts;
 use crate::record::TopicPartition;
 
 /// Whether a worker's client reaches the cluster, and its commits succeed.
@@ -78,16 +79,8 @@ pub struct PartitionProgress {
     pub end: Option<i64>,
     /// The committed offset, if this process has committed.
     pub committed: Option<i64>,
-    /// Messages that this process has processed.
-    pub processed: u64,
-    /// Messages whose processing has finally failed and that were skipped.
-    pub failed: u64,
-    /// Messages whose processing has finally failed and that were sent to the dead-letter topic.
-    pub dead_lettered: u64,
-    /// How often a message was retried.
-    pub retried: u64,
-    /// The bytes of keys and values that were received.
-    pub read_bytes: u64,
+    /// The counters of this process.
+    pub counts: PartitionCounts,
     /// The message in processing.
     pub in_flight: Option<InFlight>,
     /// The message in flight has failed, and waits for a retry.

@@ -6,6 +6,7 @@ use super::messages::DiscoveredPartition;
 use crate::consumer::protocol::InFlight;
 use crate::kafka::topic_id::TopicId;
 use crate::monitoring::status::{InFlightStatus, PartitionStatus};
+use crate::partition_counts::PartitionCounts;
 use crate::record::TopicPartition;
 use crate::report::PartitionReport;
 
@@ -45,9 +46,9 @@ pub(super) struct PartitionEntry {
     /// The last offset from the brokers was not below the high watermark: no transaction was open.
     pub(super) is_stable: bool,
     /// Counters of processes that have exited or do not consume it any more.
-    pub(super) before: MessageCounts,
+    pub(super) before: PartitionCounts,
     /// Counters of the process that consumes it now.
-    pub(super) now: MessageCounts,
+    pub(super) now: PartitionCounts,
     /// The message in flight, with the time of its worker's report.
     pub(super) in_flight: Option<(InFlight, Instant)>,
     pub(super) retrying: bool,
@@ -60,35 +61,6 @@ pub(super) struct PartitionEntry {
     pub(super) unreported: u64,
     /// The reason for which it is not consumed any further.
     pub(super) stopped: Option<String>,
-}
-
-/// The results of messages, counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct MessageCounts {
-    pub(super) processed: u64,
-    /// Failed and skipped messages.
-    pub(super) failed: u64,
-    pub(super) dead_lettered: u64,
-    /// How often a message was retried.
-    pub(super) retried: u64,
-    pub(super) read_bytes: u64,
-}
-
-impl MessageCounts {
-    /// The number of handled messages.
-    pub(super) fn handled(self) -> u64 {
-        self.processed.saturating_add(self.failed).saturating_add(self.dead_lettered)
-    }
-
-    pub(super) fn add(self, other: Self) -> Self {
-        Self {
-            processed: self.processed.saturating_add(other.processed),
-            failed: self.failed.saturating_add(other.failed),
-            dead_lettered: self.dead_lettered.saturating_add(other.dead_lettered),
-            retried: self.retried.saturating_add(other.retried),
-            read_bytes: self.read_bytes.saturating_add(other.read_bytes),
-        }
-    }
 }
 
 impl PartitionEntry {
@@ -116,6 +88,11 @@ impl PartitionEntry {
             ResumeFrom::Committed => self.committed.unwrap_or(self.first),
             ResumeFrom::Position => self.next,
         }
+    }
+
+    /// The counters of all its processes.
+    pub(super) fn counts(&self) -> PartitionCounts {
+        self.before.add(self.now)
     }
 
     /// The lag as Kafka counts it: includes transaction markers, and offsets beyond the stop offset.
@@ -156,7 +133,6 @@ impl PartitionEntry {
     /// The partition's status. With `shared`, a partition without a worker here may be consumed elsewhere:
     /// unknown values are left out.
     pub(super) fn status(&self, name: &TopicPartition, shared: bool) -> PartitionStatus {
-        let counts = self.before.add(self.now);
         let is_elsewhere = shared && self.slot.is_none();
         let is_well = is_elsewhere || self.stopped.is_some() || self.remaining() == 0;
         PartitionStatus {
@@ -169,11 +145,7 @@ impl PartitionEntry {
             high_watermark: self.end,
             stop_offset: self.until,
             lag: if is_elsewhere { 0 } else { self.lag() },
-            processed: counts.processed,
-            failed: counts.failed,
-            dead_lettered: counts.dead_lettered,
-            retried: counts.retried,
-            read_bytes: counts.read_bytes,
+            counts: self.counts(),
             in_flight: self.in_flight.map(|(in_flight, reported)| InFlightStatus {
                 offset: in_flight.offset,
                 age_seconds: (Duration::from_millis(in_flight.age_ms) + reported.elapsed()).as_secs_f64(),
@@ -186,7 +158,6 @@ impl PartitionEntry {
 
     /// The partition's part of the report.
     pub(super) fn report(&self, name: &TopicPartition, read_only: bool) -> PartitionReport {
-        let counts = self.before.add(self.now);
         PartitionReport {
             topic: name.topic.clone(),
             partition: name.partition,
@@ -196,10 +167,7 @@ impl PartitionEntry {
             committed: self.committed,
             high_watermark: self.end,
             lag: (!read_only).then(|| self.lag() as i64),
-            processed: counts.processed,
-            failed: counts.failed,
-            dead_lettered: counts.dead_lettered,
-            retried: counts.retried,
+            counts: self.counts(),
             abandoned: self.abandoned,
             stopped: self.stopped.clone(),
         }

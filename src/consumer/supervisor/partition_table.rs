@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::messages::{CommittedOffsets, DiscoveredPartition};
-use super::partition::{MessageCounts, PartitionEntry, ResumeFrom, distance};
+use super::partition::{PartitionEntry, ResumeFrom, distance};
 use super::policy::LastPosition;
 use crate::consumer::protocol::{PartitionAssignment, PartitionProgress};
 use crate::kafka::offsets::Offsets;
 use crate::kafka::topic_id::{Recreated, TopicIds};
 use crate::monitoring::status::PartitionStatus;
+use crate::partition_counts::PartitionCounts;
 use crate::record::TopicPartition;
 use crate::report::PartitionReport;
 
@@ -44,8 +45,8 @@ impl PartitionTable {
             high_watermark: 0,
             high_watermark_asked: 0,
             is_stable: true,
-            before: MessageCounts::default(),
-            now: MessageCounts::default(),
+            before: PartitionCounts::default(),
+            now: PartitionCounts::default(),
             in_flight: None,
             retrying: false,
             waits_for_turn: false,
@@ -163,15 +164,8 @@ impl PartitionTable {
             partition.next = progress.next;
             partition.see_high_watermark(progress.end);
             partition.committed = progress.committed.or(partition.committed);
-            let counts = MessageCounts {
-                processed: progress.processed,
-                failed: progress.failed,
-                dead_lettered: progress.dead_lettered,
-                retried: progress.retried,
-                read_bytes: progress.read_bytes,
-            };
-            handled += counts.handled().saturating_sub(partition.now.handled());
-            partition.now = counts;
+            handled += progress.counts.handled().saturating_sub(partition.now.handled());
+            partition.now = progress.counts;
             partition.in_flight = progress.in_flight.map(|in_flight| (in_flight, now));
             partition.retrying = progress.retrying;
         }
@@ -410,10 +404,8 @@ impl PartitionTable {
     }
 
     /// The results of messages, over all processes.
-    pub(super) fn totals(&self) -> MessageCounts {
-        self.entries
-            .values()
-            .fold(MessageCounts::default(), |sum, partition| sum.add(partition.before).add(partition.now))
+    pub(super) fn totals(&self) -> PartitionCounts {
+        self.entries.values().fold(PartitionCounts::default(), |sum, partition| sum.add(partition.counts()))
     }
 
     /// The status of each partition. With `shared`, partitions without a worker here may be consumed elsewhere.
@@ -450,11 +442,7 @@ mod tests {
             next,
             end: None,
             committed: None,
-            processed: 5,
-            failed: 0,
-            dead_lettered: 0,
-            retried: 0,
-            read_bytes: 0,
+            counts: PartitionCounts { processed: 5, ..PartitionCounts::default() },
             in_flight: None,
             retrying: false,
             waits_for_turn: false,
@@ -595,7 +583,13 @@ mod tests {
         partitions.update(0, vec![progress(&name, 5)]);
         partitions
             .on_assigned(1, &[PartitionAssignment { partition: name.clone(), start: 3, until: None, topic_id: None }]);
-        partitions.update(1, vec![PartitionProgress { processed: 2, ..progress(&name, 5) }]);
+        partitions.update(
+            1,
+            vec![PartitionProgress {
+                counts: PartitionCounts { processed: 2, ..PartitionCounts::default() },
+                ..progress(&name, 5)
+            }],
+        );
         assert_eq!(partitions.totals().processed, 7);
     }
 

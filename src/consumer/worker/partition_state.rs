@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::consumer::protocol::{InFlight, PartitionProgress};
 use crate::kafka::topic_id::TopicId;
+use crate::partition_counts::PartitionCounts;
 use crate::record::TopicPartition;
 
 /// No offset: this process has committed nothing, or no message is in flight.
@@ -237,11 +238,13 @@ impl PartitionState {
             next: self.next.load(Ordering::Relaxed),
             end: offset(&self.high_watermark),
             committed: offset(&self.committed),
-            processed: self.processed.load(Ordering::Relaxed),
-            failed: self.failed.load(Ordering::Relaxed),
-            dead_lettered: self.dead_lettered.load(Ordering::Relaxed),
-            retried: self.retried.load(Ordering::Relaxed),
-            read_bytes: self.read_bytes.load(Ordering::Relaxed),
+            counts: PartitionCounts {
+                processed: self.processed.load(Ordering::Relaxed),
+                failed: self.failed.load(Ordering::Relaxed),
+                dead_lettered: self.dead_lettered.load(Ordering::Relaxed),
+                retried: self.retried.load(Ordering::Relaxed),
+                read_bytes: self.read_bytes.load(Ordering::Relaxed),
+            },
             in_flight: self.in_flight().map(|offset| InFlight { offset, age_ms: 0 }),
             retrying: self.retrying.load(Ordering::Relaxed),
             waits_for_turn: self.called.load(Ordering::Relaxed) || self.fetch_paused.load(Ordering::Relaxed),

@@ -119,17 +119,17 @@ fn partitions(partitions: &[PartitionStatus], families: &mut MetricFamilies) {
 type Row<T> = (&'static str, &'static str, fn(&T) -> f64);
 
 const COUNTERS: [Row<PartitionStatus>; 5] = [
-    ("consumer_processed_messages_total", "Messages that were processed.", |row| row.processed as f64),
+    ("consumer_processed_messages_total", "Messages that were processed.", |row| row.counts.processed as f64),
     ("consumer_failed_messages_total", "Messages whose processing failed and that were skipped.", |row| {
-        row.failed as f64
+        row.counts.failed as f64
     }),
     (
         "consumer_dead_lettered_messages_total",
         "Messages whose processing failed and that were written to the dead-letter topic.",
-        |row| row.dead_lettered as f64,
+        |row| row.counts.dead_lettered as f64,
     ),
-    ("consumer_retries_total", "Retries of messages.", |row| row.retried as f64),
-    ("consumer_read_bytes_total", "Bytes of the keys and values that were read.", |row| row.read_bytes as f64),
+    ("consumer_retries_total", "Retries of messages.", |row| row.counts.retried as f64),
+    ("consumer_read_bytes_total", "Bytes of the keys and values that were read.", |row| row.counts.read_bytes as f64),
 ];
 
 const GAUGES: [Row<PartitionStatus>; 3] = [

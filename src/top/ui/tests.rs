@@ -8,6 +8,7 @@ use crate::monitoring::status::{
     ConsumeStatus, Event, EventLevel, InFlightStatus, PartitionStatus, Phase, ProduceStatus, ThreadStatus, WorkerState,
     WorkerStatus,
 };
+use crate::partition_counts::PartitionCounts;
 use crate::top::fetcher::{FetchResult, FetchedStatus};
 use crate::top::keymap::Action;
 
@@ -33,7 +34,7 @@ fn example() -> Status {
         committed: Some(1_400),
         high_watermark: 1_500 + lag as i64,
         lag,
-        processed: 1_500,
+        counts: PartitionCounts { processed: 1_500, ..PartitionCounts::default() },
         ..PartitionStatus::default()
     };
     let mut partitions: Vec<_> =

@@ -196,7 +196,7 @@ impl SlotState {
 
     /// Adds a partition's share to the number of handled messages.
     pub(super) fn record_progress(&mut self, progress: &PartitionProgress) {
-        let all = progress.processed.saturating_add(progress.failed).saturating_add(progress.dead_lettered);
+        let all = progress.counts.handled();
         let before = self.by_partition.insert(progress.partition.clone(), all).unwrap_or(0);
         self.handled = self.handled.saturating_add(all.saturating_sub(before));
     }

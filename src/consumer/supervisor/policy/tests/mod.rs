@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::consumer::protocol::InFlight;
+use crate::partition_counts::PartitionCounts;
 use crate::settings::OnExceeded;
 
 mod poison_messages;
@@ -82,11 +83,7 @@ pub(super) fn at(number: i32, next: i64) -> PartitionProgress {
         next,
         end: None,
         committed: None,
-        processed: next as u64,
-        failed: 0,
-        dead_lettered: 0,
-        retried: 0,
-        read_bytes: 0,
+        counts: PartitionCounts { processed: next as u64, ..PartitionCounts::default() },
         in_flight: None,
         retrying: false,
         waits_for_turn: false,

@@ -10,6 +10,7 @@ use super::at;
 use crate::consumer::protocol::{InFlight, WorkerHealth};
 use crate::kafka::health::ClientHealth;
 use crate::kafka::quota_throttle::Throttled;
+use crate::partition_counts::PartitionCounts;
 
 /// The next step, in a simulation in which workers follow commands, follow them late, or die.
 #[derive(Clone, Debug)]
@@ -219,8 +220,17 @@ fn broken_frames() -> impl Strategy<Value = Vec<Event>> {
             )| {
                 let in_flight = in_flight.then_some(InFlight { offset: next, age_ms });
                 let (end, committed) = (Some(end), Some(committed));
-                let counted = PartitionProgress { processed, failed, dead_lettered: failed, ..at(0, next) };
-                PartitionProgress { partition, end, committed, in_flight, retrying, waits_for_turn, ..counted }
+                let counts = PartitionCounts { processed, failed, dead_lettered: failed, ..PartitionCounts::default() };
+                PartitionProgress {
+                    partition,
+                    end,
+                    committed,
+                    counts,
+                    in_flight,
+                    retrying,
+                    waits_for_turn,
+                    ..at(0, next)
+                }
             },
         );
     let seconds = || prop_oneof![Just(0.0), Just(-1.0), Just(f64::MAX), 0.0..1e6_f64];
