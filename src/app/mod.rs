@@ -192,7 +192,7 @@ impl Program {
                 .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
                 .collect(),
             sets: cli.set.clone(),
-            flags: cli.flags(),
+            flags: cli.flags.clone(),
             program: self.defaults.clone(),
             processors: BUILT_IN.iter().copied().chain(own).map(str::to_owned).collect(),
         }

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::global_args::GlobalArgs;
+use super::shared_args::Brokers;
 use super::topics::name as topic;
 
 const REPLAY: &str = "\
@@ -20,8 +20,6 @@ pub struct Dlq {
     /// The subcommand.
     #[command(subcommand)]
     pub command: DlqCommand,
-    #[command(flatten)]
-    pub(super) general: GlobalArgs,
 }
 
 /// The subcommands of `dlq`.
@@ -68,7 +66,7 @@ pub struct ReplayDeadLetters {
 
 /// Selects dead-letter records.
 #[derive(Clone, Debug, Args)]
-#[allow(missing_docs, reason = "these are the texts of --help")]
+#[allow(dead_code, missing_docs, reason = "the texts are those of --help; `flags` reads the values by their ids")]
 pub struct DeadLetterArgs {
     /// The dead-letter topic [default: from the settings]
     #[arg(value_name = "TOPIC", value_parser = topic)]
@@ -76,31 +74,9 @@ pub struct DeadLetterArgs {
     /// The maximum number of records
     #[arg(long, value_name = "N")]
     pub max: Option<u64>,
-    /// Bootstrap servers, separated by commas [default: localhost:9092]
-    #[arg(short = 'b', long, visible_alias = "bootstrap-server", value_name = "HOST:PORT,…")]
-    pub brokers: Option<String>,
-    /// The consumer group; the progress of replays is committed for its name with .dlq [default: kafka-actors]
-    #[arg(long, value_name = "ID")]
-    pub group: Option<String>,
     #[command(flatten)]
-    pub(super) general: GlobalArgs,
-}
-
-impl Dlq {
-    fn which(&self) -> &DeadLetterArgs {
-        match &self.command {
-            DlqCommand::List(list) => &list.which,
-            DlqCommand::Replay(replay) => &replay.which,
-        }
-    }
-
-    pub(super) fn all_general(&self) -> Vec<&GlobalArgs> {
-        vec![&self.general, &self.which().general]
-    }
-
-    /// Flag, key, value.
-    pub(super) fn flags(&self) -> Vec<(&'static str, &'static str, Option<String>)> {
-        let DeadLetterArgs { brokers, group, .. } = self.which();
-        vec![("--brokers", "kafka.brokers", brokers.clone()), ("--group", "consumer.group_id", group.clone())]
-    }
+    pub brokers: Brokers,
+    /// The consumer group; the progress of replays is committed for its name with .dlq [default: kafka-actors]
+    #[arg(id = "consumer.group_id", long = "group", value_name = "ID")]
+    pub group: Option<String>,
 }

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
 
-/// Options before or after the command. They are not clap's global arguments, because clap keeps only those after the
-/// command: a `--set` before it would be lost silently.
+// Not a doc comment: clap would show it as the description of each command.
+// Options before or after the command. They are not clap's global arguments, because clap keeps only those after the
+// command: a `--set` before it would be lost silently.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "General options")]
 pub(super) struct GlobalArgs {
@@ -24,4 +25,18 @@ pub(super) struct GlobalArgs {
     /// Log only warnings and errors, and show no progress
     #[arg(short, long)]
     pub(super) quiet: bool,
+}
+
+impl GlobalArgs {
+    /// Adds the options that follow these on the command line.
+    pub(super) fn merge(mut self, later: Self) -> Self {
+        self.set.extend(later.set);
+        Self {
+            config: later.config.or(self.config),
+            set: self.set,
+            report: later.report.or(self.report),
+            verbose: self.verbose.saturating_add(later.verbose),
+            quiet: self.quiet || later.quiet,
+        }
+    }
 }

@@ -1,31 +1,41 @@
 //! The command line. Flags are short forms of settings and are passed on as text, so that the settings alone validate
 //! values from all sources.
 //!
-//! - [`args`]: the commands and their flags; `dlq`, `top`, `topics`: those of these commands. `global_args`: the
-//!   options of all commands. `topic_spec`: the notation of topics.
+//! - `args`: the commands; `produce`, `consume`, `verify`, `topics`, `dlq`, `top`, `config`: their flags. `shared_args`: flags that
+//!   several commands have; `global_args`: the options of all commands.
+//! - `flags`: the settings of the flags. `topic_spec`: the notation of topics.
 
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser};
 
 mod args;
+mod config;
+mod consume;
 mod dlq;
+mod flags;
 mod global_args;
+mod produce;
+mod shared_args;
 #[cfg(feature = "top")]
 mod top;
 mod topic_spec;
 mod topics;
-
-pub use args::{CheckConfig, Command, Config, ConfigCommand, Produce, ShowConfig};
 #[cfg(feature = "verify")]
-pub use args::{Demo, Verify};
+mod verify;
+
+pub use args::Command;
+pub use config::{CheckConfig, Config, ConfigCommand, ShowConfig};
 pub use dlq::{DlqCommand, ListDeadLetters, ReplayDeadLetters};
 use global_args::GlobalArgs;
+pub use produce::Produce;
 #[cfg(feature = "top")]
 pub use top::Top;
 pub use topic_spec::{AlteredTopic, TopicSpec};
 pub use topics::{DeleteTopics, TopicsCommand};
+#[cfg(feature = "verify")]
+pub use verify::{Demo, Verify};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -61,10 +71,10 @@ pub struct Cli {
     pub set: Vec<String>,
     /// `--report`: a file, or `-`.
     pub report: Option<String>,
-    /// The number of `-v` flags.
-    pub verbose: u8,
     /// `-q`.
     pub quiet: bool,
+    /// The settings of the flags: flag, key, value; the highest layer.
+    pub flags: Vec<(String, String, String)>,
     /// The command.
     pub command: Command,
 }
@@ -73,41 +83,21 @@ pub struct Cli {
 #[derive(Parser)]
 #[command(name = "kafka-actors", version, after_help = EXAMPLES, max_term_width = 120, disable_help_subcommand = true, args_override_self = true)]
 struct RawArgs {
-    #[command(flatten)]
-    general: GlobalArgs,
     #[command(subcommand)]
     command: Command,
 }
 
-impl Cli {
-    /// The settings of the flags: flag, key, value; the highest layer.
-    pub fn flags(&self) -> Vec<(String, String, String)> {
-        let level = match (self.quiet, self.verbose) {
-            (true, _) => Some(("--quiet", "warning")),
-            (false, 0) => None,
-            (false, 1) => Some(("--verbose", "debug")),
-            (false, _) => Some(("--verbose", "trace")),
-        };
-        let level = level.map(|(flag, word)| (flag, "logging.level", Some(word.to_owned())));
-        let flags = level.into_iter().chain(self.command.setting_overrides());
-        flags.filter_map(|(flag, key, value)| Some((flag.to_owned(), key.to_owned(), value?))).collect()
-    }
+/// Adds the general options to a command and its subcommands.
+fn with_global_args(command: clap::Command) -> clap::Command {
+    GlobalArgs::augment_args(command).mut_subcommands(with_global_args)
+}
 
-    fn merge(RawArgs { general, command }: RawArgs) -> Result<Self, clap::Error> {
-        let all: Vec<GlobalArgs> = std::iter::once(&general).chain(command.general()).cloned().collect();
-        let cli = Self {
-            config: all.iter().rev().find_map(|general| general.config.clone()),
-            report: all.iter().rev().find_map(|general| general.report.clone()),
-            verbose: all.iter().fold(0, |count, general| count.saturating_add(general.verbose)),
-            quiet: all.iter().any(|general| general.quiet),
-            set: all.into_iter().flat_map(|general| general.set).collect(),
-            command,
-        };
-        if cli.quiet && cli.verbose > 0 {
-            let text = "--quiet and --verbose cannot be used together";
-            return Err(Self::command().error(ErrorKind::ArgumentConflict, text));
-        }
-        Ok(cli)
+/// The general options of the command line: before the command, between it and its subcommand, and after it.
+fn global_args(matches: &ArgMatches) -> Result<GlobalArgs, clap::Error> {
+    let outer = GlobalArgs::from_arg_matches(matches)?;
+    match matches.subcommand() {
+        Some((_, matches)) => Ok(outer.merge(global_args(matches)?)),
+        None => Ok(outer),
     }
 }
 
@@ -115,17 +105,30 @@ impl Parser for Cli {}
 
 impl CommandFactory for Cli {
     fn command() -> clap::Command {
-        RawArgs::command()
+        with_global_args(RawArgs::command())
     }
 
     fn command_for_update() -> clap::Command {
-        RawArgs::command_for_update()
+        with_global_args(RawArgs::command_for_update())
     }
 }
 
 impl FromArgMatches for Cli {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        RawArgs::from_arg_matches(matches).and_then(Self::merge)
+        let GlobalArgs { config, set, report, verbose, quiet } = global_args(matches)?;
+        let level = match (quiet, verbose) {
+            (true, 1..) => {
+                let text = "--quiet and --verbose cannot be used together";
+                return Err(Self::command().error(ErrorKind::ArgumentConflict, text));
+            }
+            (true, 0) => Some(("--quiet", "warning")),
+            (false, 0) => None,
+            (false, 1) => Some(("--verbose", "debug")),
+            (false, _) => Some(("--verbose", "trace")),
+        };
+        let level = level.map(|(flag, word)| (flag.to_owned(), "logging.level".to_owned(), word.to_owned()));
+        let flags = level.into_iter().chain(flags::setting_overrides(&Self::command(), matches)).collect();
+        Ok(Self { config, set, report, quiet, flags, command: RawArgs::from_arg_matches(matches)?.command })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {

@@ -5,7 +5,7 @@ fn parse(line: &str) -> Result<Cli, clap::Error> {
 }
 
 fn flags(line: &str) -> Vec<String> {
-    let flags = parse(line).unwrap().flags();
+    let flags = parse(line).unwrap().flags;
     flags.into_iter().map(|(flag, key, value)| format!("{flag} {key}={value}")).collect()
 }
 
@@ -18,7 +18,7 @@ fn the_definition_holds() {
 fn general_options_hold_before_and_after_the_command() {
     let cli = parse("--set a=1 -v produce --set b=2 -v --report - --config x.toml").unwrap();
     assert_eq!(cli.set, ["a=1", "b=2"]);
-    assert_eq!(cli.verbose, 2);
+    assert_eq!(cli.flags, [("--verbose".to_owned(), "logging.level".to_owned(), "trace".to_owned())]);
     assert_eq!(cli.report.as_deref(), Some("-"));
     assert_eq!(cli.config, Some(PathBuf::from("x.toml")));
     let cli = parse("--set a=1 topics --set b=2 describe --set c=3 x").unwrap();
@@ -67,7 +67,7 @@ fn steps_of_a_profile_are_given_one_by_one_or_together() {
     let line = ["any-name", "produce", "--rate-profile", "1 for 1s", "--rate-profile", "2 for 1s, 3 for 1s"];
     let expected = [("--rate-profile", "producer.rate_profile", "1 for 1s,2 for 1s, 3 for 1s")];
     let owned = |(flag, key, value): (&str, &str, &str)| (flag.to_owned(), key.to_owned(), value.to_owned());
-    assert_eq!(Cli::try_parse_from(line).unwrap().flags(), expected.map(owned));
+    assert_eq!(Cli::try_parse_from(line).unwrap().flags, expected.map(owned));
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn every_flag_names_a_setting_that_exists() {
     ];
     for line in lines {
         let inputs = crate::settings::LoadOptions {
-            flags: parse(line).unwrap().flags(),
+            flags: parse(line).unwrap().flags,
             config_file: Some("/dev/null".into()),
             processors: vec!["log".to_owned(), "command".to_owned()],
             ..Default::default()

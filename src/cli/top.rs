@@ -2,7 +2,6 @@
 
 use clap::Args;
 
-use super::global_args::GlobalArgs;
 use crate::top::StatusUrl;
 
 /// `top`.
@@ -13,8 +12,6 @@ pub struct Top {
     /// The run's monitoring address, as in its log: a URL, HOST:PORT or a local port
     #[arg(value_name = "URL", default_value = "http://127.0.0.1:9464")]
     pub url: StatusUrl,
-    #[command(flatten)]
-    pub(super) general: GlobalArgs,
 }
 
 const HELP: &str = "\
@@ -38,9 +35,3 @@ Examples:
   kafka-actors top 9500                         on another port
   kafka-actors top http://10.0.0.7:9464/        on another machine
   kafka-actors top | grep lag                   one status, for scripts";
-
-impl Top {
-    pub(super) fn general(&self) -> &GlobalArgs {
-        &self.general
-    }
-}

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::global_args::GlobalArgs;
+use super::shared_args::Brokers;
 use super::topic_spec::{AlteredTopic, TopicSpec};
 use crate::settings::topic_problem;
 
@@ -25,8 +25,6 @@ pub struct Topics {
     /// The subcommand.
     #[command(subcommand)]
     pub command: TopicsCommand,
-    #[command(flatten)]
-    general: GlobalArgs,
 }
 
 /// The subcommands of `topics`.
@@ -46,64 +44,53 @@ pub enum TopicsCommand {
     Delete(DeleteTopics),
 }
 
-/// The options of all subcommands.
-#[derive(Clone, Debug, Args)]
-#[allow(missing_docs, reason = "these are the texts of --help")]
-pub struct ClusterOptions {
-    /// Bootstrap servers, separated by commas [default: localhost:9092]
-    #[arg(short = 'b', long, visible_alias = "bootstrap-server", value_name = "HOST:PORT,…")]
-    pub brokers: Option<String>,
-    #[command(flatten)]
-    general: GlobalArgs,
-}
-
 /// `topics list`.
 #[derive(Clone, Debug, Args)]
-#[allow(missing_docs, reason = "these are the texts of --help")]
+#[allow(dead_code, missing_docs, reason = "the texts are those of --help; `flags` reads the values by their ids")]
 pub struct ListTopics {
     /// A line of JSON per topic instead of a table
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
-    pub cluster: ClusterOptions,
+    pub brokers: Brokers,
 }
 
 /// `topics create`.
 #[derive(Clone, Debug, Args)]
-#[allow(missing_docs, reason = "these are the texts of --help")]
+#[allow(dead_code, missing_docs, reason = "the texts are those of --help; `flags` reads the values by their ids")]
 pub struct CreateTopics {
     /// Name, partitions and replication factor, such as test-topic:6:1; separated by spaces or commas
     #[arg(value_name = "NAME:PARTITIONS:REPLICATION", required = true, value_delimiter = ',')]
     pub topics: Vec<TopicSpec>,
     #[command(flatten)]
-    pub cluster: ClusterOptions,
+    pub brokers: Brokers,
 }
 
 /// `topics describe`.
 #[derive(Clone, Debug, Args)]
-#[allow(missing_docs, reason = "these are the texts of --help")]
+#[allow(dead_code, missing_docs, reason = "the texts are those of --help; `flags` reads the values by their ids")]
 pub struct DescribeTopics {
     /// The topics, separated by spaces or commas [default: those of the settings]
     #[arg(value_name = "NAME", value_delimiter = ',', value_parser = name)]
     pub names: Vec<String>,
     #[command(flatten)]
-    pub cluster: ClusterOptions,
+    pub brokers: Brokers,
 }
 
 /// `topics alter`.
 #[derive(Clone, Debug, Args)]
-#[allow(missing_docs, reason = "these are the texts of --help")]
+#[allow(dead_code, missing_docs, reason = "the texts are those of --help; `flags` reads the values by their ids")]
 pub struct AlterTopics {
     /// Name and new number of partitions, such as test-topic:12; separated by spaces or commas
     #[arg(value_name = "NAME:PARTITIONS", required = true, value_delimiter = ',')]
     pub topics: Vec<AlteredTopic>,
     #[command(flatten)]
-    pub cluster: ClusterOptions,
+    pub brokers: Brokers,
 }
 
 /// `topics delete`.
 #[derive(Clone, Debug, Args)]
-#[allow(missing_docs, reason = "these are the texts of --help")]
+#[allow(dead_code, missing_docs, reason = "the texts are those of --help; `flags` reads the values by their ids")]
 pub struct DeleteTopics {
     /// The topics, separated by spaces or commas
     #[arg(value_name = "NAME", required = true, value_delimiter = ',', value_parser = name)]
@@ -112,26 +99,5 @@ pub struct DeleteTopics {
     #[arg(short, long)]
     pub yes: bool,
     #[command(flatten)]
-    pub cluster: ClusterOptions,
-}
-
-impl Topics {
-    fn cluster(&self) -> &ClusterOptions {
-        match &self.command {
-            TopicsCommand::List(of) => &of.cluster,
-            TopicsCommand::Create(of) => &of.cluster,
-            TopicsCommand::Describe(of) => &of.cluster,
-            TopicsCommand::Alter(of) => &of.cluster,
-            TopicsCommand::Delete(of) => &of.cluster,
-        }
-    }
-
-    pub(super) fn all_general(&self) -> Vec<&GlobalArgs> {
-        vec![&self.general, &self.cluster().general]
-    }
-
-    /// Flag, key, value.
-    pub(super) fn flags(&self) -> Vec<(&'static str, &'static str, Option<String>)> {
-        vec![("--brokers", "kafka.brokers", self.cluster().brokers.clone())]
-    }
+    pub brokers: Brokers,
 }
