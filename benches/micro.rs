@@ -18,6 +18,9 @@ use kafka_actors::internal::stamp::{self, Stamp};
 use kafka_actors::internal::{HistoryEntry, WorkerId};
 use kafka_actors::{Generator, MessageBuffer, MessageContext, generate_message};
 
+#[path = "micro/record_path.rs"]
+mod record_path;
+
 /// The template of a message of about 200 bytes.
 const TEMPLATE: &str = r#"{"id": {"$sequence": {}}, "customer": {"$integer": [1, 1000000]}, "order": {"$uuid": {}},
     "state": {"$choice": ["new", "paid", "sent"], "weights": [6, 3, 1]}, "amount": {"$float": [1, 99], "digits": 2},
@@ -101,5 +104,5 @@ fn control_frames(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, generators, stamps, checker, control_frames);
+criterion_group!(benches, record_path::record_path, generators, stamps, checker, control_frames);
 criterion_main!(benches);

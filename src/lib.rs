@@ -111,11 +111,14 @@ pub use settings::Settings;
 #[doc(hidden)]
 pub mod internal {
     pub use crate::consumer::protocol;
+    pub use crate::consumer::worker::record_path;
     pub use crate::exit::{ExitCode, ExitStatus};
     #[cfg(feature = "templates")]
     pub use crate::generator::template::Template;
     pub use crate::history::{HistoryEntry, WorkerId};
     pub use crate::kafka::commit_metadata;
+    pub use crate::kafka::error::KafkaError;
+    pub use crate::kafka::partition_queue::{MessageQueue, PollResult};
     pub use crate::latency::LatencyHistogram;
     pub use crate::latency::scope::Excluded;
     pub use crate::latency::scope::StampScope;

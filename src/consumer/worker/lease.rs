@@ -15,6 +15,13 @@ pub(super) struct LeaseGate {
     suspended: AtomicBool,
 }
 
+/// Always open.
+impl Default for LeaseGate {
+    fn default() -> Self {
+        Self::new(None)
+    }
+}
+
 impl LeaseGate {
     /// Open until the lease expires; without a lease, always.
     pub(super) fn new(lease: Option<Lease>) -> Self {

@@ -10,7 +10,7 @@
 //! - [`commit_timer`], [`commit_tracker`], [`final_commit`]: when offsets are committed, with which result, and for the last time.
 //! - [`circuit_breaker`], [`isolation_gate`], [`log_limiter`], [`lease`]: limits on processing.
 //! - [`partition_state`]: position and counters of a partition, for heartbeats. [`shared`]: what all partitions share. [`messages`]: between
-//!   the actors.
+//!   the actors. [`record_path`]: one partition without a client, for benches.
 
 mod assignment;
 mod circuit_breaker;
@@ -30,6 +30,7 @@ mod poll_events;
 mod poll_thread;
 mod processor_host;
 mod rebalance;
+pub mod record_path;
 mod run;
 mod shared;
 mod supervisor_connection;

@@ -63,6 +63,7 @@ impl MessageQuota {
 }
 
 /// Flags that the supervisor controls; set by the router, read by the partitions.
+#[derive(Default)]
 pub(super) struct WorkerFlags {
     /// Start no more messages.
     pub(super) paused: AtomicBool,

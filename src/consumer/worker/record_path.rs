@@ -1,0 +1,79 @@
+//! The path of a record from the partition queue to the stored offset, without a supervisor and a Kafka client: for benches.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use slog::{Discard, Logger, o};
+use tokio::sync::oneshot;
+
+use super::messages::{NewPartition, PartitionEvent, StartReading, StopPartition};
+use super::partition_state::PartitionState;
+use super::processor_host::{HostParams, OpenPartitions, ProcessorHost};
+use super::shared::{SharedLatencies, WorkerFlags};
+use crate::kafka::consumer::MessageQueue;
+use crate::latency::scope::StampScope;
+use crate::processor::{ProcessError, ProcessorFactory, WorkerContext};
+use crate::settings::Settings;
+
+/// Notifies when the partition has reached its stop offset. A partition that fails drops the sender with the system.
+struct EndListener(Option<oneshot::Sender<()>>);
+
+impl Actor for EndListener {
+    type Context = Context<Self>;
+}
+
+impl Handler<PartitionEvent> for EndListener {
+    type Result = ();
+
+    fn handle(&mut self, event: PartitionEvent, _: &mut Self::Context) {
+        if matches!(event, PartitionEvent::EndReached(_))
+            && let Some(end) = self.0.take()
+        {
+            // The receiver waits for it.
+            end.send(()).ok();
+        }
+    }
+}
+
+/// Processes the queue's messages before `until`, and returns the time until the last offset was stored.
+///
+/// # Errors
+/// The processor could not be created, or the partition has failed.
+pub fn consume_until(
+    settings: &Arc<Settings>,
+    processor: ProcessorFactory,
+    queue: Box<dyn MessageQueue + Send>,
+    until: i64,
+) -> Result<Duration, ProcessError> {
+    let system = System::new();
+    system.block_on(async {
+        let (sender, end) = oneshot::channel();
+        let logger = Logger::root(Discard, o!());
+        let context = WorkerContext { slot: 0, settings: Arc::clone(settings), logger, output_lock: None };
+        let host = ProcessorHost::new(HostParams {
+            context,
+            sample: None,
+            own: Some(processor),
+            max_messages: None,
+            stopping: Arc::new(AtomicBool::new(false)),
+            orders: Arc::new(WorkerFlags::default()),
+            history: None,
+            outbox: SharedLatencies::default(),
+            stamps: StampScope::default(),
+            events: EndListener(Some(sender)).start().recipient(),
+        });
+        let counters = PartitionState::new(queue.partition().clone(), 0);
+        let opening = NewPartition { stream: queue, counters, start: 0, until: Some(until), topic_id: None };
+        let partitions = host.start().send(OpenPartitions(vec![opening])).await??;
+        let begun = Instant::now();
+        partitions.iter().for_each(|(_, partition)| partition.do_send(StartReading));
+        end.await?;
+        for (_, partition) in &partitions {
+            // The offset is stored before the reply.
+            partition.send(StopPartition { lost: false }).await?;
+        }
+        Ok(begun.elapsed())
+    })
+}
