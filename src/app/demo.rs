@@ -7,6 +7,7 @@ use crate::report::{ConsumeReport, ProduceReport};
 use crate::run_summary;
 use crate::settings::{LibrdkafkaConfig, SecurityProtocol, Settings, StartOffset};
 use crate::util::format::format_count;
+use crate::util::text_table::{Align, TextTable};
 use crate::verify::checker::Verdict;
 use crate::verify::orchestrator::RunOutcome;
 
@@ -55,29 +56,25 @@ pub fn summary(outcome: &RunOutcome, verdict: &Verdict, exit: &ExitStatus) -> St
     let none = (ProduceReport::default(), ConsumeReport::default());
     let produce = outcome.produced.as_ref().map_or(&none.0, |produced| &produced.report);
     let consume = outcome.consumed.as_ref().map_or(&none.1, |consumed| &consumed.report);
-    let mut text = String::from("\n  producer      sent  acknowledged    failed\n");
+    let columns = [("  producer", 10), ("sent", 8), ("acknowledged", 12), ("failed", 8)];
+    let mut threads = TextTable::new(columns.map(|(title, width)| (title, Align::Right(width))));
     for thread in &produce.threads {
-        text.push_str(&format!(
-            "{:>10}{:>10}{:>14}{:>10}\n",
-            thread.producer,
-            format_count(thread.sent),
-            format_count(thread.acknowledged),
-            format_count(thread.failed)
-        ));
+        let numbers = [thread.sent, thread.acknowledged, thread.failed].map(format_count);
+        threads.row([thread.producer.to_string()].into_iter().chain(numbers));
     }
-    text.push_str("\n    worker  partition  processed  committed  lag\n");
+    let columns = [("  worker", 10), ("partition", 9), ("processed", 9), ("committed", 9), ("lag", 3)];
+    let mut partitions = TextTable::new(columns.map(|(title, width)| (title, Align::Right(width))));
     for partition in &consume.partitions {
-        let worker = partition.worker.map_or_else(|| "-".to_owned(), |slot| slot.to_string());
-        let committed =
-            partition.committed.map_or_else(|| "-".to_owned(), |offset| format_count(offset.unsigned_abs()));
-        let lag = partition.lag.map_or_else(|| "-".to_owned(), |lag| format_count(lag.unsigned_abs()));
-        text.push_str(&format!(
-            "{worker:>10}{:>11}{:>11}{committed:>11}{lag:>5}\n",
-            partition.partition,
-            format_count(partition.counts.processed)
-        ));
+        let count = |number: Option<i64>| number.map_or_else(|| "-".to_owned(), |of| format_count(of.unsigned_abs()));
+        partitions.row([
+            partition.worker.map_or_else(|| "-".to_owned(), |slot| slot.to_string()),
+            partition.partition.to_string(),
+            format_count(partition.counts.processed),
+            count(partition.committed),
+            count(partition.lag),
+        ]);
     }
-    text.push('\n');
+    let mut text = format!("\n{threads}\n{partitions}\n");
     let totals = run_summary::proven(Some(produce), Some(consume), verdict);
     totals
         .into_iter()

@@ -11,6 +11,7 @@ use crate::kafka::error::KafkaError;
 use crate::kafka::topic_admin::{self, Listed, TopicDescription, TopicResult};
 use crate::settings::Settings;
 use crate::util::format::pluralize;
+use crate::util::text_table::{Align, TextTable};
 
 /// Runs the command; `out` gets the output of `list` and `describe`.
 pub fn run(command: &TopicsCommand, settings: &Settings, logger: &Logger, out: &mut dyn Write) -> ExitStatus {
@@ -111,12 +112,12 @@ fn list_all(json: bool, settings: &Settings, logger: &Logger, out: &mut dyn Writ
 }
 
 fn list_table(topics: &[Listed]) -> String {
-    let width = topics.iter().map(|topic| topic.name.len()).max().unwrap_or(0).max("topic".len());
-    let mut text = format!("{:width$}  partitions  replication factor\n", "topic");
+    let columns = [("topic", Align::Left), ("partitions", Align::Right(0)), ("replication factor", Align::Right(0))];
+    let mut table = TextTable::new(columns);
     for Listed { name, partitions, replication_factor } in topics {
-        text.push_str(&format!("{name:width$}{partitions:>12}{replication_factor:>20}\n"));
+        table.row([name.clone(), partitions.to_string(), replication_factor.to_string()]);
     }
-    text
+    table.to_string()
 }
 
 fn describe_all(names: &[String], settings: &Settings, logger: &Logger, out: &mut dyn Write) -> ExitStatus {
@@ -144,18 +145,22 @@ fn configured_topics(settings: &Settings, cluster: &ClusterClient) -> Result<Vec
 }
 
 fn table(rows: &[TopicDescription], group: &str) -> String {
-    let width = rows.iter().map(|row| row.partition.topic.len()).max().unwrap_or(0).max("topic".len());
-    let mut text =
-        format!("{:width$}  partition  beginning        end  committed        lag   (group {group})\n", "topic");
+    let numbers = ["partition", "beginning", "end", "committed", "lag"].map(|title| (title, Align::Right(9)));
+    let note = format!(" (group {group})");
+    let mut table =
+        TextTable::new([("topic", Align::Left)].into_iter().chain(numbers).chain([(note.as_str(), Align::Left)]));
     for row in rows {
         let committed = row.committed.map_or_else(|| "-".to_owned(), |offset| offset.to_string());
         let lag = row.end - row.committed.unwrap_or(row.beginning);
-        text.push_str(&format!(
-            "{:width$}{:>11}{:>11}{:>11}{committed:>11}{lag:>11}\n",
-            row.partition.topic, row.partition.partition, row.beginning, row.end
-        ));
+        let numbers = [row.beginning, row.end].map(|offset| offset.to_string());
+        table.row(
+            [row.partition.topic.clone(), row.partition.partition.to_string()]
+                .into_iter()
+                .chain(numbers)
+                .chain([committed, lag.to_string()]),
+        );
     }
-    text
+    table.to_string()
 }
 
 #[cfg(test)]
@@ -201,5 +206,8 @@ mod tests {
         let text = table(&[row(Some(15)), row(None)], "g");
         let lags: Vec<_> = text.lines().skip(1).map(|line| line.split_whitespace().last().unwrap()).collect();
         assert_eq!(lags, ["5", "15"]);
+        let expected = "topic  partition  beginning        end  committed        lag   (group g)\n\
+                        t              0          5         20         15          5\n";
+        assert!(text.starts_with(expected), "{text}");
     }
 }

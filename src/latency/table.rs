@@ -2,17 +2,22 @@
 
 use super::{LatencyHistogram, Percentiles};
 use crate::util::format::format_count;
+use crate::util::text_table::{Align, TextTable};
 
 /// Returns a table of percentiles with a column for each non-empty histogram, titled as by [`column_title`]; empty if all are
 /// empty.
 pub fn table(columns: &[(&str, &LatencyHistogram)]) -> String {
-    let columns: Vec<Column> =
+    let columns: Vec<(String, Percentiles)> =
         columns.iter().filter_map(|(tag, latency)| Some((column_title(tag), latency.percentiles()?))).collect();
     if columns.is_empty() {
         return String::new();
     }
-    let mut rows = vec![row("latency", &columns, |(name, _)| name.clone())];
-    let times: [(&str, PercentileFn); 9] = [
+    let titles = columns.iter().map(|(title, _)| (title.as_str(), Align::Right(10)));
+    let mut table = TextTable::new([("latency ", Align::Left)].into_iter().chain(titles));
+    let mut row = |name: &str, cell: &dyn Fn(&Percentiles) -> String| {
+        table.row([name.to_owned()].into_iter().chain(columns.iter().map(|(_, all)| cell(all))));
+    };
+    let times: [(&str, fn(&Percentiles) -> u64); 9] = [
         ("p50", |of| of.p50),
         ("p75", |of| of.p75),
         ("p90", |of| of.p90),
@@ -23,33 +28,20 @@ pub fn table(columns: &[(&str, &LatencyHistogram)]) -> String {
         ("max", |of| of.max),
         ("mean", |of| of.mean),
     ];
-    rows.extend(times.iter().map(|(name, of)| {
+    for (name, of) in times {
         // Without values there are no percentiles.
-        row(name, &columns, |(_, all)| if all.count == 0 { "-".to_owned() } else { readable(of(all)) })
-    }));
-    rows.push(row("count", &columns, |(_, all)| format_count(all.count)));
-    if columns.iter().any(|(_, all)| all.negative > 0) {
-        rows.push(row("negative", &columns, |(_, all)| format_count(all.negative)));
+        row(name, &|all| if all.count == 0 { "-".to_owned() } else { readable(of(all)) });
     }
-    rows.concat()
+    row("count", &|all| format_count(all.count));
+    if columns.iter().any(|(_, all)| all.negative > 0) {
+        row("negative", &|all| format_count(all.negative));
+    }
+    table.to_string()
 }
 
 /// Returns `scheduled → acked` for the tag `scheduled_to_acked`.
 fn column_title(tag: &str) -> String {
     tag.replace("_to_", " → ").replace('_', " ")
-}
-
-/// A column: its title and its percentiles.
-type Column = (String, Percentiles);
-/// Selects one of the percentiles.
-type PercentileFn = fn(&Percentiles) -> u64;
-
-fn row(name: &str, columns: &[Column], cell: impl Fn(&Column) -> String) -> String {
-    let cells: String = columns
-        .iter()
-        .map(|column| format!("  {:>width$}", cell(column), width = column.0.chars().count().max(10)))
-        .collect();
-    format!("{name:<8}{cells}\n")
 }
 
 /// Formats microseconds in a suitable unit, with the three digits of a histogram.

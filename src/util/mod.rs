@@ -8,5 +8,6 @@ pub mod format;
 pub mod panic;
 pub mod rate_meter;
 pub mod text_file;
+pub mod text_table;
 pub mod timer;
 pub mod varint;
