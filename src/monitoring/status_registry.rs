@@ -12,6 +12,7 @@ use super::status::{ConsumeStatus, Event, EventLevel, Phase, ProduceStatus, Rate
 use super::systemd::SystemdNotifier;
 use crate::os::hostname;
 use crate::settings::Settings;
+use crate::util::escape::truncate_chars;
 
 /// The number of events that are kept.
 const EVENT_HISTORY: usize = 200;
@@ -137,11 +138,7 @@ impl StatusRegistry {
 
     /// Adds an event.
     pub fn event(&self, level: EventLevel, kind: &str, worker: Option<usize>, text: impl Into<String>) {
-        let mut text: String = text.into();
-        if let Some((end, _)) = text.char_indices().nth(MAX_EVENT_CHARS) {
-            text.truncate(end);
-            text.push('…');
-        }
+        let text = truncate_chars(&text.into(), MAX_EVENT_CHARS);
         let mut known = self.known();
         let id = known.next_event;
         known.next_event += 1;
@@ -235,7 +232,7 @@ mod tests {
         (0..1_000).for_each(|_| registry.event(EventLevel::Info, "notice", None, "é".repeat(5_000)));
         let events = registry.status().events;
         assert_eq!((events.len(), events[0].id, events[199].id), (200, 800, 999));
-        assert_eq!(events[0].text.chars().count(), MAX_EVENT_CHARS + 1);
+        assert_eq!(events[0].text.chars().count(), MAX_EVENT_CHARS);
     }
 
     #[actix::test]

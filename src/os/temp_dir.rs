@@ -1,7 +1,8 @@
 //! Directories for temporary files of one process.
 //!
 //! The process holds a lock on its directory until it exits: a directory without a lock is stale, even if the process
-//! ids of other containers are not visible.
+//! ids of other containers are not visible. The crate tempfile would leave directories of killed processes for ever, and
+//! cannot rename one after it is locked.
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io;

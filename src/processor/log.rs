@@ -24,10 +24,7 @@ fn preview(value: Option<&[u8]>) -> String {
     let Some(bytes) = value else { return "null (tombstone)".to_owned() };
     let Ok(text) = std::str::from_utf8(bytes) else { return format!("{} bytes, not UTF-8", bytes.len()) };
     let text = text.trim_end();
-    let mut end = text.len().min(MAX_LOGGED_BYTES);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
+    let end = text.floor_char_boundary(MAX_LOGGED_BYTES);
     let shown = one_line(&text[..end]);
     if end < text.len() { format!("{shown}… ({} bytes)", bytes.len()) } else { shown }
 }

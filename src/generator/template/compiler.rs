@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use super::field::{self, Field, FieldOptions};
 use super::{Segment, TemplateError};
+use crate::util::escape::truncate_chars;
 
 /// The maximum nesting of arrays and objects, as in serde_json.
 const DEPTH: usize = 128;
@@ -172,12 +173,7 @@ fn read<'de, T: Deserialize<'de>>(raw: &'de RawValue, place: &str) -> Result<T, 
 }
 
 fn error_at(raw: &RawValue, place: &str, problem: impl Into<String>) -> TemplateError {
-    let text = raw.get();
-    let mut value: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if let Some((at, _)) = value.char_indices().nth(SHOWN) {
-        value.truncate(at);
-        value.push('…');
-    }
+    let value = truncate_chars(&raw.get().split_whitespace().collect::<Vec<_>>().join(" "), SHOWN);
     TemplateError { place: place.to_owned(), value, problem: problem.into() }
 }
 
