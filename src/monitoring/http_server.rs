@@ -2,7 +2,7 @@
 //!
 //! Limits: at most [`CONNECTIONS`] connections, beyond which the oldest one is closed; at most [`HEADERS`] bytes of a request's
 //! head, which must arrive within [`CLIENT_TIMEOUT`]; a response that is not read within the same time closes the connection.
-//! Request bodies are not read.
+//! Request bodies are not read. `axum::serve` has none of these limits, which is why connections are served by hyper here.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
