@@ -39,9 +39,14 @@ fn committed_offsets(partitions: &[TopicPartition]) -> FetchCommitted {
 impl ConsumerSupervisor {
     /// Passes an event to the policy and executes the actions that it returns.
     pub(super) fn apply_event(&mut self, event: Event, context: &mut Context<Self>) {
-        let now = self.clock.active_at(Instant::now());
-        let actions = self.policy.as_mut().map(|policy| policy.handle_event(now, event));
-        self.execute(actions.unwrap_or_default(), context);
+        let now = self.now();
+        let actions = self.policy.handle_event(now, event);
+        self.execute(actions, context);
+    }
+
+    /// The time of the policy and of its partitions.
+    pub(super) fn now(&mut self) -> Duration {
+        self.clock.active_at(Instant::now())
     }
 
     pub(super) fn execute(&mut self, actions: Vec<Action>, context: &mut Context<Self>) {
@@ -59,7 +64,7 @@ impl ConsumerSupervisor {
                 Action::Quarantine(partition, reason) => {
                     error!(self.params.logger, "{partition} is quarantined, no worker consumes it any more: {reason}");
                     self.event(Level::Error, "quarantine", None, format!("{partition}: {reason}"));
-                    self.partitions.stop(&partition, format!("quarantined: {reason}"));
+                    self.policy.partitions.stop(&partition, format!("quarantined: {reason}"));
                     self.end_if_all_stand_still(context);
                 }
                 Action::Warn(text) => {
@@ -79,7 +84,7 @@ impl ConsumerSupervisor {
     /// that its own client does not.
     fn probe(&self, context: &mut Context<Self>) {
         let (settings, logger) = (Arc::clone(&self.params.settings), self.params.logger.clone());
-        let partition = self.partitions.names().into_iter().next().filter(|_| !self.is_read_only());
+        let partition = self.policy.partitions.names().into_iter().next().filter(|_| !self.is_read_only());
         let probe =
             blocking::spawn_blocking("probe", move || ClusterClient::probe(&settings, &logger, partition.as_slice()));
         context.spawn(probe.into_actor(self).map(|reply, supervisor, context| {
@@ -113,9 +118,8 @@ impl ConsumerSupervisor {
             self.fleet.slots.resize_with(slot + 1, WorkerSlot::default);
         }
         self.fleet.slots[slot].attempt += 1;
-        let names = self.policy.as_ref().map(|policy| policy.partitions(slot)).unwrap_or_default();
-        self.partitions.set_owner(slot, &names);
-        if names.is_empty() || self.partitions.is_untouched(&names) {
+        let names = self.policy.partitions(slot);
+        if names.is_empty() || self.policy.partitions.is_untouched(&names) {
             self.spawn_worker(slot, context);
         } else {
             self.resume_worker(slot, self.fleet.slots[slot].attempt, context);
@@ -129,7 +133,7 @@ impl ConsumerSupervisor {
         if !is_meant(self) {
             return;
         }
-        let names = self.policy.as_ref().map(|policy| policy.partitions(slot)).unwrap_or_default();
+        let names = self.policy.partitions(slot);
         self.fleet.slots[slot].resuming = true;
         let reply = self.probes.queries.send(committed_offsets(&names)).timeout(COMMITTED_QUERY_TIMEOUT);
         context.spawn(reply.into_actor(self).map(move |reply, supervisor, context| match reply {
@@ -138,11 +142,11 @@ impl ConsumerSupervisor {
                 supervisor.end_on_foreign(&foreign, context);
             }
             Ok(Ok(GroupCommits { committed, .. })) => {
-                supervisor.partitions.resume(&names, &committed);
+                supervisor.policy.partitions.resume(&names, &committed);
                 if !supervisor.is_read_only() {
-                    supervisor.partitions.count_unreported(&names);
+                    supervisor.policy.partitions.count_unreported(&names);
                 }
-                let own = supervisor.policy.as_ref().map(|policy| policy.partitions(slot)).unwrap_or_default();
+                let own = supervisor.policy.partitions(slot);
                 if own.iter().all(|name| names.contains(name)) {
                     supervisor.spawn_worker(slot, context);
                 } else {
@@ -186,7 +190,7 @@ impl ConsumerSupervisor {
 
     fn try_spawn_worker(&mut self, slot: usize, context: &mut Context<Self>) -> std::io::Result<()> {
         self.reload_password();
-        let Some(policy) = &self.policy else { return Ok(()) };
+        let policy = &self.policy;
         let names = policy.partitions(slot);
         let mut settings = self.params.settings.as_ref().clone();
         settings.kafka.security.password = self.fleet.password.clone();
@@ -197,13 +201,17 @@ impl ConsumerSupervisor {
             finite: self.params.finite || settings.consumer.until_end,
             max_messages: self.messages_left(),
             member: self.member(slot),
-            partitions: if self.is_group() { Vec::new() } else { self.partitions.starts(&names, self.resume_from()) },
+            partitions: if self.is_group() {
+                Vec::new()
+            } else {
+                self.policy.partitions.starts(&names, self.resume_from())
+            },
             isolated: policy.is_isolated(slot),
             suspects: policy.suspects(),
             paused: policy.is_paused(),
             lease: self.lock.lease,
             poison_messages: policy.poison_messages(),
-            stopped: self.partitions.all_stopped(),
+            stopped: self.policy.partitions.all_stopped(),
             proven: self.fleet.is_ready_logged,
             descriptor_limit: limits::original_descriptor_limit(),
             settings,
@@ -213,7 +221,7 @@ impl ConsumerSupervisor {
             output_lock: self.stdio.lock.as_ref().map(|lock| lock.path.clone()),
             stamps: StampScope { since_us: self.clock.started_us(), run: self.params.run },
         };
-        self.partitions.set_owner(slot, &names);
+        self.policy.partitions.on_started(slot);
         let started = worker_process::start_worker(slot)?;
         let pid = started.process.pid();
         let log = LogTail::default();
@@ -255,11 +263,11 @@ impl ConsumerSupervisor {
         let prefix = Some(membership.instance_id_prefix.clone()).filter(|prefix| !prefix.is_empty());
         let prefix = prefix.unwrap_or_else(hostname::name);
         // The number of partitions that it gets when this supervisor is alone in the group.
-        let partitions = self.partitions.names().len().div_ceil(self.params.settings.consumer.processes);
+        let partitions = self.policy.partitions.names().len().div_ceil(self.params.settings.consumer.processes);
         self.is_group().then(|| GroupMember {
             id: membership.static_membership.then(|| format!("{prefix}-{slot}")),
             partitions,
-            partitions_at_start: self.partitions.at_start.clone(),
+            partitions_at_start: self.policy.partitions.at_start.clone(),
         })
     }
 
@@ -268,7 +276,6 @@ impl ConsumerSupervisor {
     /// Assigns further partitions to a worker, from their committed offsets. A worker without a process gets
     /// them with its start.
     fn assign(&mut self, slot: usize, partitions: Vec<TopicPartition>, context: &mut Context<Self>) {
-        self.partitions.set_owner(slot, &partitions);
         let process = self.fleet.slots[slot].running.as_ref().map(|running| running.process.pid());
         if let Some(process) = process {
             self.resolve_offsets_and_assign(slot, process, partitions, context);
@@ -288,9 +295,9 @@ impl ConsumerSupervisor {
                 return;
             }
             // Their owner may have changed meanwhile.
-            let owner = |partition: &TopicPartition| supervisor.policy.as_ref()?.owner(partition);
+            let policy = &supervisor.policy;
             let partitions: Vec<_> =
-                partitions.into_iter().filter(|partition| owner(partition) == Some(slot)).collect();
+                partitions.into_iter().filter(|partition| policy.owner(partition) == Some(slot)).collect();
             if let Ok(Err(denied)) = &reply
                 && denied.is_denied()
             {
@@ -316,12 +323,12 @@ impl ConsumerSupervisor {
                 supervisor.end_on_foreign(&foreign, context);
                 return;
             }
-            supervisor.partitions.resume(&partitions, &committed);
+            supervisor.policy.partitions.resume(&partitions, &committed);
             let Some(running) = supervisor.fleet.slots[slot].process(process) else { return };
             let new: Vec<_> =
                 partitions.into_iter().filter(|partition| running.given.insert(partition.clone())).collect();
             running.end_reached = false;
-            let starts = supervisor.partitions.starts(&new, supervisor.resume_from());
+            let starts = supervisor.policy.partitions.starts(&new, supervisor.resume_from());
             supervisor.fleet.slots[slot].say(WorkerCommand::Assign(starts));
         }));
     }
@@ -331,7 +338,7 @@ impl ConsumerSupervisor {
     /// Requests a worker to stop, by message, and by signal in case it does not read messages any more.
     fn stop_for_restart(&mut self, slot: usize, context: &mut Context<Self>) {
         // A worker that is removed leaves its group, which assigns its partitions to other members.
-        let stays = self.policy.as_ref().and_then(|policy| policy.why(slot)) != Some(&StopReason::Fewer);
+        let stays = self.policy.why(slot) != Some(&StopReason::Fewer);
         self.fleet.slots[slot].say(if stays { WorkerCommand::StopForRestart } else { WorkerCommand::Stop });
         match &self.fleet.slots[slot].running {
             Some(running) => running.process.terminate(),
@@ -348,7 +355,7 @@ impl ConsumerSupervisor {
 
     /// Ends the run if every partition has stopped: nothing would ever be processed again.
     pub(super) fn end_if_all_stand_still(&mut self, context: &mut Context<Self>) {
-        if let Some((text, true)) = self.partitions.stopped() {
+        if let Some(text) = self.policy.partitions.stopped().filter(|_| self.policy.partitions.are_all_stopped()) {
             self.begin_shutdown(ExitStatus::failed(format!("every partition has stopped; {text}")), context);
         }
     }

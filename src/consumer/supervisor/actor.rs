@@ -14,7 +14,6 @@ use super::commit_watch::CommitWatch;
 use super::lock_thread::Lock;
 use super::memory_limits;
 use super::messages::{AbortRun, ConsumeResult, DiscoveredPartition, ReadToEnd, SupervisorEvent, WorkerFrame};
-use super::partition_table::PartitionTable;
 use super::policy::{ControlCommand, Event, Policy};
 use super::progress_clock::ProgressClock;
 use super::run_totals::RunTotals;
@@ -79,10 +78,8 @@ pub struct SupervisorParams {
 pub struct ConsumerSupervisor {
     pub(super) params: SupervisorParams,
     pub(super) fleet: WorkerFleet,
-    pub(super) partitions: PartitionTable,
-    /// `None` until the partitions are known.
-    pub(super) policy: Option<Policy>,
-    /// Commands that arrived before there was a policy; they come from signals, so there are few.
+    pub(super) policy: Policy,
+    /// Commands that arrived before the policy has begun; they come from signals, so there are few.
     pending_commands: Vec<ControlCommand>,
     pub(super) probes: ClusterProbes,
     pub(super) lock: Lock,
@@ -136,8 +133,7 @@ impl ConsumerSupervisor {
         let now = Instant::now();
         let supervisor = Self {
             fleet: WorkerFleet::new(params.settings.kafka.security.password.clone()),
-            partitions: PartitionTable::default(),
-            policy: None,
+            policy: Policy::new(&params.settings.consumer, u64::from(std::process::id())),
             pending_commands: Vec::new(),
             probes: ClusterProbes::new(queries),
             lock: Lock::default(),
@@ -159,8 +155,9 @@ impl ConsumerSupervisor {
         }
         let settings = Arc::clone(&self.params.settings);
         let consumer = &settings.consumer;
+        let now = self.now();
         for found in &found {
-            self.partitions.insert_initial(found);
+            self.policy.partitions.insert_initial(found, now);
         }
         info!(self.params.logger, "consuming";
             "topics" => settings.consumed_topics().join(", "), "partitions" => found.len(), "workers" => consumer.processes,
@@ -200,10 +197,8 @@ impl ConsumerSupervisor {
                 }
             }
         }
-        let names = if self.is_group() { Vec::new() } else { self.partitions.names() };
-        let (policy, actions) = Policy::new(consumer, names, u64::from(std::process::id()));
-        self.policy = Some(policy);
-        self.apply_event(Event::StopOffsets(self.partitions.stop_offsets()), context);
+        let actions = self.policy.begin();
+        self.apply_event(Event::StopOffsets(self.policy.partitions.stop_offsets()), context);
         self.execute(actions, context);
         self.watch_commits(context);
         for command in std::mem::take(&mut self.pending_commands) {
@@ -211,11 +206,12 @@ impl ConsumerSupervisor {
         }
     }
 
-    /// Handles a command; commands that arrive before there is a policy are queued.
+    /// Handles a command; commands that arrive before the policy has begun are queued.
     fn request(&mut self, command: ControlCommand, context: &mut Context<Self>) {
-        match self.policy {
-            Some(_) => self.apply_event(Event::Command(command), context),
-            None => self.pending_commands.push(command),
+        if self.policy.has_begun() {
+            self.apply_event(Event::Command(command), context);
+        } else {
+            self.pending_commands.push(command);
         }
     }
 
@@ -236,8 +232,14 @@ impl ConsumerSupervisor {
         context.stop();
     }
 
+    fn reset_stall_timers(&mut self) {
+        let now = self.now();
+        self.policy.partitions.reset_stall_timers(now);
+        self.clock.record(Instant::now());
+    }
+
     fn report(&self) -> ConsumeReport {
-        let totals = self.partitions.totals();
+        let totals = self.policy.partitions.totals();
         ConsumeReport {
             processed: totals.processed,
             failed: totals.failed,
@@ -248,7 +250,7 @@ impl ConsumerSupervisor {
             latency_us: self.totals.latency.end_to_end.clone(),
             latency_excluded: self.totals.latency.excluded,
             read_only: self.is_read_only(),
-            partitions: self.partitions.report(self.is_read_only()),
+            partitions: self.policy.partitions.report(self.is_read_only()),
             workers: self.fleet.slots.iter().enumerate().map(|(slot, worker)| worker.report(slot)).collect(),
         }
     }
@@ -269,18 +271,16 @@ impl ConsumerSupervisor {
         let idle = self.params.settings.consumer.idle_exit;
         self.mark_ready();
         // A paused worker does not consume the available messages.
-        let may_read = self.fleet.is_ready_logged
-            && self.are_all_ready()
-            && !self.policy.as_ref().is_some_and(|policy| policy.is_paused());
+        let may_read = self.fleet.is_ready_logged && self.are_all_ready() && !self.policy.is_paused();
         let still = self.clock.idle(Instant::now());
-        if !idle.is_zero() && may_read && !self.partitions.in_flight() && still >= idle {
+        if !idle.is_zero() && may_read && !self.policy.partitions.in_flight() && still >= idle {
             self.begin_shutdown(ExitStatus::clean(format!("idle for {idle:?} (consumer.idle_exit)")), context);
         }
     }
 
     fn update_progress(&mut self) {
         // There is no progress before the start.
-        if self.policy.is_some() && self.params.progress.is_due() {
+        if self.policy.has_begun() && self.params.progress.is_due() {
             let status = self.status();
             self.params.progress.show(&status);
         }
@@ -393,13 +393,11 @@ impl Handler<ControlSignal> for ConsumerSupervisor {
             ControlSignal::Fewer => self.request(ControlCommand::ScaleDown, context),
             ControlSignal::Pause => self.request(ControlCommand::Pause, context),
             ControlSignal::Resume => {
-                self.partitions.reset_stall_timer();
-                self.clock.record(Instant::now());
+                self.reset_stall_timers();
                 self.request(ControlCommand::Resume, context);
             }
             ControlSignal::Continued => {
-                self.partitions.reset_stall_timer();
-                self.clock.record(Instant::now());
+                self.reset_stall_timers();
             }
             ControlSignal::Status => match serde_json::to_string(&self.status()) {
                 Ok(status) => info!(self.params.logger, "status"; "consume" => status),

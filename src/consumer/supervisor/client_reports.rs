@@ -20,7 +20,8 @@ impl ConsumerSupervisor {
         let Some(throttled) = throttled else { return };
         let now = Instant::now();
         self.totals.throttling.report(&throttled, now);
-        if self.partitions.throttle(slot, &throttled.partitions, now + throttled.remaining) {
+        let until = self.clock.active_at(now) + throttled.remaining;
+        if self.policy.partitions.throttle(slot, &throttled.partitions, until) {
             self.clock.hold(now, throttled.remaining);
         }
         self.apply_event(Event::Throttled(slot, throttled.partitions, throttled.remaining), context);

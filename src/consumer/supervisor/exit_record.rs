@@ -5,7 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 use slog::{Logger, error, info};
 
 use super::memory_limits;
-use super::policy::{LastPosition, StopReason, WorkerExit};
+use super::partition::LastPosition;
+use super::policy::{StopReason, WorkerExit};
 use super::worker_slot::RunningWorker;
 use crate::consumer::protocol::FailedPart;
 use crate::exit::ExitCode;

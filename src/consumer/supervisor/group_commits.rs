@@ -17,6 +17,7 @@ use slog::{debug, error, warn};
 use super::actor::ConsumerSupervisor;
 use super::commit_watch::refresh_interval;
 use super::messages::{FetchCommitted, GroupCommits, RefreshCommits};
+use super::partition_table::CommittedPosition;
 use crate::consumer::protocol::WorkerCommand;
 use crate::exit::ExitStatus;
 use crate::kafka::commit_metadata::ForeignCommit;
@@ -84,19 +85,19 @@ impl ConsumerSupervisor {
 
     /// The committed positions of partitions that no process consumes now.
     fn unread_positions(&self) -> Offsets {
-        let mut positions = self.partitions.committed_positions();
-        positions.retain(|name, (slot, stopped, _)| {
-            let running = slot.and_then(|slot| self.fleet.slots.get(slot)?.running.as_ref());
+        let is_unread = |position: &CommittedPosition<'_>| {
+            let running = position.consumer.and_then(|slot| self.fleet.slots.get(slot)?.running.as_ref());
             // A worker with a revocation may be about to commit; a stopped partition may have been assigned to
             // no process.
-            running.is_none_or(|running| *stopped && !running.given.contains(name))
-        });
-        positions.into_iter().map(|(name, (_, _, offset))| (name, offset)).collect()
+            running.is_none_or(|running| position.is_stopped && !running.given.contains(position.name))
+        };
+        let unread = self.policy.partitions.committed_positions().filter(is_unread);
+        unread.map(|position| (position.name.clone(), position.offset)).collect()
     }
 
     /// Reads the committed offsets, unless a query is in flight.
     fn check_commits(&mut self, context: &mut Context<Self>) {
-        let partitions = self.partitions.names();
+        let partitions = self.policy.partitions.names();
         if partitions.is_empty() || self.shutdown.is_stopping() || std::mem::replace(&mut self.commits.is_reading, true)
         {
             return;
@@ -154,7 +155,7 @@ impl ConsumerSupervisor {
         let mut reasons = Vec::new();
         for commit in foreign {
             let ForeignCommit { partition: name, offset, .. } = commit;
-            let own = self.partitions.last_commit(name);
+            let own = self.policy.partitions.last_commit(name);
             let text = format!(
                 "{name}: the committed offset of the group {group:?} (consumer.group_id) is {offset}, set by {}; this run had \
                  committed {own}. It is not overwritten: the next start goes on at {offset}",

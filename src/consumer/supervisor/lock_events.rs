@@ -111,7 +111,7 @@ impl ConsumerSupervisor {
         if self.shutdown.is_stopping() {
             return;
         }
-        let partitions = self.partitions.names();
+        let partitions = self.policy.partitions.names();
         let question = FetchCommitted { partitions, deadline: Instant::now() + COMMITTED_TIMEOUT };
         context.spawn(self.probes.queries.send(question).into_actor(self).map(
             |reply, supervisor, context| match reply {

@@ -15,7 +15,7 @@
 //! - `worker_fleet`: the workers, `worker_slot`: one of them with its processes, `worker_connection`: its
 //!   control socket, `worker_stderr`: its stderr, `stderr_limit`: how much of that is logged, `exit_record`: how
 //!   it exited.
-//! - `partition_table`: the position of each partition, `partition`: one row of it.
+//! - `partition_table`: the position of each partition, `partition`: one row of it, `assignments`: the owners.
 //! - `cluster_probes`: the queries in flight. `run_totals`: totals of the run. `shutdown`: the phases of the
 //!   shutdown.
 //! - `progress_clock` and `active_clock`: time since the last progress; `stdio_guard` and `stdout_lock`: the
@@ -32,6 +32,7 @@
 mod actions;
 mod active_clock;
 pub mod actor;
+mod assignments;
 mod client_reports;
 mod cluster_probes;
 mod cluster_queries;

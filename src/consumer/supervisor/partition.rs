@@ -1,6 +1,6 @@
 //! One partition: its position and its counters.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::messages::DiscoveredPartition;
 use crate::consumer::protocol::InFlight;
@@ -19,11 +19,53 @@ pub(super) enum ResumeFrom {
     Position,
 }
 
+/// The last known position of an exited worker in one of its partitions, from its last heartbeat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct LastPosition {
+    pub(super) partition: TopicPartition,
+    pub(super) next: i64,
+    /// The committed offset, where its successor starts.
+    pub(super) committed: i64,
+    pub(super) in_flight: Option<i64>,
+    /// Whether the partition had messages to process.
+    pub(super) has_work: bool,
+}
+
+/// The owner of a partition. A partition never has two owners: it moves to another worker after its owner has
+/// released it or has exited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// The worker in this slot owns the partition.
+    Slot(usize),
+    /// `from` owns the partition until it releases it; then `to` owns it.
+    Moving { from: usize, to: usize },
+    /// The partition has no owner for the rest of the run; the worker that had it may have yet to release it.
+    Quarantined { from: Option<usize> },
+}
+
+impl Owner {
+    /// The worker that may consume the partition now.
+    pub(super) fn current(self) -> Option<usize> {
+        match self {
+            Self::Slot(slot) | Self::Moving { from: slot, .. } => Some(slot),
+            Self::Quarantined { .. } => None,
+        }
+    }
+
+    /// The owner after all pending moves.
+    pub(super) fn final_owner(self) -> Option<usize> {
+        match self {
+            Self::Slot(slot) | Self::Moving { to: slot, .. } => Some(slot),
+            Self::Quarantined { .. } => None,
+        }
+    }
+}
+
 /// The state of one partition.
 #[derive(Clone, Debug)]
 pub(super) struct PartitionEntry {
-    /// The worker that consumes it, or will. With a group the owner may be on another host.
-    pub(super) slot: Option<usize>,
+    /// Its owner in this run; with a group it may be on another host.
+    pub(super) owner: Option<Owner>,
     pub(super) first: i64,
     /// The id of the topic that all offsets here refer to.
     pub(super) topic_id: Option<TopicId>,
@@ -50,12 +92,12 @@ pub(super) struct PartitionEntry {
     /// Counters of the process that consumes it now.
     pub(super) now: PartitionCounts,
     /// The message in flight, with the time of its worker's report.
-    pub(super) in_flight: Option<(InFlight, Instant)>,
+    pub(super) in_flight: Option<(InFlight, Duration)>,
     pub(super) retrying: bool,
     /// As [`crate::consumer::protocol::PartitionProgress::waits_for_turn`].
     pub(super) waits_for_turn: bool,
     /// When the position last moved or the partition had no messages; in the future while the brokers throttle.
-    pub(super) moved: Instant,
+    pub(super) moved: Duration,
     pub(super) abandoned: u64,
     /// Offsets that an exited worker has committed without a report that they were handled.
     pub(super) unreported: u64,
@@ -64,6 +106,14 @@ pub(super) struct PartitionEntry {
 }
 
 impl PartitionEntry {
+    /// The worker that consumes it, or will; also one that has yet to release it although it is quarantined.
+    pub(super) fn consumer(&self) -> Option<usize> {
+        match self.owner? {
+            Owner::Quarantined { from } => from,
+            owner => owner.current(),
+        }
+    }
+
     /// Adds the counters of the current process to those of earlier processes.
     pub(super) fn merge_progress(&mut self) {
         self.before = self.before.add(std::mem::take(&mut self.now));
@@ -72,14 +122,15 @@ impl PartitionEntry {
     }
 
     /// Resets the offsets after the topic was created again. The counters stay.
-    pub(super) fn restart(&mut self, DiscoveredPartition { start, end, committed }: &DiscoveredPartition) {
+    pub(super) fn restart(&mut self, found: &DiscoveredPartition, now: Duration) {
+        let DiscoveredPartition { start, end, committed } = found;
         self.before = self.before.add(std::mem::take(&mut self.now));
         (self.first, self.next, self.until) = (start.start, start.start, start.until);
         self.topic_id.clone_from(&start.topic_id);
         (self.committed, self.committed_before) = (None, *committed);
         (self.end, self.high_watermark, self.high_watermark_asked, self.is_stable) = (*end, 0, 0, true);
         (self.in_flight, self.retrying, self.waits_for_turn) = (None, false, false);
-        (self.is_restarting, self.moved) = (self.slot.is_some(), Instant::now());
+        (self.is_restarting, self.moved) = (self.consumer().is_some(), now);
     }
 
     /// The start offset of its next worker.
@@ -122,7 +173,7 @@ impl PartitionEntry {
 
     /// Whether its worker has no message in flight and waits for messages that should be available.
     pub(super) fn is_starved(&self) -> bool {
-        self.slot.is_some()
+        self.consumer().is_some()
             && self.stopped.is_none()
             && self.remaining() > 0
             && self.in_flight.is_none()
@@ -132,13 +183,13 @@ impl PartitionEntry {
 
     /// The partition's status. With `shared`, a partition without a worker here may be consumed elsewhere:
     /// unknown values are left out.
-    pub(super) fn status(&self, name: &TopicPartition, shared: bool) -> PartitionStatus {
-        let is_elsewhere = shared && self.slot.is_none();
+    pub(super) fn status(&self, name: &TopicPartition, shared: bool, now: Duration) -> PartitionStatus {
+        let is_elsewhere = shared && self.consumer().is_none();
         let is_well = is_elsewhere || self.stopped.is_some() || self.remaining() == 0;
         PartitionStatus {
             topic: name.topic.clone(),
             partition: name.partition,
-            worker: self.slot,
+            worker: self.consumer(),
             start_offset: self.first,
             position: self.next,
             committed: self.committed,
@@ -148,10 +199,10 @@ impl PartitionEntry {
             counts: self.counts(),
             in_flight: self.in_flight.map(|(in_flight, reported)| InFlightStatus {
                 offset: in_flight.offset,
-                age_seconds: (Duration::from_millis(in_flight.age_ms) + reported.elapsed()).as_secs_f64(),
+                age_seconds: (Duration::from_millis(in_flight.age_ms) + now.saturating_sub(reported)).as_secs_f64(),
             }),
             retrying: self.retrying,
-            stalled_seconds: if is_well { 0.0 } else { self.moved.elapsed().as_secs_f64() },
+            stalled_seconds: if is_well { 0.0 } else { now.saturating_sub(self.moved).as_secs_f64() },
             stopped: self.stopped.clone(),
         }
     }
@@ -161,7 +212,7 @@ impl PartitionEntry {
         PartitionReport {
             topic: name.topic.clone(),
             partition: name.partition,
-            worker: self.slot,
+            worker: self.consumer(),
             start_offset: self.first,
             position: self.next,
             committed: self.committed,

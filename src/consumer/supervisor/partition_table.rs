@@ -1,11 +1,10 @@
 //! The position of each partition, over all processes that have consumed it.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::Duration;
 
 use super::messages::{CommittedOffsets, DiscoveredPartition};
-use super::partition::{PartitionEntry, ResumeFrom, distance};
-use super::policy::LastPosition;
+use super::partition::{LastPosition, PartitionEntry, ResumeFrom, distance};
 use crate::consumer::protocol::{PartitionAssignment, PartitionProgress};
 use crate::kafka::offsets::Offsets;
 use crate::kafka::topic_id::{Recreated, TopicIds};
@@ -17,23 +16,41 @@ use crate::report::PartitionReport;
 /// All partitions.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PartitionTable {
-    entries: BTreeMap<TopicPartition, PartitionEntry>,
+    pub(super) entries: BTreeMap<TopicPartition, PartitionEntry>,
     /// The number of partitions of each topic when the run began.
     pub(super) at_start: BTreeMap<String, i32>,
 }
 
+/// What a worker has reported since its last heartbeat.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Advance {
+    /// A position has moved, or a message is in flight.
+    pub(super) has_moved: bool,
+    /// The number of messages that were handled.
+    pub(super) handled: u64,
+}
+
+/// The last known commit of a partition.
+pub(super) struct CommittedPosition<'a> {
+    pub(super) name: &'a TopicPartition,
+    pub(super) consumer: Option<usize>,
+    /// The partition is not consumed any further.
+    pub(super) is_stopped: bool,
+    pub(super) offset: i64,
+}
+
 impl PartitionTable {
     /// Adds a partition that exists when the run begins.
-    pub(super) fn insert_initial(&mut self, found: &DiscoveredPartition) {
-        self.insert(found);
+    pub(super) fn insert_initial(&mut self, found: &DiscoveredPartition, now: Duration) {
+        self.insert(found, now);
         *self.at_start.entry(found.start.partition.topic.clone()).or_default() += 1;
     }
 
     /// Adds a partition that is going to be consumed.
-    pub(super) fn insert(&mut self, found: &DiscoveredPartition) {
+    pub(super) fn insert(&mut self, found: &DiscoveredPartition, now: Duration) {
         let DiscoveredPartition { start, end, committed } = found;
         let partition = PartitionEntry {
-            slot: None,
+            owner: None,
             first: start.start,
             topic_id: start.topic_id.clone(),
             is_restarting: false,
@@ -50,7 +67,7 @@ impl PartitionTable {
             in_flight: None,
             retrying: false,
             waits_for_turn: false,
-            moved: Instant::now(),
+            moved: now,
             abandoned: 0,
             unreported: 0,
             stopped: None,
@@ -59,31 +76,23 @@ impl PartitionTable {
         self.entries.entry(start.partition.clone()).or_insert(partition);
     }
 
-    /// Sets the worker that consumes these partitions, or will.
-    pub(super) fn set_owner(&mut self, slot: usize, names: &[TopicPartition]) {
-        for name in names {
-            if let Some(partition) = self.entries.get_mut(name) {
-                partition.slot = Some(slot);
-            }
-        }
-    }
-
-    /// Records that a group has assigned these partitions to a worker, which starts at these offsets.
-    pub(super) fn on_assigned(&mut self, slot: usize, starts: &[PartitionAssignment]) {
+    /// Records the start offsets of partitions that a group assigns to a worker, before it is their owner.
+    pub(super) fn on_assigned(&mut self, slot: usize, starts: &[PartitionAssignment], now: Duration) {
         for start in starts {
             let Some(partition) = self.entries.get_mut(&start.partition) else {
-                self.insert(&DiscoveredPartition { start: start.clone(), end: start.start, committed: None });
-                self.set_owner(slot, std::slice::from_ref(&start.partition));
+                let found = DiscoveredPartition { start: start.clone(), end: start.start, committed: None };
+                self.insert(&found, now);
                 continue;
             };
-            if partition.before.handled() == 0 && partition.slot.is_none() && partition.next == partition.first {
+            let before = partition.consumer();
+            if partition.before.handled() == 0 && before.is_none() && partition.next == partition.first {
                 partition.first = start.start;
             }
-            if partition.slot != Some(slot) {
+            if before != Some(slot) {
                 // The revocation of its last owner has not arrived yet.
                 partition.merge_progress();
             }
-            (partition.slot, partition.next, partition.moved) = (Some(slot), start.start, Instant::now());
+            (partition.next, partition.moved) = (start.start, now);
             (partition.topic_id, partition.is_restarting) = (start.topic_id.clone(), false);
         }
     }
@@ -92,7 +101,7 @@ impl PartitionTable {
     /// both topics. With a group (`shared`) partitions without a worker here are left out, since their state is
     /// unknown.
     pub(super) fn recreated(&self, topic_ids: &TopicIds, shared: bool) -> Vec<Recreated> {
-        let known = self.entries.iter().filter(|(_, partition)| partition.slot.is_some() || !shared);
+        let known = self.entries.iter().filter(|(_, partition)| partition.consumer().is_some() || !shared);
         let changed = known.filter_map(|(name, partition)| {
             let (before, now) = (partition.topic_id.as_ref()?, topic_ids.get(&name.topic)?);
             let changed = || Recreated { topic: name.topic.clone(), before: before.clone(), now: now.clone() };
@@ -114,14 +123,15 @@ impl PartitionTable {
         &mut self,
         found: &[DiscoveredPartition],
         shared: bool,
+        now: Duration,
     ) -> BTreeMap<usize, Vec<PartitionAssignment>> {
         let mut starts: BTreeMap<usize, Vec<PartitionAssignment>> = BTreeMap::new();
         for found in found {
             let old = self.entries.get_mut(&found.start.partition);
             let old = old.filter(|partition| partition.topic_id != found.start.topic_id);
-            let Some(partition) = old.filter(|partition| partition.slot.is_some() || !shared) else { continue };
-            partition.restart(found);
-            if let Some(slot) = partition.slot {
+            let Some(partition) = old.filter(|partition| partition.consumer().is_some() || !shared) else { continue };
+            partition.restart(found, now);
+            if let Some(slot) = partition.consumer() {
                 starts.entry(slot).or_default().push(found.start.clone());
             }
         }
@@ -131,32 +141,34 @@ impl PartitionTable {
     /// Records that a worker has restarted these partitions on request.
     pub(super) fn restarted(&mut self, slot: usize, starts: &[PartitionAssignment]) {
         for start in starts {
-            let own = self.entries.get_mut(&start.partition).filter(|partition| partition.slot == Some(slot));
+            let own = self.consumed(&start.partition, slot);
             if let Some(partition) = own.filter(|partition| partition.topic_id == start.topic_id) {
                 partition.is_restarting = false;
             }
         }
     }
 
-    /// Records that a worker does not consume these partitions any more.
-    pub(super) fn clear_owner(&mut self, slot: usize, names: &[TopicPartition]) {
-        for name in names {
-            if let Some(partition) = self.entries.get_mut(name).filter(|partition| partition.slot == Some(slot)) {
-                partition.merge_progress();
-                partition.slot = None;
-            }
-        }
+    /// Records that a worker has a new process, which starts at the current start offsets.
+    pub(super) fn on_started(&mut self, slot: usize) {
+        self.consumed_by(slot).for_each(|partition| partition.is_restarting = false);
     }
 
-    /// Records a worker's progress. Returns whether a position has moved, and the number of messages handled
-    /// since.
-    pub(super) fn update(&mut self, slot: usize, progress: Vec<PartitionProgress>) -> (bool, u64) {
-        let (mut moved, mut handled, now) = (false, 0, Instant::now());
+    fn consumed_by(&mut self, slot: usize) -> impl Iterator<Item = &mut PartitionEntry> {
+        self.entries.values_mut().filter(move |partition| partition.consumer() == Some(slot))
+    }
+
+    fn consumed(&mut self, name: &TopicPartition, slot: usize) -> Option<&mut PartitionEntry> {
+        self.entries.get_mut(name).filter(|partition| partition.consumer() == Some(slot))
+    }
+
+    /// Records a worker's progress.
+    pub(super) fn update(&mut self, slot: usize, progress: Vec<PartitionProgress>, now: Duration) -> Advance {
+        let mut advance = Advance::default();
         for progress in progress {
             // The last report about a partition that has another owner by now is ignored.
-            let own = self.entries.get_mut(&progress.partition).filter(|partition| partition.slot == Some(slot));
+            let own = self.consumed(&progress.partition, slot);
             let Some(partition) = own.filter(|partition| !partition.is_restarting) else { continue };
-            moved |= partition.next != progress.next || progress.in_flight.is_some();
+            advance.has_moved |= partition.next != progress.next || progress.in_flight.is_some();
             if partition.next != progress.next || partition.remaining() == 0 || progress.waits_for_turn {
                 partition.moved = now;
             }
@@ -164,20 +176,20 @@ impl PartitionTable {
             partition.next = progress.next;
             partition.see_high_watermark(progress.end);
             partition.committed = progress.committed.or(partition.committed);
-            handled += progress.counts.handled().saturating_sub(partition.now.handled());
+            advance.handled += progress.counts.handled().saturating_sub(partition.now.handled());
             partition.now = progress.counts;
             partition.in_flight = progress.in_flight.map(|in_flight| (in_flight, now));
             partition.retrying = progress.retrying;
         }
-        (moved, handled)
+        advance
     }
 
     /// These partitions receive nothing until then, since the brokers throttle their worker's client. Returns
     /// whether messages are available in any.
-    pub(super) fn throttle(&mut self, slot: usize, names: &[TopicPartition], until: Instant) -> bool {
+    pub(super) fn throttle(&mut self, slot: usize, names: &[TopicPartition], until: Duration) -> bool {
         let mut is_waiting = false;
         for name in names {
-            if let Some(partition) = self.entries.get_mut(name).filter(|partition| partition.slot == Some(slot)) {
+            if let Some(partition) = self.consumed(name, slot) {
                 partition.moved = partition.moved.max(until);
                 is_waiting |= partition.remaining() > 0;
             }
@@ -188,15 +200,15 @@ impl PartitionTable {
     /// Records the exit of a slot's process. If it was killed at the deadline, its messages in flight are
     /// abandoned.
     pub(super) fn process_ended(&mut self, slot: usize, at_deadline: bool) {
-        for partition in self.entries.values_mut().filter(|partition| partition.slot == Some(slot)) {
+        for partition in self.consumed_by(slot) {
             partition.abandoned = u64::from(at_deadline && partition.in_flight.is_some());
             partition.merge_progress();
         }
     }
 
     /// The last reported positions of a slot's process.
-    pub(super) fn seen(&self, slot: usize, from: ResumeFrom) -> Vec<LastPosition> {
-        let own = self.entries.iter().filter(|(_, partition)| partition.slot == Some(slot));
+    pub(super) fn last_positions(&self, slot: usize, from: ResumeFrom) -> Vec<LastPosition> {
+        let own = self.entries.iter().filter(|(_, partition)| partition.consumer() == Some(slot));
         own.map(|(name, partition)| LastPosition {
             partition: name.clone(),
             next: partition.next,
@@ -251,16 +263,16 @@ impl PartitionTable {
     }
 
     /// Records that a request for the high watermarks is about to be sent.
-    pub(super) fn ask_ends(&mut self) {
+    pub(super) fn on_watermarks_requested(&mut self) {
         self.entries.values_mut().for_each(|partition| partition.high_watermark_asked = partition.high_watermark);
     }
 
     /// Records the current high watermarks.
-    pub(super) fn set_ends(&mut self, ends: &Offsets) {
+    pub(super) fn set_high_watermarks(&mut self, ends: &Offsets, now: Duration) {
         for (name, end) in ends {
             if let Some(partition) = self.entries.get_mut(name) {
                 if partition.remaining() == 0 {
-                    partition.moved = Instant::now();
+                    partition.moved = now;
                 }
                 partition.set_end(*end);
             }
@@ -275,8 +287,8 @@ impl PartitionTable {
     }
 
     /// The worker that consumes a partition.
-    pub(super) fn reader(&self, name: &TopicPartition) -> Option<usize> {
-        self.entries.get(name)?.slot
+    pub(super) fn consumer(&self, name: &TopicPartition) -> Option<usize> {
+        self.entries.get(name)?.consumer()
     }
 
     /// The last known commit of this run; with manual assignment it commits each partition's start offset.
@@ -284,17 +296,19 @@ impl PartitionTable {
         self.entries.get(name).map_or(0, |partition| partition.committed.unwrap_or(partition.first))
     }
 
-    /// The last commit of each partition, its worker, and whether it is not consumed any further.
-    pub(super) fn committed_positions(&self) -> BTreeMap<TopicPartition, (Option<usize>, bool, i64)> {
-        let position = |(name, partition): (&TopicPartition, &PartitionEntry)| {
-            (name.clone(), (partition.slot, partition.stopped.is_some(), self.last_commit(name)))
-        };
-        self.entries.iter().map(position).collect()
+    /// The last commit of each partition, with its worker.
+    pub(super) fn committed_positions(&self) -> impl Iterator<Item = CommittedPosition<'_>> {
+        self.entries.iter().map(|(name, partition)| CommittedPosition {
+            name,
+            consumer: partition.consumer(),
+            is_stopped: partition.stopped.is_some(),
+            offset: self.last_commit(name),
+        })
     }
 
     /// Sets the stop offset of each partition to its high watermark.
-    pub(super) fn read_until(&mut self, ends: &Offsets) {
-        self.set_ends(ends);
+    pub(super) fn read_until(&mut self, ends: &Offsets, now: Duration) {
+        self.set_high_watermarks(ends, now);
         for (name, end) in ends {
             if let Some(partition) = self.entries.get_mut(name) {
                 partition.until = Some(*end);
@@ -318,15 +332,15 @@ impl PartitionTable {
     }
 
     /// Resets the stall timers: consuming was paused meanwhile.
-    pub(super) fn reset_stall_timer(&mut self) {
-        self.entries.values_mut().for_each(|partition| partition.moved = Instant::now());
+    pub(super) fn reset_stall_timers(&mut self, now: Duration) {
+        self.entries.values_mut().for_each(|partition| partition.moved = now);
     }
 
     /// Records the committed offsets and high watermarks that were read back at the end.
-    pub(super) fn read_back(&mut self, reply: &CommittedOffsets) {
+    pub(super) fn read_back(&mut self, reply: &CommittedOffsets, now: Duration) {
         // No worker has sent a report since.
-        self.ask_ends();
-        self.set_ends(&reply.ends);
+        self.on_watermarks_requested();
+        self.set_high_watermarks(&reply.ends, now);
         for (name, partition) in self.entries.iter_mut().filter(|(name, _)| !reply.unknown.contains(name)) {
             partition.committed = reply.committed.get(name).copied();
         }
@@ -368,13 +382,17 @@ impl PartitionTable {
         stopped.map(|(name, _)| name.clone()).collect()
     }
 
-    /// The first partition that is not consumed any further with its reason; and whether all partitions have
-    /// stopped.
-    pub(super) fn stopped(&self) -> Option<(String, bool)> {
-        let (name, partition) = self.entries.iter().find(|(_, partition)| partition.stopped.is_some())?;
-        let reason = partition.stopped.as_deref().unwrap_or_default();
-        let all = self.entries.values().all(|partition| partition.stopped.is_some());
-        Some((format!("{name} is read no further: {reason}"), all))
+    /// A description of the first partition that is not consumed any further.
+    pub(super) fn stopped(&self) -> Option<String> {
+        let stopped = |(name, partition): (&TopicPartition, &PartitionEntry)| {
+            Some(format!("{name} is read no further: {}", partition.stopped.as_ref()?))
+        };
+        self.entries.iter().find_map(stopped)
+    }
+
+    /// Whether no partition is consumed any further.
+    pub(super) fn are_all_stopped(&self) -> bool {
+        self.entries.values().all(|partition| partition.stopped.is_some())
     }
 
     /// The names of all partitions.
@@ -388,8 +406,8 @@ impl PartitionTable {
     }
 
     /// The positions of partitions that a worker here consumes.
-    pub(super) fn positions_of_readers(&self) -> Offsets {
-        let read = self.entries.iter().filter(|(_, partition)| partition.slot.is_some());
+    pub(super) fn consumed_positions(&self) -> Offsets {
+        let read = self.entries.iter().filter(|(_, partition)| partition.consumer().is_some());
         read.map(|(name, partition)| (name.clone(), partition.next)).collect()
     }
 
@@ -409,8 +427,8 @@ impl PartitionTable {
     }
 
     /// The status of each partition. With `shared`, partitions without a worker here may be consumed elsewhere.
-    pub(super) fn status(&self, shared: bool) -> Vec<PartitionStatus> {
-        self.entries.iter().map(|(name, partition)| partition.status(name, shared)).collect()
+    pub(super) fn status(&self, shared: bool, now: Duration) -> Vec<PartitionStatus> {
+        self.entries.iter().map(|(name, partition)| partition.status(name, shared, now)).collect()
     }
 
     /// The report of each partition.
@@ -420,209 +438,4 @@ impl PartitionTable {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-    use crate::kafka::topic_id::TopicId;
-
-    /// One partition, consumed from `first` by slot 0; `before` was committed by an earlier run.
-    fn read_from(first: i64, before: Option<i64>) -> (PartitionTable, TopicPartition) {
-        let name = TopicPartition::new("t", 0);
-        let start = PartitionAssignment { partition: name.clone(), start: first, until: None, topic_id: None };
-        let mut partitions = PartitionTable::default();
-        partitions.insert(&DiscoveredPartition { start, end: 2_000, committed: before });
-        partitions.set_owner(0, std::slice::from_ref(&name));
-        (partitions, name)
-    }
-
-    fn progress(name: &TopicPartition, next: i64) -> PartitionProgress {
-        PartitionProgress {
-            partition: name.clone(),
-            next,
-            end: None,
-            committed: None,
-            counts: PartitionCounts { processed: 5, ..PartitionCounts::default() },
-            in_flight: None,
-            retrying: false,
-            waits_for_turn: false,
-        }
-    }
-
-    fn resumed_at(partitions: &mut PartitionTable, name: &TopicPartition, reply: Option<i64>) -> i64 {
-        partitions
-            .resume(std::slice::from_ref(name), &reply.map(|offset| (name.clone(), offset)).into_iter().collect());
-        partitions.starts(std::slice::from_ref(name), ResumeFrom::Committed)[0].start
-    }
-
-    #[test]
-    fn a_worker_goes_on_where_this_run_has_committed() {
-        let (mut partitions, name) = read_from(10, Some(10));
-        assert_eq!(resumed_at(&mut partitions, &name, Some(70)), 70);
-        assert_eq!(resumed_at(&mut partitions, &name, None), 70, "what was known stays known");
-    }
-
-    #[test]
-    fn a_commit_that_a_dead_worker_has_not_reported_counts_as_handled_once() {
-        let (mut partitions, name) = read_from(10, Some(10));
-        partitions.update(0, vec![progress(&name, 15)]);
-        for committed in [12, 15, 18, 18] {
-            assert_eq!(resumed_at(&mut partitions, &name, Some(committed)), committed);
-            partitions.count_unreported(std::slice::from_ref(&name));
-        }
-        assert_eq!((partitions.totals().handled(), partitions.unreported()), (5, 3));
-        assert_eq!(partitions.uncommitted(false), None);
-    }
-
-    #[test]
-    fn a_commit_of_an_earlier_run_is_no_place_to_go_on() {
-        // Started at the low watermark although 1,000 was committed; nothing has been committed since.
-        let (mut partitions, name) = read_from(0, Some(1_000));
-        assert_eq!(resumed_at(&mut partitions, &name, Some(1_000)), 0);
-        assert_eq!(resumed_at(&mut partitions, &name, Some(50)), 50, "this one is ours");
-    }
-
-    #[test]
-    fn without_commits_a_worker_goes_on_where_the_other_one_was() {
-        let (mut partitions, name) = read_from(10, None);
-        partitions.update(0, vec![progress(&name, 15)]);
-        let start = |from| partitions.starts(std::slice::from_ref(&name), from)[0].start;
-        assert_eq!((start(ResumeFrom::Position), start(ResumeFrom::Committed)), (15, 10));
-        assert_eq!(partitions.report(true)[0].lag, None, "there is no group that could be behind");
-        assert_eq!(partitions.report(false)[0].lag, Some(1_985));
-    }
-
-    #[test]
-    fn what_is_read_or_is_not_to_be_read_does_not_stand_still() {
-        let (mut partitions, name) = read_from(100, None);
-        let still = |partitions: &PartitionTable| partitions.status(false)[0].stalled_seconds > 0.0;
-        partitions.set_ends(&[(name.clone(), 2_000)].into());
-        assert!(still(&partitions), "there are messages");
-        partitions.update(0, vec![progress(&name, 1_999)]);
-        assert!(still(&partitions));
-        partitions.update(0, vec![progress(&name, 2_000)]);
-        assert!(!still(&partitions));
-        assert!(!partitions.seen(0, ResumeFrom::Committed)[0].has_work);
-        assert!(!partitions.unread().is_empty(), "it has no end");
-        partitions.read_until(&[(name.clone(), 2_000)].into());
-        assert!(partitions.unread().is_empty());
-        partitions.set_ends(&[(name, 3_000)].into());
-        assert!(!still(&partitions), "what comes later is not to be read");
-    }
-
-    #[test]
-    fn the_end_is_the_last_stable_offset_while_a_transaction_is_open() {
-        let (mut partitions, name) = read_from(100, None);
-        let status = |partitions: &PartitionTable| {
-            let status = &partitions.status(false)[0];
-            (status.high_watermark, status.lag, status.stalled_seconds > 0.0)
-        };
-        let report = |partitions: &mut PartitionTable, high_watermark| {
-            partitions.update(0, vec![PartitionProgress { end: Some(high_watermark), ..progress(&name, 2_000) }]);
-        };
-        report(&mut partitions, 2_000);
-        partitions.ask_ends();
-        // Written and received while the request was in flight.
-        report(&mut partitions, 2_300);
-        partitions.set_ends(&[(name.clone(), 2_100)].into());
-        assert_eq!(status(&partitions).0, 2_300, "without transactions the worker's own knowledge is younger");
-        partitions.ask_ends();
-        partitions.set_ends(&[(name.clone(), 2_000)].into());
-        assert_eq!(status(&partitions), (2_000, 0, false), "what is behind the last stable offset cannot be read yet");
-        report(&mut partitions, 2_400);
-        assert_eq!((status(&partitions), partitions.starved()), ((2_000, 0, false), Offsets::new()));
-        partitions.ask_ends();
-        partitions.set_ends(&[(name.clone(), 2_401)].into());
-        assert_eq!((status(&partitions).1, partitions.starved()), (401, [(name, 2_000)].into()));
-    }
-
-    #[test]
-    fn a_topic_that_was_created_again_begins_anew() {
-        let ids = ["before", "now"].map(TopicId::new);
-        let name = TopicPartition::new("t", 0);
-        let found = |id: &TopicId, start, end| {
-            let start = PartitionAssignment { partition: name.clone(), start, until: None, topic_id: Some(id.clone()) };
-            DiscoveredPartition { start, end, committed: None }
-        };
-        let mut partitions = PartitionTable::default();
-        partitions.insert(&found(&ids[0], 0, 100));
-        partitions.set_owner(0, std::slice::from_ref(&name));
-        partitions.update(0, vec![PartitionProgress { committed: Some(100), ..progress(&name, 100) }]);
-        let now: TopicIds = [("t".to_owned(), ids[1].clone())].into();
-        assert_eq!(partitions.recreated(&[("t".to_owned(), ids[0].clone())].into(), false), []);
-        assert_eq!(partitions.recreated(&now, false).len(), 1);
-        let new = found(&ids[1], 0, 500);
-        assert_eq!(partitions.missing(&["t".to_owned()], &[]), Some(name.clone()), "fewer partitions");
-        assert_eq!(partitions.restart(std::slice::from_ref(&new), false), [(0, vec![new.start.clone()])].into());
-        partitions.update(0, vec![PartitionProgress { committed: Some(300), ..progress(&name, 300) }]);
-        let start = |partitions: &PartitionTable| {
-            partitions.starts(std::slice::from_ref(&name), ResumeFrom::Committed)[0].start
-        };
-        assert_eq!(start(&partitions), 0, "what its worker says before it has restarted is of the topic before");
-        partitions.restarted(0, std::slice::from_ref(&new.start));
-        partitions.update(0, vec![PartitionProgress { committed: Some(40), ..progress(&name, 40) }]);
-        assert_eq!((start(&partitions), partitions.recreated(&now, false)), (40, Vec::new()));
-        partitions.clear_owner(0, std::slice::from_ref(&name));
-        let other: TopicIds = [("t".to_owned(), ids[0].clone())].into();
-        assert_eq!(partitions.recreated(&other, true), [], "in a group, its next reader knows");
-    }
-
-    #[test]
-    fn a_partition_that_is_unread_is_left_until_it_is_read_no_further() {
-        let (mut partitions, name) = read_from(0, None);
-        partitions.read_until(&[(name.clone(), 10)].into());
-        partitions.update(0, vec![progress(&name, 9)]);
-        assert_eq!(partitions.unread().get(&name), Some(&10));
-        partitions.stop(&name, "too much failed".to_owned());
-        assert!(partitions.unread().is_empty());
-    }
-
-    #[test]
-    fn what_a_reader_has_counted_that_a_group_has_replaced_stays_counted() {
-        let (mut partitions, name) = read_from(0, None);
-        partitions.update(0, vec![progress(&name, 5)]);
-        partitions
-            .on_assigned(1, &[PartitionAssignment { partition: name.clone(), start: 3, until: None, topic_id: None }]);
-        partitions.update(
-            1,
-            vec![PartitionProgress {
-                counts: PartitionCounts { processed: 2, ..PartitionCounts::default() },
-                ..progress(&name, 5)
-            }],
-        );
-        assert_eq!(partitions.totals().processed, 7);
-    }
-
-    #[test]
-    fn what_is_read_elsewhere_has_no_lag_here_and_does_not_stand_still() {
-        let (mut partitions, name) = read_from(0, None);
-        partitions.clear_owner(0, std::slice::from_ref(&name));
-        partitions.set_ends(&[(name.clone(), 3_000)].into());
-        let reported = |partitions: &PartitionTable, shared| {
-            let status = &partitions.status(shared)[0];
-            (status.lag, status.stalled_seconds > 0.0)
-        };
-        assert_eq!(reported(&partitions, true), (0, false));
-        assert_eq!(reported(&partitions, false), (3_000, true), "without a group it is nobody else's");
-        partitions.stop(&name, "too much failed".to_owned());
-        assert_eq!(reported(&partitions, false), (3_000, false), "it is read no further");
-    }
-
-    #[test]
-    fn what_was_processed_and_is_not_committed_is_named() {
-        let (mut partitions, name) = read_from(10, None);
-        assert_eq!(partitions.uncommitted(false), None, "nothing was processed");
-        partitions.update(0, vec![progress(&name, 15)]);
-        let read_back = |offset| {
-            let committed = [(name.clone(), offset)].into();
-            CommittedOffsets { foreign: Vec::new(), committed, unknown: BTreeSet::new(), ends: Offsets::new() }
-        };
-        partitions.read_back(&read_back(14));
-        assert_eq!(partitions.commit_lag(), [(name.clone(), 15)].into());
-        assert!(partitions.uncommitted(false).is_some_and(|text| text.contains("t/0")));
-        partitions.read_back(&read_back(15));
-        assert_eq!((partitions.uncommitted(false), partitions.commit_lag()), (None, Offsets::new()));
-        partitions.read_back(&read_back(20));
-        assert!(partitions.uncommitted(false).is_some() && partitions.commit_lag().is_empty(), "somebody else's");
-    }
-}
+mod tests;

@@ -53,13 +53,13 @@ impl ConsumerSupervisor {
 
     /// Fetches the high watermarks, unless a query is in flight.
     pub(super) fn fetch_watermarks(&mut self, context: &mut Context<Self>) {
-        let names = self.partitions.names();
+        let names = self.policy.partitions.names();
         if self.probes.is_fetching_watermarks || names.is_empty() || self.shutdown.is_stopping() {
             return;
         }
         self.probes.is_fetching_watermarks = true;
-        let positions = self.partitions.positions();
-        self.partitions.ask_ends();
+        let positions = self.policy.partitions.positions();
+        self.policy.partitions.on_watermarks_requested();
         context.spawn(self.probes.queries.send(FetchWatermarks(names)).into_actor(self).map(
             move |reply, supervisor, context| {
                 supervisor.probes.is_fetching_watermarks = false;
@@ -78,7 +78,8 @@ impl ConsumerSupervisor {
                             let text = format!("{text}; {advice}, or take another consumer.group_id");
                             supervisor.begin_shutdown(ExitStatus::failed(text), context);
                         }
-                        supervisor.partitions.set_ends(&ends);
+                        let now = supervisor.now();
+                        supervisor.policy.partitions.set_high_watermarks(&ends, now);
                         supervisor.apply_event(Event::WatermarksFetched(Some(ends)), context);
                         supervisor.search_gaps(context);
                         return;
@@ -100,12 +101,12 @@ impl ConsumerSupervisor {
     /// Searches for gaps where members of a group wait below the last stable offset, and still do a moment
     /// later.
     pub(super) fn search_gaps(&mut self, context: &mut Context<Self>) {
-        let before = self.partitions.starved();
+        let before = self.policy.partitions.starved();
         if !self.is_group() || before.is_empty() || std::mem::replace(&mut self.probes.gap_search.under_way, true) {
             return;
         }
         context.run_later(GAP_PAUSE, move |supervisor, context| {
-            let now = supervisor.partitions.starved();
+            let now = supervisor.policy.partitions.starved();
             let waiting = before.into_iter().filter(|(partition, position)| now.get(partition) == Some(position));
             let positions = supervisor.probes.gap_search.unknown(&waiting.collect());
             if positions.is_empty() || supervisor.shutdown.is_stopping() {
@@ -137,7 +138,7 @@ impl ConsumerSupervisor {
     }
 
     fn skip_gap(&self, gap: OffsetGap) {
-        if let Some(slot) = self.partitions.reader(&gap.partition) {
+        if let Some(slot) = self.policy.partitions.consumer(&gap.partition) {
             debug!(self.params.logger, "{}: no message from offset {} to {}", gap.partition, gap.start, gap.end);
             self.fleet.slots[slot].say(WorkerCommand::SkipGaps(vec![gap]));
         }
@@ -145,13 +146,13 @@ impl ConsumerSupervisor {
 
     /// Searches for new partitions and for deleted topics.
     pub(super) fn discover_partitions(&mut self, context: &mut Context<Self>) {
-        if self.policy.is_none()
+        if !self.policy.has_begun()
             || self.shutdown.is_stopping()
             || std::mem::replace(&mut self.probes.is_discovering, true)
         {
             return;
         }
-        let reply = self.probes.queries.send(DiscoverNewPartitions(self.partitions.names()));
+        let reply = self.probes.queries.send(DiscoverNewPartitions(self.policy.partitions.names()));
         context.spawn(reply.into_actor(self).map(|reply, supervisor, context| {
             supervisor.probes.is_discovering = false;
             match reply {
@@ -165,7 +166,7 @@ impl ConsumerSupervisor {
     }
 
     pub(super) fn add_partitions(&mut self, found: &[DiscoveredPartition], context: &mut Context<Self>) {
-        let known = self.partitions.names();
+        let known = self.policy.partitions.names();
         let found: Vec<_> = found.iter().filter(|found| !known.contains(&found.start.partition)).collect();
         if found.is_empty() {
             return;
@@ -173,7 +174,8 @@ impl ConsumerSupervisor {
         let names: Vec<_> = found.iter().map(|found| found.start.partition.clone()).collect();
         let shown: Vec<_> = names.iter().map(ToString::to_string).collect();
         info!(self.params.logger, "new partitions, read from their beginning: {}", shown.join(", "));
-        found.iter().for_each(|found| self.partitions.insert(found));
+        let now = self.now();
+        found.iter().for_each(|found| self.policy.partitions.insert(found, now));
         if !self.is_group() {
             self.apply_event(Event::Found(names), context);
         }
@@ -184,7 +186,7 @@ impl ConsumerSupervisor {
         if self.shutdown.is_stopping() {
             return;
         }
-        let reply = self.probes.queries.send(DiscoverNewPartitions(self.partitions.names()));
+        let reply = self.probes.queries.send(DiscoverNewPartitions(self.policy.partitions.names()));
         context.spawn(reply.into_actor(self).map(|reply, supervisor, context| match reply {
             Ok(Ok(found)) => {
                 supervisor.add_partitions(&found, context);
@@ -206,10 +208,11 @@ impl ConsumerSupervisor {
         if self.shutdown.is_stopping() {
             return;
         }
-        let ends = self.probes.queries.send(FetchWatermarks(self.partitions.names()));
+        let ends = self.probes.queries.send(FetchWatermarks(self.policy.partitions.names()));
         context.spawn(ends.into_actor(self).map(|reply, supervisor, context| match reply {
             Ok(Ok(TopicEnds { ends, .. })) => {
-                supervisor.partitions.read_until(&ends);
+                let now = supervisor.now();
+                supervisor.policy.partitions.read_until(&ends, now);
                 supervisor.apply_event(Event::StopOffsets(ends.clone()), context);
                 let ends: Vec<_> = ends.into_iter().collect();
                 supervisor.fleet.broadcast(&WorkerCommand::ReadUntil(ends));

@@ -16,7 +16,7 @@ impl ConsumerSupervisor {
     pub(super) fn publish_status(&self) {
         let registry = &self.params.registry;
         if self.fleet.is_ready_logged {
-            let paused = self.policy.as_ref().is_some_and(|policy| policy.is_paused());
+            let paused = self.policy.is_paused();
             let (phase, text) = if paused { (Phase::Paused, "paused") } else { (Phase::Running, "consuming") };
             registry.phase(phase, text);
         }
@@ -56,15 +56,15 @@ impl ConsumerSupervisor {
     /// The full status.
     pub(super) fn status(&self) -> ConsumeStatus {
         let consumer = &self.params.settings.consumer;
-        let totals = self.partitions.totals();
-        let partitions = self.partitions.status(self.is_group() && !self.has_lost_group());
+        let totals = self.policy.partitions.totals();
+        let partitions = self.policy.partitions.status(self.is_group() && !self.has_lost_group(), self.policy.now());
         let mut owned = BTreeMap::new();
         for slot in partitions.iter().filter_map(|partition| partition.worker) {
             *owned.entry(slot).or_default() += 1;
         }
         let workers = self.fleet.slots.iter().enumerate().map(|(slot, worker)| {
             let own: usize = owned.get(&slot).copied().unwrap_or(0);
-            let state = self.policy.as_ref().map(|policy| policy.state(slot, own > 0)).unwrap_or_default();
+            let state = self.policy.state(slot, own > 0);
             worker.status(slot, state, own)
         });
         let workers = workers.collect();

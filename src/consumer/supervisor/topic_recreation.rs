@@ -19,7 +19,7 @@ impl ConsumerSupervisor {
     /// Compares the topics' ids with those that are consumed. Returns whether a topic was created again.
     /// `consumer.offset_out_of_range` decides what follows.
     pub(super) fn restart_recreated(&mut self, topic_ids: &TopicIds, context: &mut Context<Self>) -> bool {
-        let recreated = self.partitions.recreated(topic_ids, self.is_group());
+        let recreated = self.policy.partitions.recreated(topic_ids, self.is_group());
         let Some(first) = recreated.first() else { return false };
         if self.shutdown.is_stopping() {
             return true;
@@ -49,16 +49,17 @@ impl ConsumerSupervisor {
         if self.shutdown.is_stopping() {
             return;
         }
-        if let Some(missing) = self.partitions.missing(topics, found).filter(|_| !self.is_group()) {
+        if let Some(missing) = self.policy.partitions.missing(topics, found).filter(|_| !self.is_group()) {
             let text = format!("{missing} is gone: its topic was created again with fewer partitions; start again");
             self.begin_shutdown(ExitStatus::failed(text), context);
             return;
         }
-        for (slot, starts) in self.partitions.restart(found, self.is_group()) {
+        let now = self.now();
+        for (slot, starts) in self.policy.partitions.restart(found, self.is_group(), now) {
             self.fleet.slots[slot].say(WorkerCommand::Restart(starts));
         }
         self.add_partitions(found, context);
-        self.apply_event(Event::StopOffsets(self.partitions.stop_offsets()), context);
+        self.apply_event(Event::StopOffsets(self.policy.partitions.stop_offsets()), context);
         self.clock.record(Instant::now());
     }
 }

@@ -52,7 +52,8 @@ impl ConsumerSupervisor {
                 }
                 let names = starts.iter().map(|start| start.partition.clone()).collect();
                 if self.is_group() {
-                    self.partitions.on_assigned(slot, &starts);
+                    let now = self.now();
+                    self.policy.partitions.on_assigned(slot, &starts, now);
                     self.totals.rebalances += 1;
                     self.event(
                         Level::Info,
@@ -78,19 +79,18 @@ impl ConsumerSupervisor {
                     let text = format!("{} {how}", pluralize(partitions.len() as u64, "partition"));
                     self.event(level, "rebalance", Some(slot), text);
                 }
-                self.partitions.clear_owner(slot, &partitions);
                 self.apply_event(Event::Revoked(slot, partitions), context);
             }
-            WorkerEvent::Restarted(starts) => self.partitions.restarted(slot, &starts),
+            WorkerEvent::Restarted(starts) => self.policy.partitions.restarted(slot, &starts),
             WorkerEvent::RequestProcess { partition, offset } => {
                 self.apply_event(Event::ProcessRequested(slot, partition, offset), context);
             }
             WorkerEvent::PartitionStopped { partition, offset, reason } => {
                 error!(self.params.logger, "{partition} is read no further: {reason}"; "offset" => offset);
                 self.event(Level::Error, "stopped", Some(slot), format!("{partition} is read no further: {reason}"));
-                self.partitions.stop(&partition, reason);
+                self.policy.partitions.stop(&partition, reason);
                 self.apply_event(Event::Stopped(partition), context);
-                let all = self.partitions.all_stopped();
+                let all = self.policy.partitions.all_stopped();
                 self.fleet.broadcast(&WorkerCommand::Stopped(all));
                 self.end_if_all_stand_still(context);
             }
@@ -129,7 +129,7 @@ impl ConsumerSupervisor {
         }
         if self.is_group() {
             // It is not known yet which partitions it will own.
-            let untils: Vec<_> = self.partitions.stop_offsets().into_iter().collect();
+            let untils: Vec<_> = self.policy.partitions.stop_offsets().into_iter().collect();
             if !untils.is_empty() {
                 self.fleet.slots[slot].say(WorkerCommand::ReadUntil(untils));
             }
@@ -149,38 +149,37 @@ impl ConsumerSupervisor {
 
     /// Whether all workers are ready, except those that have failed or were scaled down.
     pub(super) fn are_all_ready(&self) -> bool {
-        self.policy.is_some()
+        self.policy.has_begun()
             && self.fleet.slots.iter().enumerate().all(|(slot, worker)| worker.is_ready() || self.is_gone(slot))
     }
 
     /// Whether this slot will have no process any more.
     pub(super) fn is_gone(&self, slot: usize) -> bool {
-        let state = self.policy.as_ref().map(|policy| policy.state(slot, false));
-        matches!(state, Some(WorkerState::Failed | WorkerState::ScaledDown | WorkerState::Ended))
+        matches!(self.policy.state(slot, false), WorkerState::Failed | WorkerState::ScaledDown | WorkerState::Ended)
     }
 
     /// Whether an exited worker will be restarted and may have messages to process again: those that it has
     /// processed and not committed.
     fn is_any_coming_back(&self) -> bool {
-        let has_partitions =
-            |slot| self.is_group() || self.policy.as_ref().is_some_and(|policy| !policy.partitions(slot).is_empty());
+        let has_partitions = |slot| self.is_group() || !self.policy.partitions(slot).is_empty();
         let mut slots = self.fleet.slots.iter().enumerate();
         slots.any(|(slot, worker)| worker.running.is_none() && !self.is_gone(slot) && has_partitions(slot))
     }
 
     pub(super) fn on_progress(&mut self, slot: usize, progress: Vec<PartitionProgress>, context: &mut Context<Self>) {
         self.apply_event(Event::Heartbeat(slot, progress.clone()), context);
-        let (moved, handled) = self.partitions.update(slot, progress);
-        if moved {
+        let now = self.now();
+        let advance = self.policy.partitions.update(slot, progress, now);
+        if advance.has_moved {
             self.clock.record(Instant::now());
         }
-        if handled > 0 {
+        if advance.handled > 0 {
             self.stdio.monitor.moved(Instant::now());
         }
-        self.fleet.slots[slot].record_handled(handled);
+        self.fleet.slots[slot].record_handled(advance.handled);
         self.end_if_all_is_read(context);
         if self.params.observer.is_some() {
-            self.observe(SupervisorEvent::Read(self.partitions.reached()));
+            self.observe(SupervisorEvent::Read(self.policy.partitions.reached()));
         }
         if self.messages_left() == Some(0) {
             self.end_at_max_messages(context);
@@ -191,7 +190,7 @@ impl ConsumerSupervisor {
     /// count as handled.
     pub(super) fn messages_left(&self) -> Option<u64> {
         let limit = self.params.settings.consumer.max_messages;
-        let handled = self.partitions.totals().handled().saturating_add(self.partitions.unreported());
+        let handled = self.policy.partitions.totals().handled().saturating_add(self.policy.partitions.unreported());
         (limit > 0).then(|| limit.saturating_sub(handled))
     }
 
@@ -217,7 +216,7 @@ impl ConsumerSupervisor {
         if !self.is_group() {
             // A worker's report may be older than its assignment, and a partition has no owner for a moment
             // while it moves: the positions decide.
-            if self.partitions.unread().is_empty() {
+            if self.policy.partitions.unread().is_empty() {
                 self.begin_shutdown(ExitStatus::clean(END_REACHED), context);
             }
             return;
@@ -228,8 +227,9 @@ impl ConsumerSupervisor {
     /// With a group, other members may consume partitions that no worker here owns: their committed offsets show
     /// the progress.
     pub(super) fn ask_for_shared_end(&mut self, context: &mut Context<Self>) {
-        let untils = self.partitions.unread();
-        if self.partitions.stop_offsets().is_empty() || std::mem::replace(&mut self.probes.is_checking_end, true) {
+        let untils = self.policy.partitions.unread();
+        if self.policy.partitions.stop_offsets().is_empty() || std::mem::replace(&mut self.probes.is_checking_end, true)
+        {
             return;
         }
         let reply = self.probes.queries.send(VerifyCommitted(untils.keys().cloned().collect()));
@@ -237,7 +237,7 @@ impl ConsumerSupervisor {
             supervisor.probes.is_checking_end = false;
             let Ok(Ok(reply)) = reply else { return };
             // What a worker that has exited meanwhile had processed counts if it was committed.
-            let positions = supervisor.partitions.positions_of_readers();
+            let positions = supervisor.policy.partitions.consumed_positions();
             let is_read = |(partition, until): (&TopicPartition, &i64)| {
                 let position = positions.get(partition).copied().unwrap_or(0);
                 position.max(reply.committed.get(partition).copied().unwrap_or(0)) >= *until

@@ -41,16 +41,15 @@ impl ConsumerSupervisor {
     }
 
     fn worker_ended(&mut self, slot: usize, running: &RunningWorker, ended: ProcessExit, context: &mut Context<Self>) {
-        let why = self.policy.as_ref().and_then(|policy| policy.why(slot)).cloned();
-        let seen = self.partitions.seen(slot, self.resume_from());
+        let why = self.policy.why(slot).cloned();
+        let seen = self.policy.partitions.last_positions(slot, self.resume_from());
         let consumer = &self.params.settings.consumer;
         let death = exit_record::classify_exit(running, ended, why.as_ref(), seen, &mut self.fleet.oom_kills, consumer);
         let killed_by_us = self.shutdown.is_past_deadline();
-        self.partitions.process_ended(slot, killed_by_us);
+        self.policy.partitions.process_ended(slot, killed_by_us);
         // During a shutdown the report states which worker had them.
         if self.is_group() && !self.shutdown.is_stopping() {
-            let names = self.policy.as_ref().map(|policy| policy.partitions(slot)).unwrap_or_default();
-            self.partitions.clear_owner(slot, &names);
+            let names = self.policy.partitions(slot);
             // The next process gets a new assignment from the group.
             self.apply_event(Event::Revoked(slot, names), context);
         }
@@ -143,7 +142,7 @@ impl ConsumerSupervisor {
 
     /// Reads the committed offsets back, now that no worker commits any more.
     fn verify_commits(&mut self, exit: ExitStatus, deadline: Instant, context: &mut Context<Self>) {
-        let names = self.partitions.names();
+        let names = self.policy.partitions.names();
         if names.is_empty() {
             self.finish(exit, context);
             return;
@@ -179,10 +178,11 @@ impl ConsumerSupervisor {
     /// came after it. With a group only its members may commit; an offset that another client has set is not
     /// overwritten.
     fn missing_commits(&mut self, exit: &ExitStatus, reply: &CommittedReply) -> Offsets {
+        let now = self.now();
         match reply {
             Ok(Ok(reply)) if exit.is_clean() && !self.is_group() && !self.is_read_only() => {
-                self.partitions.read_back(reply);
-                let mut behind = self.partitions.commit_lag();
+                self.policy.partitions.read_back(reply, now);
+                let mut behind = self.policy.partitions.commit_lag();
                 reply.foreign.iter().for_each(|foreign| _ = behind.remove(&foreign.partition));
                 behind
             }
@@ -192,23 +192,25 @@ impl ConsumerSupervisor {
 
     /// Determines the exit status from the committed offsets.
     fn finish_by_commits(&mut self, reply: CommittedReply, exit: ExitStatus, context: &mut Context<Self>) {
+        let now = self.now();
         let problem = match reply {
             // A read-only run commits nothing: the query was only for high watermarks.
             Ok(Ok(reply)) if self.is_read_only() => {
-                self.partitions.read_back(&reply);
+                self.policy.partitions.read_back(&reply, now);
                 None
             }
             _ if self.is_read_only() => None,
             Ok(Ok(reply)) => {
-                self.partitions.read_back(&reply);
-                self.partitions
+                self.policy.partitions.read_back(&reply, now);
+                self.policy
+                    .partitions
                     .uncommitted(self.is_group())
                     .map(|text| format!("not everything that was processed is committed: {text}"))
             }
             Ok(Err(failure)) => Some(format!("what is committed could not be read back: {failure}")),
             Err(error) => Some(format!("what is committed could not be read back in time: {error}")),
         };
-        let problem = problem.or_else(|| self.partitions.stopped().map(|(text, _)| text));
+        let problem = problem.or_else(|| self.policy.partitions.stopped());
         let exit = match problem {
             Some(problem) if exit.is_clean() => ExitStatus::failed(problem),
             Some(problem) => {

@@ -102,7 +102,7 @@ impl Policy {
         if !looks || self.paused || !self.slots[number].ready || silent > SUSPENDED_THRESHOLD {
             return;
         }
-        let own = self.ownership.of(number);
+        let own = self.partitions.owned_by(number);
         let busy = self.watchdog.busy(&own, self.now);
         for partition in own {
             if let Some(remedy) = self.watchdog.check(&partition, busy, self.now)
@@ -134,7 +134,7 @@ impl Policy {
     /// The brokers throttle the client: these partitions receive nothing for this time, and no worker is at
     /// fault.
     pub(super) fn throttled(&mut self, number: usize, partitions: &[TopicPartition], time: Duration) {
-        for partition in partitions.iter().filter(|partition| self.ownership.owner(partition) == Some(number)) {
+        for partition in partitions.iter().filter(|partition| self.partitions.owner(partition) == Some(number)) {
             self.watchdog.throttled(partition, self.now + time);
         }
     }
@@ -198,8 +198,11 @@ impl Policy {
         slot.heard = self.now;
         if !was_ready {
             // The worker could not consume during its start, however long that took.
-            self.ownership.of(number).iter().for_each(|partition| self.watchdog.reset_timer(partition, self.now));
-            let going = self.ownership.going_from(number);
+            self.partitions
+                .owned_by(number)
+                .iter()
+                .for_each(|partition| self.watchdog.reset_timer(partition, self.now));
+            let going = self.partitions.going_from(number);
             self.ask_for(number, going.into_iter().map(|(partition, _)| partition).collect());
         }
         if self.replacing == Some(number) && matches!(self.slots[number].phase, Lifecycle::Running) {
@@ -212,7 +215,10 @@ impl Policy {
         let slot = &mut self.slots[number];
         if self.now.saturating_sub(slot.heard) > SUSPENDED_THRESHOLD {
             // The worker did not run meanwhile, so it had no time to process anything.
-            self.ownership.of(number).iter().for_each(|partition| self.watchdog.reset_timer(partition, self.now));
+            self.partitions
+                .owned_by(number)
+                .iter()
+                .for_each(|partition| self.watchdog.reset_timer(partition, self.now));
         }
         slot.heard = self.now;
         for progress in progress {
@@ -225,12 +231,12 @@ impl Policy {
                 slot.announced = None;
             }
             // The last report about a partition that has another owner by now is ignored.
-            if self.ownership.owner(&progress.partition) == Some(number) {
+            if self.partitions.owner(&progress.partition) == Some(number) {
                 self.watchdog.progress(progress, self.now);
                 self.suspects.progressed(&progress.partition, progress.next);
             }
         }
-        let own = self.ownership.of(number);
+        let own = self.partitions.owned_by(number);
         // A worker without an assignment has not passed the suspect message.
         if slot.isolated && !own.is_empty() && !self.suspects.is_any(&own) {
             slot.isolated = false;

@@ -39,8 +39,8 @@ impl Policy {
                 let running: Vec<_> =
                     (0..self.slots.len()).filter(|number| self.slots[*number].may_be_running()).collect();
                 for number in running {
-                    self.ownership
-                        .of(number)
+                    self.partitions
+                        .owned_by(number)
                         .iter()
                         .for_each(|partition| self.watchdog.reset_timer(partition, self.now));
                     self.act(Action::Send(number, WorkerCommand::Pause(self.paused)));
@@ -92,7 +92,7 @@ impl Policy {
     pub(super) fn start(&mut self, number: usize) {
         let jitter = self.rng.random();
         self.slots[number].begin(self.now, self.settings.recycle.max_age, jitter);
-        self.ownership.of(number).iter().for_each(|partition| self.watchdog.reset_timer(partition, self.now));
+        self.partitions.owned_by(number).iter().for_each(|partition| self.watchdog.reset_timer(partition, self.now));
         self.act(Action::Start(number));
     }
 

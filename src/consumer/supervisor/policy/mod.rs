@@ -2,8 +2,7 @@
 //!
 //! - [`Policy`]: the events that it receives and the actions that it returns. `health`: running workers;
 //!   `restarts`: exited workers; `lifecycle`: starts and stops; `rebalance`: moves of partitions.
-//! - `slot_state`: the state of one worker, its exits and restart delays; `assignments`: the owner of each
-//!   partition; `watchdog`: stalled partitions and the escalation for them; `reachability`: workers that do not
+//! - `slot_state`: the state of one worker, its exits and restart delays; `watchdog`: stalled partitions and the escalation for them; `reachability`: workers that do not
 //!   reach the cluster; `poison_messages`: messages that kill their worker; `processor_trial`: processors that
 //!   do not work at all.
 //! - `tests`: invariants in single histories; `tests/properties`: the same in generated histories.
@@ -17,6 +16,8 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand_xoshiro::SplitMix64;
 
+use super::partition::LastPosition;
+use super::partition_table::PartitionTable;
 use crate::consumer::protocol::{PartitionProgress, PoisonMessage, WorkerCommand, WorkerHealth};
 use crate::exit::ExitStatus;
 use crate::kafka::offsets::Offsets;
@@ -25,7 +26,6 @@ use crate::record::TopicPartition;
 use crate::settings::{Assignment, Consumer};
 use assignor::assign_partitions;
 
-mod assignments;
 mod assignor;
 mod health;
 mod lifecycle;
@@ -39,7 +39,6 @@ mod slot_state;
 mod tests;
 mod watchdog;
 
-use assignments::Assignments;
 use poison_messages::PoisonDetector;
 use processor_trial::ProcessorTrial;
 use reachability::Reach;
@@ -161,18 +160,6 @@ pub(super) struct WorkerExit {
     pub(super) seen: Vec<LastPosition>,
 }
 
-/// The last known position of an exited worker in one of its partitions, from its last heartbeat.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct LastPosition {
-    pub(super) partition: TopicPartition,
-    pub(super) next: i64,
-    /// The committed offset, where its successor starts.
-    pub(super) committed: i64,
-    pub(super) in_flight: Option<i64>,
-    /// Whether the partition had messages to process.
-    pub(super) has_work: bool,
-}
-
 /// An action that the supervisor carries out.
 #[derive(Clone, Debug)]
 pub(super) enum Action {
@@ -203,7 +190,7 @@ pub(super) enum Action {
 pub(super) struct Policy {
     settings: Consumer,
     slots: Vec<SlotState>,
-    ownership: Assignments,
+    pub(super) partitions: PartitionTable,
     watchdog: Watchdog,
     suspects: PoisonDetector,
     trial: ProcessorTrial,
@@ -223,13 +210,12 @@ pub(super) struct Policy {
 }
 
 impl Policy {
-    /// Creates the policy for workers that share `partitions` (none with a group), all of which are started.
-    /// `seed` is for the jitter of restart delays.
-    pub(super) fn new(rules: &Consumer, partitions: Vec<TopicPartition>, seed: u64) -> (Self, Vec<Action>) {
-        let mut policy = Self {
+    /// Creates the policy; `seed` is for the jitter of restart delays.
+    pub(super) fn new(rules: &Consumer, seed: u64) -> Self {
+        Self {
             settings: rules.clone(),
             slots: Vec::new(),
-            ownership: Assignments::default(),
+            partitions: PartitionTable::default(),
             watchdog: Watchdog::new(rules),
             suspects: PoisonDetector::default(),
             trial: ProcessorTrial::default(),
@@ -242,22 +228,35 @@ impl Policy {
             now: Duration::ZERO,
             looked: Duration::ZERO,
             actions: Vec::new(),
-        };
-        for (slot, share) in
-            assign_partitions(partitions, rules.processes, rules.assignment_strategy).into_iter().enumerate()
-        {
-            policy.slots.push(SlotState::default());
-            share.into_iter().for_each(|partition| policy.take_over(slot, partition));
-            policy.start(slot);
         }
-        let actions = std::mem::take(&mut policy.actions);
-        (policy, actions)
+    }
+
+    /// Starts all workers. With manual assignment they share the known partitions.
+    pub(super) fn begin(&mut self) -> Vec<Action> {
+        let names = if self.is_group() { Vec::new() } else { self.partitions.names() };
+        let shares = assign_partitions(names, self.settings.processes, self.settings.assignment_strategy);
+        for (slot, share) in shares.into_iter().enumerate() {
+            self.slots.push(SlotState::default());
+            share.into_iter().for_each(|partition| self.take_over(slot, partition));
+            self.start(slot);
+        }
+        std::mem::take(&mut self.actions)
+    }
+
+    /// Whether the workers were started; before that no event has any effect.
+    pub(super) fn has_begun(&self) -> bool {
+        !self.slots.is_empty()
+    }
+
+    /// The time of the last event.
+    pub(super) fn now(&self) -> Duration {
+        self.now
     }
 
     /// Returns the actions that follow from an event. `now` never goes back.
     pub(super) fn handle_event(&mut self, now: Duration, event: Event) -> Vec<Action> {
         self.now = now.max(self.now);
-        if event.worker().is_some_and(|number| number >= self.slots.len()) {
+        if !self.has_begun() || event.worker().is_some_and(|number| number >= self.slots.len()) {
             return Vec::new();
         }
         match event {
@@ -322,14 +321,14 @@ impl Policy {
         self.slots.get(slot).map_or(WorkerState::Ended, |slot| slot.state(has_partitions))
     }
 
-    /// The worker that consumes a partition, or will.
+    /// The worker that may consume a partition, now or when it is started.
     pub(super) fn owner(&self, partition: &TopicPartition) -> Option<usize> {
-        self.ownership.owner(partition)
+        self.partitions.owner(partition)
     }
 
     /// The partitions of a worker.
     pub(super) fn partitions(&self, slot: usize) -> Vec<TopicPartition> {
-        self.ownership.of(slot)
+        self.partitions.owned_by(slot)
     }
 
     fn is_group(&self) -> bool {
@@ -340,7 +339,7 @@ impl Policy {
         // The escalation level of the partition is kept when its owner changes.
         self.watchdog.watch(&partition, self.now);
         self.watchdog.reset_timer(&partition, self.now);
-        self.ownership.give(partition, slot);
+        self.partitions.give(&partition, slot);
     }
 
     fn act(&mut self, action: Action) {

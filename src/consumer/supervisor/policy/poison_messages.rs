@@ -13,7 +13,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::LastPosition;
+use super::super::partition::LastPosition;
 use crate::consumer::protocol::PoisonMessage;
 use crate::record::TopicPartition;
 

@@ -19,7 +19,7 @@ impl Policy {
 
     /// Isolates a worker that receives a partition whose message has killed another worker.
     fn set_isolation(&mut self, number: usize) {
-        let is_new = self.suspects.is_any(&self.ownership.of(number))
+        let is_new = self.suspects.is_any(&self.partitions.owned_by(number))
             && !std::mem::replace(&mut self.slots[number].isolated, true);
         if is_new && self.slots[number].may_be_running() {
             self.act(Action::Send(number, WorkerCommand::SetIsolation(true)));
@@ -33,11 +33,12 @@ impl Policy {
             // message.
             *announced = None;
         }
+        partitions.iter().for_each(|partition| self.partitions.release(partition, number));
         if self.is_group() {
-            partitions.iter().for_each(|partition| self.ownership.release(partition, number));
+            partitions.iter().for_each(|partition| self.partitions.remove_owner(partition, number));
             return;
         }
-        let destination = |partition: &TopicPartition| self.ownership.destination(partition, number);
+        let destination = |partition: &TopicPartition| self.partitions.destination(partition, number);
         let given: Vec<_> = partitions.iter().filter_map(|name| Some((name.clone(), destination(name)?))).collect();
         self.transfer(given);
     }
@@ -49,7 +50,7 @@ impl Policy {
         for (partition, to) in given {
             let is_there = self.slots[to].keeps_partitions();
             let to = if is_there { to } else { self.least_loaded(None).unwrap_or(to) };
-            self.ownership.give(partition.clone(), to);
+            self.partitions.give(&partition, to);
             shares.entry(to).or_default().push(partition);
         }
         shares.into_iter().for_each(|(to, share)| self.start_transfer(to, share));
@@ -65,9 +66,9 @@ impl Policy {
 
     /// Quarantines a partition: no worker consumes it any more, and its owner releases it.
     pub(super) fn quarantine(&mut self, partition: &TopicPartition) {
-        let owner = self.ownership.owner(partition);
+        let owner = self.partitions.owner(partition);
         self.watchdog.forget(partition);
-        self.ownership.quarantine(partition);
+        self.partitions.quarantine(partition);
         if let Some(owner) = owner.filter(|owner| self.slots[*owner].may_be_running()) {
             self.act(Action::Send(owner, WorkerCommand::Revoke(vec![partition.clone()])));
         }
@@ -75,7 +76,7 @@ impl Policy {
 
     pub(super) fn found(&mut self, partitions: Vec<TopicPartition>) {
         for partition in partitions {
-            if self.ownership.is_known(&partition) {
+            if self.partitions.is_assigned(&partition) {
                 continue;
             }
             let Some(to) = self.least_loaded(None) else { continue };
@@ -88,16 +89,16 @@ impl Policy {
     /// those that were about to become its own.
     pub(super) fn redistribute(&mut self, number: usize) {
         let mut shares: BTreeMap<usize, Vec<TopicPartition>> = BTreeMap::new();
-        for partition in self.ownership.of(number) {
+        for partition in self.partitions.owned_by(number) {
             let Some(to) = self.least_loaded(Some(number)) else { return };
-            self.ownership.give(partition.clone(), to);
+            self.partitions.give(&partition, to);
             shares.entry(to).or_default().push(partition);
         }
         shares.into_iter().for_each(|(to, share)| self.start_transfer(to, share));
-        for partition in self.ownership.coming_to(number) {
+        for partition in self.partitions.coming_to(number) {
             let Some(to) = self.least_loaded(Some(number)) else { return };
             // Its owner has the revocation already; the partition may come back to it afterwards.
-            self.ownership.plan_move(&partition, to);
+            self.partitions.plan_move(&partition, to);
         }
     }
 
@@ -115,10 +116,10 @@ impl Policy {
     /// Moves partitions from the workers that own them to another one.
     pub(super) fn move_to(&mut self, from: usize, mut partitions: Vec<TopicPartition>, to: usize) {
         if self.slots[from].may_be_running() {
-            partitions.retain(|partition| self.ownership.plan_move(partition, to));
+            partitions.retain(|partition| self.partitions.plan_move(partition, to));
             self.ask_for(from, partitions);
         } else {
-            partitions.iter().for_each(|partition| self.ownership.give(partition.clone(), to));
+            partitions.iter().for_each(|partition| self.partitions.give(partition, to));
             self.start_transfer(to, partitions);
         }
     }
@@ -134,7 +135,7 @@ impl Policy {
     /// The worker with the fewest partitions that keeps what it is assigned.
     pub(super) fn least_loaded(&self, without: Option<usize>) -> Option<usize> {
         let keeps = |number: &usize| Some(*number) != without && self.slots[*number].keeps_partitions();
-        (0..self.slots.len()).filter(keeps).min_by_key(|number| self.ownership.pending_moves_to(*number))
+        (0..self.slots.len()).filter(keeps).min_by_key(|number| self.partitions.count_finally_owned(*number))
     }
 
     /// Gives a new worker its share of the partitions, from those that have the most.
@@ -143,15 +144,16 @@ impl Policy {
             return;
         }
         let sharers = self.slots.iter().filter(|slot| slot.keeps_partitions()).count().max(1);
-        let share = (self.ownership.len() / sharers).saturating_sub(self.ownership.pending_moves_to(number));
+        let share =
+            (self.partitions.count_owned() / sharers).saturating_sub(self.partitions.count_finally_owned(number));
         let mut moves: BTreeMap<usize, Vec<TopicPartition>> = BTreeMap::new();
         for _ in 0..share {
             let others = (0..self.slots.len()).filter(|other| *other != number);
-            let Some(from) = others.max_by_key(|other| self.ownership.pending_moves_to(*other)) else { break };
-            let Some(partition) = self.ownership.last_promised(from) else { break };
-            let Some(owner) = self.ownership.owner(&partition) else { break };
+            let Some(from) = others.max_by_key(|other| self.partitions.count_finally_owned(*other)) else { break };
+            let Some(partition) = self.partitions.last_finally_owned(from) else { break };
+            let Some(owner) = self.partitions.owner(&partition) else { break };
             // A partition that is moving to another worker has a revocation already.
-            if self.ownership.plan_move(&partition, number) {
+            if self.partitions.plan_move(&partition, number) {
                 moves.entry(owner).or_default().push(partition);
             }
         }

@@ -30,7 +30,7 @@ impl Policy {
             slot.phase = Lifecycle::ScaledDown;
         }
         // The exit completes the moves from this worker.
-        let given = self.ownership.going_from(number);
+        let given = self.partitions.going_from(number);
         self.transfer(given);
         let mut hung = None;
         match life.why.clone() {
@@ -97,7 +97,7 @@ impl Policy {
         }
         // A quarantined partition cannot be the cause.
         let seen: Vec<_> =
-            death.seen.iter().filter(|seen| !self.ownership.is_quarantined(&seen.partition)).cloned().collect();
+            death.seen.iter().filter(|seen| !self.partitions.is_quarantined(&seen.partition)).cloned().collect();
         // With several messages in flight any of them may block the others.
         let in_hand = seen.iter().filter(|seen| seen.in_flight.is_some()).count();
         let hung = hung.filter(|_| in_hand == 1);

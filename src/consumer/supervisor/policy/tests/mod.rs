@@ -1,7 +1,8 @@
 //! Invariants in single histories; [`super::properties`] checks generated ones.
 
 use super::*;
-use crate::consumer::protocol::InFlight;
+use crate::consumer::protocol::{InFlight, PartitionAssignment};
+use crate::consumer::supervisor::messages::DiscoveredPartition;
 use crate::partition_counts::PartitionCounts;
 use crate::settings::OnExceeded;
 
@@ -31,8 +32,22 @@ fn rules(change: impl FnOnce(&mut Consumer)) -> Consumer {
     rules
 }
 
+/// A policy that has begun with these partitions.
+fn begun(rules: &Consumer, names: impl IntoIterator<Item = TopicPartition>, seed: u64) -> (Policy, Vec<Action>) {
+    let mut policy = Policy::new(rules, seed);
+    names.into_iter().for_each(|name| insert(&mut policy, &name));
+    let actions = policy.begin();
+    (policy, actions)
+}
+
+/// The supervisor has found a partition.
+fn insert(policy: &mut Policy, name: &TopicPartition) {
+    let start = PartitionAssignment { partition: name.clone(), start: 0, until: None, topic_id: None };
+    policy.partitions.insert(&DiscoveredPartition { start, end: 0, committed: None }, policy.now());
+}
+
 fn world(partitions: i32, rules: &Consumer) -> World {
-    let (policy, log) = Policy::new(rules, (0..partitions).map(partition).collect(), 1);
+    let (policy, log) = begun(rules, (0..partitions).map(partition), 1);
     let mut world = World { policy, now: Duration::ZERO, log };
     (0..rules.processes).for_each(|slot| world.on(Event::Ready(slot)));
     world.log.clear();
@@ -41,6 +56,9 @@ fn world(partitions: i32, rules: &Consumer) -> World {
 
 impl World {
     fn on(&mut self, event: Event) {
+        if let Event::Found(names) | Event::Assigned(_, names) = &event {
+            names.iter().for_each(|name| insert(&mut self.policy, name));
+        }
         self.log.extend(self.policy.handle_event(self.now, event));
     }
 

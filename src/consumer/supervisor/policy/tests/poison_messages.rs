@@ -256,7 +256,7 @@ fn caution_ends_when_it_has_come_past_the_place() {
 #[test]
 fn a_cautious_worker_stays_so_until_its_group_has_dealt_something() {
     let group = rules(|rules| (rules.processes, rules.assignment) = (1, Assignment::Group));
-    let (policy, _) = Policy::new(&group, Vec::new(), 1);
+    let (policy, _) = begun(&group, [], 1);
     let mut world = World { policy, now: Duration::ZERO, log: Vec::new() };
     world.on(Event::Ready(0));
     for _ in 0..2 {

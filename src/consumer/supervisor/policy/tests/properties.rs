@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::super::*;
-use super::at;
+use super::{at, begun, insert};
 use crate::consumer::protocol::{InFlight, WorkerHealth};
 use crate::kafka::health::ClientHealth;
 use crate::kafka::quota_throttle::Throttled;
@@ -280,7 +280,7 @@ proptest! {
         let mut rules = crate::settings::defaults().consumer;
         rules.processes = 3;
         rules.recycle.max_rss_mb = 200;
-        let (mut policy, _) = Policy::new(&rules, (0..4).map(|number| TopicPartition::new("t", number)).collect(), 7);
+        let (mut policy, _) = begun(&rules, (0..4).map(|number| TopicPartition::new("t", number)), 7);
         let mut now = Duration::ZERO;
         for event in events {
             policy.handle_event(now, event);
@@ -307,8 +307,10 @@ proptest! {
         rules.restart.max_restarts = most;
         rules.restart.window = Duration::from_secs(60);
         let mut world = World::default();
-        let names = (0..partitions).map(|number| TopicPartition::new("t", number)).collect();
-        let (mut policy, actions) = Policy::new(&rules, names, 7);
+        let names = |range: std::ops::Range<i32>| range.map(|number| TopicPartition::new("t", number));
+        let (mut policy, actions) = begun(&rules, names(0..partitions), 7);
+        // The supervisor finds these later.
+        names(partitions..12).for_each(|name| insert(&mut policy, &name));
         world.obey(&policy, actions);
         for step in &steps {
             if world.over {

@@ -440,7 +440,7 @@ fn a_worker_that_takes_long_to_start_has_its_time_to_read() {
 #[test]
 fn what_a_group_deals_after_its_end_was_told_is_read_to_that_end_only() {
     let group = rules(|rules| (rules.processes, rules.assignment) = (1, Assignment::Group));
-    let (policy, _) = Policy::new(&group, Vec::new(), 1);
+    let (policy, _) = begun(&group, [], 1);
     let mut world = World { policy, now: Duration::ZERO, log: Vec::new() };
     world.on(Event::Ready(0));
     world.on(Event::StopOffsets([(partition(0), 10)].into()));
