@@ -1,5 +1,7 @@
 //! The counters of a partition, as a worker reports them and as the status and the report publish them.
 
+use std::ops::Add;
+
 use serde::{Deserialize, Serialize};
 
 /// The messages of a partition, counted by their result.
@@ -23,10 +25,12 @@ impl PartitionCounts {
     pub fn handled(self) -> u64 {
         self.processed.saturating_add(self.failed).saturating_add(self.dead_lettered)
     }
+}
 
-    /// Returns the sum of both.
-    #[must_use]
-    pub fn add(self, other: Self) -> Self {
+impl Add for PartitionCounts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
         Self {
             processed: self.processed.saturating_add(other.processed),
             failed: self.failed.saturating_add(other.failed),

@@ -116,7 +116,7 @@ impl PartitionEntry {
 
     /// Adds the counters of the current process to those of earlier processes.
     pub(super) fn merge_progress(&mut self) {
-        self.before = self.before.add(std::mem::take(&mut self.now));
+        self.before = self.before + std::mem::take(&mut self.now);
         (self.in_flight, self.retrying, self.waits_for_turn) = (None, false, false);
         self.is_restarting = false;
     }
@@ -124,7 +124,7 @@ impl PartitionEntry {
     /// Resets the offsets after the topic was created again. The counters stay.
     pub(super) fn restart(&mut self, found: &DiscoveredPartition, now: Duration) {
         let DiscoveredPartition { start, end, committed } = found;
-        self.before = self.before.add(std::mem::take(&mut self.now));
+        self.before = self.before + std::mem::take(&mut self.now);
         (self.first, self.next, self.until) = (start.start, start.start, start.until);
         self.topic_id.clone_from(&start.topic_id);
         (self.committed, self.committed_before) = (None, *committed);
@@ -143,7 +143,7 @@ impl PartitionEntry {
 
     /// The counters of all its processes.
     pub(super) fn counts(&self) -> PartitionCounts {
-        self.before.add(self.now)
+        self.before + self.now
     }
 
     /// The lag as Kafka counts it: includes transaction markers, and offsets beyond the stop offset.

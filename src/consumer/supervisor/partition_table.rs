@@ -423,7 +423,7 @@ impl PartitionTable {
 
     /// The results of messages, over all processes.
     pub(super) fn totals(&self) -> PartitionCounts {
-        self.entries.values().fold(PartitionCounts::default(), |sum, partition| sum.add(partition.counts()))
+        self.entries.values().fold(PartitionCounts::default(), |sum, partition| sum + partition.counts())
     }
 
     /// The status of each partition. With `shared`, partitions without a worker here may be consumed elsewhere.
