@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use slog::Logger;
 
-use crate::kafka::consumer::{Consumer, ConsumerError, ConsumerRole};
+use crate::kafka::consumer::{Consumer, ConsumerError, ConsumerRole, MembershipOperation};
 use crate::kafka::error::KafkaError;
 use crate::kafka::partition_queue::{MessageQueue, PartitionQueue, PollResult};
 use crate::record::{OwnedRecord, TopicPartition};
@@ -120,7 +120,7 @@ impl RangeReader {
     pub(super) fn close(self) {
         let Self { reading, reader, .. } = self;
         drop(reading);
-        reader.close(true);
+        reader.close(MembershipOperation::LeaveGroup);
     }
 }
 

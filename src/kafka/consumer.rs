@@ -22,7 +22,7 @@ use slog::Logger;
 use super::acl::{Needs, Right};
 pub use super::client_config::ConsumerRole;
 use super::commit_metadata::CommitMetadata;
-pub use super::consumer_context::{CommitResult, RebalanceEvent};
+pub use super::consumer_context::{CommitResult, MembershipOperation, RebalanceEvent};
 use super::consumer_context::{ConsumerContext, assign, commit_of, unassign};
 use super::error::{KafkaError, code_text, creation};
 pub use super::fetch_control::FetchReport;
@@ -386,26 +386,25 @@ impl Consumer {
         watermarks_of(partitions, &ask(Offset::Beginning)?, &ask(Offset::End)?)
     }
 
-    /// Revokes the partitions and closes the client. All partition queues must be dropped first. A static member that
-    /// does not `leave` keeps its partitions in the group for its successor; a dynamic one always leaves. With
+    /// Revokes the partitions and closes the client. All partition queues must be dropped first. With
     /// KIP-848 librdkafka cannot remove a static member: the brokers keep its partitions until its session times out.
     ///
     /// Waits for the brokers; without them, for up to the session timeout.
-    pub fn close(self, leave: bool) {
+    pub fn close(self, membership: MembershipOperation) {
         let client = &self.consumer;
         client.context().close();
         while let Some(rebalance) = client.context().next_rebalance() {
             // A failed acknowledgement only needs logging, which librdkafka does: the client closes anyway.
             match rebalance {
-                RebalanceEvent::Dealt(_) => self.assign(&[]),
-                RebalanceEvent::Taken { partitions, .. } => self.unassign(&partitions),
+                RebalanceEvent::Assigned(_) => self.assign(&[]),
+                RebalanceEvent::Revoked(partitions) | RebalanceEvent::Lost(partitions) => self.unassign(&partitions),
             }
             .ok();
         }
         if !self.is_member {
             // The client closes anyway.
             client.unassign().ok();
-        } else if leave || !self.is_static {
+        } else if membership == MembershipOperation::LeaveGroup || !self.is_static {
             // librdkafka sends LeaveGroup shortly after the last partition is unassigned, and not at all if it is
             // already closing.
             let loses_id = self.is_classic && member_id::has_id(client);

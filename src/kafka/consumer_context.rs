@@ -41,14 +41,21 @@ pub enum CommitResult {
 pub enum RebalanceEvent {
     /// Partitions newly assigned to this member, possibly none. [`super::consumer::Consumer::assign`] acknowledges
     /// them.
-    Dealt(Vec<TopicPartition>),
+    Assigned(Vec<TopicPartition>),
     /// Partitions revoked from this member, possibly none. [`super::consumer::Consumer::unassign`] acknowledges them.
-    Taken {
-        /// The revoked partitions.
-        partitions: Vec<TopicPartition>,
-        /// The partitions may already have another owner: their offsets must not be committed.
-        lost: bool,
-    },
+    Revoked(Vec<TopicPartition>),
+    /// Like `Revoked`, but the partitions may already have another owner: their offsets must not be committed.
+    Lost(Vec<TopicPartition>),
+}
+
+/// The group membership of a closed client (KIP-1092 has the same operations).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MembershipOperation {
+    /// A static member keeps its partitions in the group for its successor; a dynamic one leaves.
+    #[default]
+    RemainInGroup,
+    /// The group assigns the partitions to other members at once.
+    LeaveGroup,
 }
 
 /// The context of a consumer client.
@@ -132,8 +139,9 @@ impl rdkafka::consumer::ConsumerContext for ConsumerContext {
         let elements = list.elements();
         let partitions = elements.iter().map(|element| TopicPartition::new(element.topic(), element.partition()));
         let rebalance = match is_assigned {
-            true => RebalanceEvent::Dealt(partitions.collect()),
-            false => RebalanceEvent::Taken { partitions: partitions.collect(), lost: client.assignment_lost() },
+            true => RebalanceEvent::Assigned(partitions.collect()),
+            false if client.assignment_lost() => RebalanceEvent::Lost(partitions.collect()),
+            false => RebalanceEvent::Revoked(partitions.collect()),
         };
         self.rebalances.lock().unwrap_or_else(PoisonError::into_inner).push_back(rebalance);
     }

@@ -262,7 +262,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::kafka::consumer::{CommitResult, Consumer, ConsumerRole};
+    use crate::kafka::consumer::{CommitResult, Consumer, ConsumerRole, MembershipOperation};
     use crate::kafka::mock_cluster::MockBroker;
 
     #[test]
@@ -296,6 +296,6 @@ mod tests {
         let stored = stored.into_iter().map(|(partition, commit)| (partition, commit.offset));
         assert_eq!(stored.collect::<Vec<_>>(), committed);
         assert!(!reader.in_use());
-        reader.close(false);
+        reader.close(MembershipOperation::RemainInGroup);
     }
 }

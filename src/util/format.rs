@@ -1,5 +1,7 @@
 //! Numbers in human-readable form.
 
+use std::fmt::Display;
+
 /// `1,234,567`.
 pub fn format_count(number: u64) -> String {
     let digits = number.to_string();
@@ -75,6 +77,11 @@ fn minutes(seconds: u64) -> String {
         3_600..86_400 => format!("{}h {:02}m", seconds / 3_600, seconds % 3_600 / 60),
         _ => format!("{}d {:02}h", seconds / 86_400, seconds % 86_400 / 3_600),
     }
+}
+
+/// The items, separated by commas.
+pub fn join(items: impl IntoIterator<Item: Display>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ use kafka_actors::internal::StampScope;
 use kafka_actors::internal::TopicPartition;
 use kafka_actors::internal::commit_metadata::{CommitMetadata, RunId};
 use kafka_actors::internal::protocol::{
-    GroupMember, MessageLog, PROTOCOL_VERSION, PartitionAssignment, PartitionProgress, WorkerCommand, WorkerConfig,
-    WorkerEvent,
+    FailureKind, GroupMember, MessageLog, PROTOCOL_VERSION, PartitionAssignment, PartitionProgress, Revocation,
+    WorkerCommand, WorkerConfig, WorkerEvent,
 };
 use kafka_actors::internal::{LoadOptions, load};
 use tempfile::TempDir;
@@ -172,7 +172,7 @@ impl Worker {
             if let Some(found) = find(&frame) {
                 return found;
             }
-            let is_over = matches!(frame, WorkerEvent::Fatal { .. } | WorkerEvent::Finished);
+            let is_over = matches!(frame, WorkerEvent::Fatal(_) | WorkerEvent::Finished);
             assert!(!is_over, "waited for {what}, heard {frame:?}; the worker's log:\n{}", self.log());
         }
     }
@@ -188,7 +188,9 @@ impl Worker {
     /// The partitions that the worker revoked, and whether they were lost.
     pub fn receive_revoked(&mut self) -> (Vec<TopicPartition>, bool) {
         self.receive("Revoked", |frame| match frame {
-            WorkerEvent::Revoked { partitions, lost } => Some((partitions.clone(), *lost)),
+            WorkerEvent::Revoked { partitions, revocation } => {
+                Some((partitions.clone(), *revocation == Revocation::Lost))
+            }
             _ => None,
         })
     }
@@ -210,8 +212,8 @@ impl Worker {
 
     /// The reason of a fatal error, and whether it is permanent.
     pub fn receive_fatal(&mut self) -> (String, bool) {
-        self.receive("Broken", |frame| match frame {
-            WorkerEvent::Fatal { reason, permanent, .. } => Some((reason.clone(), *permanent)),
+        self.receive("Fatal", |frame| match frame {
+            WorkerEvent::Fatal(failure) => Some((failure.reason.clone(), failure.kind == FailureKind::Permanent)),
             _ => None,
         })
     }

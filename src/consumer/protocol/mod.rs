@@ -9,10 +9,12 @@ use crate::kafka::commit_metadata::ForeignCommit;
 use crate::kafka::statistics::ClientReport;
 use crate::record::TopicPartition;
 
+mod failure;
 mod frames;
 mod progress;
 mod worker_config;
 
+pub use failure::{FailedPart, FailureKind, WorkerFailure};
 pub use frames::{FrameReader, FrameWriter};
 pub use progress::{InFlight, LatencySnapshot, PartitionProgress, WorkerHealth};
 pub use worker_config::{
@@ -82,14 +84,12 @@ pub enum WorkerEvent {
     Progress(Vec<PartitionProgress>),
     /// These partitions are assigned to the worker at these offsets, by the supervisor or by the group.
     Assigned(Vec<PartitionAssignment>),
-    /// The worker has released these partitions. What it processed of them is committed, and
-    /// [`WorkerEvent::Progress`] came before.
+    /// The worker has released these partitions. [`WorkerEvent::Progress`] came before.
     Revoked {
         /// The released partitions.
         partitions: Vec<TopicPartition>,
-        /// The partitions may have been assigned to other members before the worker noticed: messages that it
-        /// has not committed are processed there again.
-        lost: bool,
+        /// Whether all that it processed of them is committed.
+        revocation: Revocation,
     },
     /// The worker has restarted these partitions at these offsets on request.
     Restarted(Vec<PartitionAssignment>),
@@ -139,23 +139,17 @@ pub enum WorkerEvent {
     FirstResult,
     /// A fatal error: the worker exits now. Without [`WorkerEvent::ProcessorCrashed`] before, no message is the
     /// cause.
-    Fatal {
-        /// The part that has failed.
-        part: FailedPart,
-        /// The reason of the failure.
-        reason: String,
-        /// Whether the error is permanent: another start would fail in the same way.
-        permanent: bool,
-    },
+    Fatal(WorkerFailure),
     /// Everything is committed and closed; the last frame.
     Finished,
 }
 
-/// The part of a worker that has failed.
+/// Whether a revocation was in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum FailedPart {
-    /// The processor, or the external program that it writes to.
-    Processor,
-    /// Any other part: the Kafka client, the history.
-    Worker,
+pub enum Revocation {
+    /// What the worker processed is committed.
+    Committed,
+    /// The partitions may have been assigned to other members before the worker noticed, or the last commit has
+    /// failed: messages that are not committed are processed again.
+    Lost,
 }

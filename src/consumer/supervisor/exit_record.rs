@@ -65,7 +65,7 @@ pub(super) fn classify_exit(
     let out_of_memory = kills.is_one(killed, proc_stats::oom_kill_count(), Instant::now());
     let log = running.log.list();
     let mut own = running.cause(ended);
-    let processor_failed = running.broken.as_ref().is_some_and(|broken| broken.part == FailedPart::Processor);
+    let processor_failed = running.failure.as_ref().is_some_and(|failure| failure.part == FailedPart::Processor);
     if processor_failed {
         own.push_str(&last_words(&log));
     }
@@ -80,7 +80,7 @@ pub(super) fn classify_exit(
         out_of_memory,
         clean: running.finished && ended == ProcessExit::Code(0),
         forced: !running.finished && ended == ProcessExit::Code(ExitCode::Forced as i32),
-        blameless: (running.broken.is_some() && !running.crashed) || is_librdkafka_abort(&log),
+        blameless: (running.failure.is_some() && !running.crashed) || is_librdkafka_abort(&log),
         processor_failed,
         permanent: running.permanent_cause(),
         cause: why.map_or_else(|| own.clone(), |why| format!("{own} ({why})")),
@@ -184,7 +184,7 @@ fn kind(running: &RunningWorker, death: &WorkerExit, why: Option<&StopReason>, p
         None if panicked => RestartKind::Panic,
         None if death.out_of_memory => RestartKind::OutOfMemory,
         None if death.killed => RestartKind::Killed,
-        None if running.broken.is_some() => RestartKind::Broken,
+        None if running.failure.is_some() => RestartKind::Broken,
         None if death.clean => RestartKind::Asked,
         None if death.crashed => RestartKind::Crash,
         None => RestartKind::Exit,

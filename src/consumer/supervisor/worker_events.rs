@@ -8,8 +8,8 @@ use slog::{error, warn};
 use super::actor::ConsumerSupervisor;
 use super::messages::{END_REACHED, SupervisorEvent, VerifyCommitted};
 use super::policy::Event;
-use super::worker_slot::{Broken, WorkerSlot};
-use crate::consumer::protocol::{PROTOCOL_VERSION, PartitionProgress, WorkerCommand, WorkerEvent};
+use super::worker_slot::WorkerSlot;
+use crate::consumer::protocol::{PROTOCOL_VERSION, PartitionProgress, Revocation, WorkerCommand, WorkerEvent};
 use crate::exit::ExitStatus;
 use crate::monitoring::status::{EventLevel as Level, WorkerState};
 use crate::record::TopicPartition;
@@ -64,7 +64,8 @@ impl ConsumerSupervisor {
                 }
                 self.apply_event(Event::Assigned(slot, names), context);
             }
-            WorkerEvent::Revoked { partitions, lost } => {
+            WorkerEvent::Revoked { partitions, revocation } => {
+                let lost = revocation == Revocation::Lost;
                 if lost {
                     warn!(
                         self.params.logger,
@@ -107,10 +108,10 @@ impl ConsumerSupervisor {
                 }
             }
             WorkerEvent::FirstResult => self.apply_event(Event::FirstResult(slot), context),
-            WorkerEvent::Fatal { part, reason, permanent } => {
+            WorkerEvent::Fatal(failure) => {
                 if let Some(running) = &mut self.fleet.slots[slot].running {
                     // Later failures are consequences of the first one.
-                    running.broken.get_or_insert(Broken { part, reason, permanent });
+                    running.failure.get_or_insert(failure);
                 }
             }
             WorkerEvent::Finished => {

@@ -7,7 +7,7 @@ use actix::Addr;
 
 use super::worker_connection::{SendCommand, WorkerConnection};
 use super::worker_stderr::LogTail;
-use crate::consumer::protocol::{FailedPart, WorkerCommand, WorkerHealth};
+use crate::consumer::protocol::{FailureKind, WorkerCommand, WorkerFailure, WorkerHealth};
 use crate::kafka::health::ClientHealth;
 use crate::kafka::statistics::ClientStatus;
 use crate::monitoring::status::{WorkerState, WorkerStatus};
@@ -55,7 +55,7 @@ pub(super) struct RunningWorker {
     /// It has committed its offsets and closed its client.
     pub(super) finished: bool,
     /// The fatal error that it has reported.
-    pub(super) broken: Option<Broken>,
+    pub(super) failure: Option<WorkerFailure>,
     /// A message in flight may have caused that error.
     pub(super) crashed: bool,
     /// Its channel is closed.
@@ -71,14 +71,6 @@ pub(super) struct RunningWorker {
     /// The statistics of its Kafka client.
     pub(super) counted: Option<ClientStatus>,
     ended: Option<(ProcessExit, Instant)>,
-}
-
-/// Why a process has ended by itself.
-pub(super) struct Broken {
-    pub(super) part: FailedPart,
-    pub(super) reason: String,
-    /// Whether another start would fail in the same way.
-    pub(super) permanent: bool,
 }
 
 /// How long the supervisor waits for the last lines of an exited process: a process that it has forked, and that
@@ -106,7 +98,7 @@ impl WorkerSlot {
             ready: false,
             end_reached: false,
             finished: false,
-            broken: None,
+            failure: None,
             crashed: false,
             silent: false,
             given,
@@ -257,14 +249,15 @@ impl RunningWorker {
 
     /// The cause of an exit, including the error that the process has reported.
     pub(super) fn cause(&self, ended: ProcessExit) -> String {
-        match &self.broken {
-            Some(broken) => format!("{ended}: {}", broken.reason),
+        match &self.failure {
+            Some(failure) => format!("{ended}: {}", failure.reason),
             None => ended.to_string(),
         }
     }
 
     /// The permanent error that it has reported, if there is one.
     pub(super) fn permanent_cause(&self) -> Option<String> {
-        self.broken.as_ref().filter(|broken| broken.permanent).map(|broken| broken.reason.clone())
+        let failure = self.failure.as_ref().filter(|failure| failure.kind == FailureKind::Permanent);
+        failure.map(|failure| failure.reason.clone())
     }
 }

@@ -5,7 +5,6 @@
 //! revoked in this order: its actor finishes the message in flight, stores its offset and drops the queue; the
 //! offset is committed; the partition is unassigned; the supervisor is informed.
 
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -15,14 +14,19 @@ use slog::{Logger, warn};
 use super::commit_timer::CommitTimer;
 use super::commit_tracker::{AssignedPartitions, CommitTracker};
 use super::history_writer::{HistoryWriter, no_history};
-use super::messages::{AssignmentKind, NewPartition, PartitionEvent, PollEvent};
+use super::instance_id_retry::InstanceIdRetry;
+use super::latency_recorder::SharedLatencies;
+use super::messages::{AssignmentKind, NewPartition, PartitionEvent, PartitionsStop, PollEvent};
 use super::partition_state::PartitionState;
-use super::shared::{SharedLatencies, WorkerFlags};
-use crate::consumer::protocol::{PartitionAssignment, WorkerConfig, WorkerHealth};
-use crate::kafka::consumer::{Consumer, ConsumerRole};
+use super::worker_flags::WorkerFlags;
+use crate::consumer::protocol::{
+    FailureKind, PartitionAssignment, Revocation, WorkerConfig, WorkerEvent, WorkerFailure, WorkerHealth,
+};
+use crate::kafka::consumer::{Consumer, ConsumerRole, MembershipOperation};
 use crate::kafka::dead_letter_producer;
 use crate::kafka::error::KafkaError;
 use crate::record::TopicPartition;
+use crate::util::format::join;
 
 /// How long the close of a replaced client may take: without brokers it would take the session timeout.
 const OLD_CLIENT_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,57 +39,57 @@ pub(super) const UNCONFIRMED: &str = "the supervisor has not confirmed that it h
 
 /// The context of the poll thread.
 pub(super) struct PollThreadContext {
-    pub(super) start: Arc<WorkerConfig>,
+    pub(super) config: Arc<WorkerConfig>,
     pub(super) history: Option<Arc<HistoryWriter>>,
-    pub(super) stopping: Arc<AtomicBool>,
-    pub(super) orders: Arc<WorkerFlags>,
+    pub(super) flags: Arc<WorkerFlags>,
     pub(super) events: Recipient<PartitionEvent>,
-    pub(super) router: Recipient<PollEvent>,
-    pub(super) outbox: SharedLatencies,
+    pub(super) manager: Recipient<PollEvent>,
+    pub(super) latencies: SharedLatencies,
     pub(super) logger: Logger,
 }
 
 /// The Kafka client and its partitions.
 pub(super) struct Assignment {
-    pub(super) work: PollThreadContext,
+    pub(super) context: PollThreadContext,
     /// `None` while the brokers do not accept a client.
-    pub(super) reader: Option<Consumer>,
-    held: Arc<Mutex<AssignedPartitions>>,
+    pub(super) consumer: Option<Consumer>,
+    assigned: Arc<Mutex<AssignedPartitions>>,
     pub(super) commits: Arc<CommitTracker>,
     /// When the worker commits, for offsets that the client does not commit automatically.
     pub(super) timer: CommitTimer,
-    /// Whether the lease had expired at the last check.
-    pub(super) was_suspended: bool,
-    /// A fatal error of the client was reported.
-    broken: bool,
+    /// A failure was reported: the worker shuts down.
+    has_failed: bool,
     /// The prefetched messages are near the memory limit, which has to be checked often.
     pub(super) is_tight: bool,
     /// Partitions that the group has revoked while a message of theirs is in flight: acknowledged when the
     /// client is closed.
     pub(super) unacknowledged: Vec<TopicPartition>,
-    /// The brokers still have a dead member with this `group.instance.id`: since when, when to retry, and the
-    /// next backoff.
-    pub(super) id_taken: Option<(Instant, Instant, Duration)>,
+    pub(super) instance_id_retry: InstanceIdRetry,
     health_reported: Instant,
 }
 
 impl Assignment {
-    pub(super) fn new(work: PollThreadContext) -> Self {
-        let held = Arc::default();
-        let PollThreadContext { start, history, outbox, events, logger, .. } = &work;
-        let commits =
-            CommitTracker::new(start, Arc::clone(&held), history.clone(), outbox, events.clone(), logger.clone());
+    pub(super) fn new(context: PollThreadContext) -> Self {
+        let assigned = Arc::default();
+        let PollThreadContext { config, history, latencies, events, logger, .. } = &context;
+        let commits = CommitTracker::new(
+            config,
+            Arc::clone(&assigned),
+            history.clone(),
+            latencies,
+            events.clone(),
+            logger.clone(),
+        );
         Self {
             commits: Arc::new(commits),
-            timer: CommitTimer::new(work.start.settings.consumer.commit_interval),
-            work,
-            reader: None,
-            held,
-            was_suspended: false,
-            broken: false,
+            timer: CommitTimer::new(context.config.settings.consumer.commit_interval),
+            context,
+            consumer: None,
+            assigned,
+            has_failed: false,
             is_tight: true,
             unacknowledged: Vec::new(),
-            id_taken: None,
+            instance_id_retry: InstanceIdRetry::default(),
             health_reported: Instant::now(),
         }
     }
@@ -97,26 +101,26 @@ impl Assignment {
         }
         self.health_reported = Instant::now();
         let uncommitted =
-            |counters: &Arc<PartitionState>| counters.uncommitted().and_then(|_| counters.oldest_uncommitted_age());
-        let uncommitted = self.partitions().values().filter_map(uncommitted).max().unwrap_or_default();
-        let client = self.reader.as_ref().and_then(Consumer::health);
+            |state: &Arc<PartitionState>| state.uncommitted().and_then(|_| state.oldest_uncommitted_age());
+        let uncommitted = self.assigned().values().filter_map(uncommitted).max().unwrap_or_default();
+        let client = self.consumer.as_ref().and_then(Consumer::health);
         // While a broker throttles the client a commit may be late; a read-only run commits nothing.
-        let is_throttled = self.reader.as_ref().is_some_and(Consumer::is_throttled);
-        let is_counted = !is_throttled && !self.work.start.settings.consumer.read_only;
+        let is_throttled = self.consumer.as_ref().is_some_and(Consumer::is_throttled);
+        let is_counted = !is_throttled && !self.context.config.settings.consumer.read_only;
         let health = WorkerHealth {
             client,
             uncommitted_ms: if is_counted { uncommitted.as_millis() as u64 } else { 0 },
             commit_failures: self.commits.failures(),
         };
-        self.work.events.do_send(PartitionEvent::Health(health));
+        self.context.events.do_send(PartitionEvent::Report(WorkerEvent::Health(health)));
     }
 
     /// Creates the client and opens the partitions that the worker was started with, or joins the group.
     pub(super) fn begin(&mut self) {
-        let start = Arc::clone(&self.work.start);
-        let checked = dead_letter_producer::check(&start.settings, &self.work.logger);
-        if let Err(failure) = checked.and_then(|()| self.connect(&start.partitions, AssignmentKind::First)) {
-            self.report_error(failure.to_string(), true);
+        let config = Arc::clone(&self.context.config);
+        let checked = dead_letter_producer::check(&config.settings, &self.context.logger);
+        if let Err(failure) = checked.and_then(|()| self.connect(&config.partitions, AssignmentKind::First)) {
+            self.fail(FailureKind::Permanent, failure);
         }
     }
 
@@ -125,41 +129,47 @@ impl Assignment {
     }
 
     pub(super) fn has_client(&self) -> bool {
-        self.reader.is_some()
+        self.consumer.is_some()
     }
 
-    pub(super) fn partitions(&self) -> MutexGuard<'_, AssignedPartitions> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn assigned(&self) -> MutexGuard<'_, AssignedPartitions> {
+        self.assigned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn report_error(&mut self, reason: String, permanent: bool) {
-        if !std::mem::replace(&mut self.broken, true) {
-            self.work.events.do_send(PartitionEvent::Broken { reason, permanent });
+    pub(super) fn fail(&mut self, kind: FailureKind, reason: impl ToString) {
+        self.report_failure(WorkerFailure::of_worker(kind, reason));
+    }
+
+    /// Reports the first failure. The worker shuts down.
+    pub(super) fn report_failure(&mut self, failure: WorkerFailure) {
+        if !std::mem::replace(&mut self.has_failed, true) {
+            self.context.events.do_send(PartitionEvent::Failed(failure));
         }
     }
 
     pub(super) fn connect(
         &mut self,
         partitions: &[PartitionAssignment],
-        opened: AssignmentKind,
+        kind: AssignmentKind,
     ) -> Result<(), KafkaError> {
-        let start = Arc::clone(&self.work.start);
-        let (role, expected) = match &start.member {
+        let config = Arc::clone(&self.context.config);
+        let (role, expected) = match &config.member {
             Some(member) => (ConsumerRole::Member(member.id.as_deref()), member.partitions),
             None => (ConsumerRole::Manual, partitions.len()),
         };
         let commits = Arc::clone(&self.commits);
         // With group membership the supervisor finds gaps in the log (`WorkerCommand::SkipGaps`).
-        let report_ends = start.member.is_none();
-        let reader = Consumer::new(&start.settings, role, expected, report_ends, &self.work.logger, move |commit| {
-            commits.count(&commit);
-            commits.on_commit_result(&commit);
-        })?;
-        self.reader = Some(reader.with_metadata(&start.commit_metadata));
+        let report_ends = config.member.is_none();
+        let consumer =
+            Consumer::new(&config.settings, role, expected, report_ends, &self.context.logger, move |commit| {
+                commits.count(&commit);
+                commits.on_commit_result(&commit);
+            })?;
+        self.consumer = Some(consumer.with_metadata(&config.commit_metadata));
         self.commits.end_commit();
-        self.open_partitions(partitions, opened)?;
-        match (&start.member, &self.reader) {
-            (Some(_), Some(reader)) => reader.subscribe(&start.settings.consumed_topics()),
+        self.open_partitions(partitions, kind)?;
+        match (&config.member, &self.consumer) {
+            (Some(_), Some(consumer)) => consumer.subscribe(&config.settings.consumed_topics()),
             _ => Ok(()),
         }
     }
@@ -168,68 +178,69 @@ impl Assignment {
 
     pub(super) fn open_partitions(
         &self,
-        starts: &[PartitionAssignment],
-        opened: AssignmentKind,
+        assignments: &[PartitionAssignment],
+        kind: AssignmentKind,
     ) -> Result<(), KafkaError> {
-        let Some(reader) = &self.reader else { return Ok(()) };
+        let Some(consumer) = &self.consumer else { return Ok(()) };
         // All queues are split off before any partition is assigned.
-        let streams = starts
+        let queues = assignments
             .iter()
-            .map(|start| reader.split_partition_queue(&start.partition, start.topic_id.as_ref()))
+            .map(|start| consumer.split_partition_queue(&start.partition, start.topic_id.as_ref()))
             .collect::<Result<Vec<_>, _>>()?;
-        if let Some(history) = &self.work.history {
+        if let Some(history) = &self.context.history {
             history
-                .assigned(starts)
-                .map_err(|error| KafkaError::Request { what: "the journal".to_owned(), reason: no_history(&error) })?;
+                .assigned(assignments)
+                .map_err(|error| KafkaError::Request { what: "the history".to_owned(), reason: no_history(&error) })?;
         }
-        let mut openings = Vec::with_capacity(starts.len());
-        for (start, stream) in starts.iter().zip(streams) {
-            let counters = self.counters(start);
-            if self.commits_itself() && counters.known_stored().is_none() {
-                counters.starts_committed(start.start);
+        let mut partitions = Vec::with_capacity(assignments.len());
+        for (assignment, queue) in assignments.iter().zip(queues) {
+            let state = self.state_of(assignment);
+            if self.commits_itself() && state.last_stored().is_none() {
+                state.starts_committed(assignment.start);
             }
-            let PartitionAssignment { start, until, topic_id, .. } = start.clone();
-            openings.push(NewPartition { stream: Box::new(stream), counters, start, until, topic_id });
+            let PartitionAssignment { start: start_offset, until: stop_offset, topic_id, .. } = assignment.clone();
+            partitions.push(NewPartition { queue: Box::new(queue), state, start_offset, stop_offset, topic_id });
         }
-        let offsets: Vec<_> = starts.iter().map(|start| (start.partition.clone(), start.start)).collect();
+        let offsets: Vec<_> = assignments.iter().map(|start| (start.partition.clone(), start.start)).collect();
         // The group requires an acknowledgement of every assignment, also of an empty one.
-        if !starts.is_empty() || opened == AssignmentKind::Added {
-            reader.assign(&offsets)?;
+        if !assignments.is_empty() || kind == AssignmentKind::Added {
+            consumer.assign(&offsets)?;
         }
-        self.work.router.do_send(PollEvent::Opened { openings, opened });
+        self.context.manager.do_send(PollEvent::Assigned { partitions, kind });
         Ok(())
     }
 
     /// The state of a partition, moved to the new start offset; created if the worker does not have it yet.
-    pub(super) fn counters(&self, start: &PartitionAssignment) -> Arc<PartitionState> {
-        let mut held = self.partitions();
-        let new = || PartitionState::new(start.partition.clone(), start.start);
-        let counters = held.entry(start.partition.clone()).or_insert_with(new);
-        counters.seek(start.start);
-        counters.set_topic_id(start.topic_id.clone());
-        counters.set_fetch_paused(false);
-        Arc::clone(counters)
+    pub(super) fn state_of(&self, assignment: &PartitionAssignment) -> Arc<PartitionState> {
+        let mut assigned = self.assigned();
+        let new = || PartitionState::new(assignment.partition.clone(), assignment.start);
+        let state = assigned.entry(assignment.partition.clone()).or_insert_with(new);
+        state.seek(assignment.start);
+        state.set_topic_id(assignment.topic_id.clone());
+        state.set_fetch_paused(false);
+        Arc::clone(state)
     }
 
     /// Waits until the actors of these partitions have stopped and dropped their queues. Returns `false` after
     /// reporting an error if a handler hangs.
-    pub(super) fn pause_and_wait(&mut self, partitions: &[TopicPartition], lost: bool) -> bool {
+    pub(super) fn stop_partitions(&mut self, partitions: &[TopicPartition], revocation: Revocation) -> bool {
         let (done, stopped) = mpsc::sync_channel(1);
-        self.work.router.do_send(PollEvent::Shut { partitions: partitions.to_vec(), lost, done });
-        let deadline = self.work.start.settings.consumer.membership.revoke_timeout;
-        match stopped.recv_timeout(deadline) {
-            // If the router is gone, the process is ending.
+        self.context.manager.do_send(PollEvent::Stop(PartitionsStop {
+            partitions: partitions.to_vec(),
+            revocation,
+            done,
+        }));
+        let timeout = self.context.config.settings.consumer.membership.revoke_timeout;
+        match stopped.recv_timeout(timeout) {
+            // If the manager is gone, the process is ending.
             Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => true,
             Err(mpsc::RecvTimeoutError::Timeout) => {
-                let names: Vec<_> = partitions.iter().map(ToString::to_string).collect();
-                self.report_error(
-                    format!(
-                        "{} could not be revoked: the message in flight was not finished within {deadline:?} \
-                         (consumer.membership.revoke_timeout)",
-                        names.join(", ")
-                    ),
-                    false,
+                let reason = format!(
+                    "{} could not be revoked: the message in flight was not finished within {timeout:?} \
+                     (consumer.membership.revoke_timeout)",
+                    join(partitions)
                 );
+                self.fail(FailureKind::Transient, reason);
                 false
             }
         }
@@ -237,90 +248,91 @@ impl Assignment {
 
     /// Revokes partitions and reports it, which also acknowledges the rebalance. If a message of theirs does not
     /// finish in time, they are not released: this worker ends, and its exit releases them.
-    pub(super) fn revoke(&mut self, partitions: Vec<TopicPartition>, lost: bool) {
+    pub(super) fn revoke(&mut self, partitions: Vec<TopicPartition>, revocation: Revocation) {
         let known: Vec<_> = {
-            let held = self.partitions();
-            partitions.iter().filter(|name| held.contains_key(name)).cloned().collect()
+            let assigned = self.assigned();
+            partitions.iter().filter(|name| assigned.contains_key(name)).cloned().collect()
         };
-        let lost = match known.is_empty() {
-            true => lost,
-            false if lost => {
+        let revocation = match revocation {
+            _ if known.is_empty() => revocation,
+            Revocation::Lost => {
                 // The actors stop at once. One that blocks its thread stores nothing that could still be
                 // committed.
-                self.pause_and_wait(&known, true);
-                true
+                self.stop_partitions(&known, Revocation::Lost);
+                Revocation::Lost
             }
-            false if !self.pause_and_wait(&known, false) => {
+            Revocation::Committed if !self.stop_partitions(&known, Revocation::Committed) => {
                 // The next owner would process again what is processed here. A supervisor waits until this
                 // process has exited. A group waits for the acknowledgement, which comes when the client closes,
                 // after the last commit. It waits at most for max.poll.interval.ms (a running member) or for the
                 // session timeout (a killed member). After that the partitions are lost in any case.
-                if self.work.start.member.is_some() {
+                if self.context.config.member.is_some() {
                     self.unacknowledged.extend(partitions);
                 }
                 return;
             }
-            false => !self.commit_these(&known),
+            Revocation::Committed if self.commit_these(&known) => Revocation::Committed,
+            Revocation::Committed => Revocation::Lost,
         };
-        if lost
+        if revocation == Revocation::Lost
             && !known.is_empty()
-            && let Some(history) = &self.work.history
+            && let Some(history) = &self.context.history
         {
             history.record_lost_assignment();
         }
-        self.partitions().retain(|name, _| !partitions.contains(name));
+        self.assigned().retain(|name, _| !partitions.contains(name));
         self.unacknowledged.retain(|name| !partitions.contains(name));
         // Sent before the revocation completes, and thus before the next owner starts: the worker does nothing
         // for these partitions any more.
-        self.work.router.do_send(PollEvent::GivenBack { partitions: partitions.clone(), lost });
-        if let Some(Err(failure)) = self.reader.as_ref().map(|reader| reader.unassign(&partitions)) {
-            self.report_error(failure.to_string(), false);
+        self.context.manager.do_send(PollEvent::Revoked { partitions: partitions.clone(), revocation });
+        if let Some(Err(failure)) = self.consumer.as_ref().map(|consumer| consumer.unassign(&partitions)) {
+            self.fail(FailureKind::Transient, failure);
         }
     }
 
     // ---- commands of the supervisor ----
 
     /// Opens further partitions. Partitions that the worker has already continue.
-    pub(super) fn add(&mut self, starts: &[PartitionAssignment]) {
+    pub(super) fn add(&mut self, assignments: &[PartitionAssignment]) {
         let new: Vec<_> = {
-            let held = self.partitions();
-            starts.iter().filter(|start| !held.contains_key(&start.partition)).cloned().collect()
+            let assigned = self.assigned();
+            assignments.iter().filter(|start| !assigned.contains_key(&start.partition)).cloned().collect()
         };
         if let Err(failure) = self.open_partitions(&new, AssignmentKind::Added) {
-            self.report_error(failure.to_string(), false);
+            self.fail(FailureKind::Transient, failure);
         }
     }
 
     /// Revokes partitions on the supervisor's command. The reply includes partitions that the worker does not
     /// have.
     pub(super) fn revoke_requested(&mut self, partitions: Vec<TopicPartition>) {
-        let known: Vec<_> = {
-            let held = self.partitions();
-            partitions.iter().filter(|name| held.contains_key(name)).cloned().collect()
+        let (known, unknown): (Vec<_>, Vec<_>) = {
+            let assigned = self.assigned();
+            partitions.into_iter().partition(|name| assigned.contains_key(name))
         };
-        if known.len() < partitions.len() {
-            let unknown = partitions.iter().filter(|name| !known.contains(name)).cloned().collect();
-            self.work.router.do_send(PollEvent::GivenBack { partitions: unknown, lost: false });
+        if !unknown.is_empty() {
+            let revocation = Revocation::Committed;
+            self.context.manager.do_send(PollEvent::Revoked { partitions: unknown, revocation });
         }
         if !known.is_empty() {
-            self.revoke(known, false);
+            self.revoke(known, Revocation::Committed);
         }
     }
 
     /// Closes the client of a member whose static id the brokers have not released; a new client follows. Does
     /// not wait for brokers that do not reply.
     pub(super) fn replace_client(&mut self) {
-        let Some(reader) = self.reader.take() else { return };
-        self.wait_for_streams(&reader);
+        let Some(consumer) = self.consumer.take() else { return };
+        self.wait_for_queues(&consumer);
         let (done, closed) = mpsc::sync_channel(1);
         // The thread ends with the client, or with the process.
         let closing = std::thread::Builder::new().name("leave".to_owned()).spawn(move || {
-            reader.close(false);
+            consumer.close(MembershipOperation::RemainInGroup);
             // Fails only if the poll thread does not wait any more.
             done.send(()).ok();
         });
         if closing.is_ok() && closed.recv_timeout(OLD_CLIENT_CLOSE_TIMEOUT).is_err() {
-            warn!(self.work.logger, "the old Kafka client does not end: going on without waiting for it");
+            warn!(self.context.logger, "the old Kafka client does not end: going on without waiting for it");
         }
     }
 }

@@ -8,11 +8,13 @@ pub(super) struct CommitTimer {
     next: Instant,
     /// The next commit includes positions that are committed already.
     refresh: bool,
+    /// Whether the lease had expired at the last check.
+    suspended: bool,
 }
 
 impl CommitTimer {
     pub(super) fn new(interval: Duration) -> Self {
-        Self { interval, next: Instant::now() + interval, refresh: false }
+        Self { interval, next: Instant::now() + interval, refresh: false, suspended: false }
     }
 
     /// `Some` if a commit is due; the value is whether positions that are committed already are included.
@@ -28,9 +30,12 @@ impl CommitTimer {
         self.refresh = true;
     }
 
-    /// Makes a commit due at once.
-    pub(super) fn commit_now(&mut self) {
-        self.next = Instant::now();
+    /// Makes a commit due at once when the lease has expired: it may still allow one.
+    pub(super) fn set_suspended(&mut self, suspended: bool) {
+        if suspended && !self.suspended {
+            self.next = Instant::now();
+        }
+        self.suspended = suspended;
     }
 
     /// Makes a commit of all positions due at once.

@@ -10,10 +10,10 @@ use actix::Recipient;
 use slog::{Logger, warn};
 
 use super::history_writer::HistoryWriter;
+use super::latency_recorder::SharedLatencies;
 use super::messages::PartitionEvent;
 use super::partition_state::PartitionState;
-use super::shared::SharedLatencies;
-use crate::consumer::protocol::WorkerConfig;
+use crate::consumer::protocol::{FailureKind, WorkerConfig, WorkerEvent, WorkerFailure};
 use crate::kafka::commit_metadata::ForeignCommit;
 use crate::kafka::consumer::CommitResult;
 use crate::record::TopicPartition;
@@ -35,10 +35,10 @@ pub(super) type AssignedPartitions = BTreeMap<TopicPartition, Arc<PartitionState
 /// Tracks commits: see the [module](self). Called by the client's callback and by callers that have requested a
 /// commit.
 pub(super) struct CommitTracker {
-    held: Arc<Mutex<AssignedPartitions>>,
+    assigned: Arc<Mutex<AssignedPartitions>>,
     history: Option<Arc<HistoryWriter>>,
     /// Receives commit latencies; `None` if they are not measured.
-    outbox: Option<SharedLatencies>,
+    latencies: Option<SharedLatencies>,
     events: Recipient<PartitionEvent>,
     logger: Logger,
     group: String,
@@ -58,24 +58,24 @@ pub(super) struct CommitTracker {
 }
 
 impl CommitTracker {
-    /// Creates the tracker of a worker. `outbox` receives commit latencies, if they are measured.
+    /// Creates the tracker of a worker. `latencies` receives those of commits, if they are measured.
     pub(super) fn new(
-        start: &WorkerConfig,
-        held: Arc<Mutex<AssignedPartitions>>,
+        config: &WorkerConfig,
+        assigned: Arc<Mutex<AssignedPartitions>>,
         history: Option<Arc<HistoryWriter>>,
-        outbox: &SharedLatencies,
+        latencies: &SharedLatencies,
         events: Recipient<PartitionEvent>,
         logger: Logger,
     ) -> Self {
-        let settings = &start.settings;
+        let settings = &config.settings;
         Self {
-            held,
+            assigned,
             history,
-            outbox: settings.monitoring.listen.is_some().then(|| Arc::clone(outbox)),
+            latencies: settings.monitoring.listen.is_some().then(|| Arc::clone(latencies)),
             events,
             logger,
             group: settings.consumer.group_id.clone(),
-            is_member: start.member.is_some(),
+            is_member: config.member.is_some(),
             in_time: settings.consumer.commit_interval + LATE,
             late: Mutex::default(),
             needs_recommit: AtomicBool::new(false),
@@ -91,16 +91,16 @@ impl CommitTracker {
         self.end_commit();
         match commit {
             CommitResult::Done(offsets) => {
-                let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+                let assigned = self.assigned.lock().unwrap_or_else(PoisonError::into_inner);
                 if !self.closed.load(Ordering::Relaxed) {
-                    self.on_committed(offsets, &held);
+                    self.on_committed(offsets, &assigned);
                 }
             }
             CommitResult::Failed(reason) => warn!(self.logger, "a commit failed, the next one tries again: {reason}"),
             CommitResult::Denied { committed, reason } => {
-                let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-                self.on_committed(committed, &held);
-                self.events.do_send(PartitionEvent::Broken { reason: reason.clone(), permanent: true });
+                let assigned = self.assigned.lock().unwrap_or_else(PoisonError::into_inner);
+                self.on_committed(committed, &assigned);
+                self.report_permanent(reason);
             }
             // The group revokes the partitions as well, which handles the rest.
             CommitResult::Refused(reason) if self.is_member => {
@@ -112,15 +112,20 @@ impl CommitTracker {
                     "the group {group:?} (consumer.group_id) is in use by other consumers, which subscribe with it: Kafka \
                      takes no commits from here ({reason}); choose another group, or stop them"
                 );
-                self.events.do_send(PartitionEvent::Broken { reason, permanent: true });
+                self.report_permanent(&reason);
             }
         }
+    }
+
+    fn report_permanent(&self, reason: &str) {
+        let failure = WorkerFailure::of_worker(FailureKind::Permanent, reason);
+        self.events.do_send(PartitionEvent::Failed(failure));
     }
 
     /// Stops reporting results of commits: no caller waits for them any more.
     pub(super) fn close(&self) {
         // Wait for a report that is in progress.
-        let _held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let _report_in_progress = self.assigned.lock().unwrap_or_else(PoisonError::into_inner);
         self.closed.store(true, Ordering::Relaxed);
     }
 
@@ -157,25 +162,25 @@ impl CommitTracker {
         let mut known = self.foreign.lock().unwrap_or_else(PoisonError::into_inner);
         found.retain(|foreign| known.insert(foreign.partition.clone(), foreign.offset) != Some(foreign.offset));
         if !found.is_empty() {
-            self.events.do_send(PartitionEvent::ForeignCommits(found));
+            self.events.do_send(PartitionEvent::Report(WorkerEvent::ForeignCommits(found)));
         }
     }
 
     /// Records committed offsets at once. The client reports them with its next poll, which may never come, and
     /// the supervisor needs the start offset of the next owner.
-    pub(super) fn on_committed(&self, offsets: &[(TopicPartition, i64)], held: &AssignedPartitions) {
+    pub(super) fn on_committed(&self, offsets: &[(TopicPartition, i64)], assigned: &AssignedPartitions) {
         for (name, offset) in offsets {
-            let counters = held.get(name);
-            if counters.and_then(|counters| counters.known_commit()).is_some_and(|known| known > *offset) {
+            let state = assigned.get(name);
+            if state.and_then(|state| state.last_committed()).is_some_and(|known| known > *offset) {
                 self.needs_recommit.store(true, Ordering::Relaxed);
             }
-            let waited = counters.and_then(|counters| counters.committed(*offset));
+            let waited = state.and_then(|state| state.committed(*offset));
             if waited.is_some_and(|waited| waited > self.in_time) {
                 *self.late.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
             }
-            let outbox = self.outbox.as_ref().and_then(|outbox| outbox.lock().ok());
-            if let Some((waited, mut outbox)) = waited.zip(outbox) {
-                outbox.commit.record(waited);
+            let latencies = self.latencies.as_ref().and_then(|latencies| latencies.lock().ok());
+            if let Some((waited, mut latencies)) = waited.zip(latencies) {
+                latencies.commit.record(waited);
             }
             if let Some(history) = &self.history {
                 // A failed history connection is detected where messages are written to it.
@@ -185,18 +190,18 @@ impl CommitTracker {
     }
 
     /// Whether committed offsets have to be committed again; resets the flag.
-    pub(super) fn take_undone(&self) -> bool {
+    pub(super) fn take_needs_recommit(&self) -> bool {
         self.needs_recommit.swap(false, Ordering::Relaxed)
     }
 
     /// How long to wait until no earlier commit can arrive after the last one. librdkafka sends commits again
     /// that the brokers have not accepted, also after a later one, which they undo. With manual assignment the
     /// wait is zero: the supervisor verifies the commits at the end.
-    pub(super) fn recommit_delay(&self, held: &AssignedPartitions) -> Duration {
+    pub(super) fn recommit_delay(&self, assigned: &AssignedPartitions) -> Duration {
         if !self.is_member {
             return Duration::ZERO;
         }
-        let waits = held.values().filter_map(|counters| counters.oldest_uncommitted_age()).max();
+        let waits = assigned.values().filter_map(|state| state.oldest_uncommitted_age()).max();
         if waits.is_some_and(|waits| waits > self.in_time) {
             return LIBRDKAFKA_RETRY_WINDOW;
         }
@@ -209,13 +214,13 @@ impl CommitTracker {
 mod tests {
     use super::*;
 
-    struct Nobody;
+    struct IgnoreEvents;
 
-    impl actix::Actor for Nobody {
+    impl actix::Actor for IgnoreEvents {
         type Context = actix::Context<Self>;
     }
 
-    impl actix::Handler<PartitionEvent> for Nobody {
+    impl actix::Handler<PartitionEvent> for IgnoreEvents {
         type Result = ();
 
         fn handle(&mut self, _: PartitionEvent, _: &mut Self::Context) {}
@@ -223,10 +228,10 @@ mod tests {
 
     fn commits() -> CommitTracker {
         CommitTracker {
-            held: Arc::default(),
+            assigned: Arc::default(),
             history: None,
-            outbox: None,
-            events: actix::Actor::start(Nobody).recipient(),
+            latencies: None,
+            events: actix::Actor::start(IgnoreEvents).recipient(),
             logger: Logger::root(slog::Discard, slog::o!()),
             group: "g".to_owned(),
             is_member: true,
@@ -243,24 +248,24 @@ mod tests {
     #[actix::test]
     async fn what_an_earlier_commit_undoes_is_noticed() {
         let (commits, name) = (commits(), TopicPartition::new("t", 0));
-        let held: AssignedPartitions = [(name.clone(), PartitionState::new(name.clone(), 0))].into();
-        held[&name].stored(650);
-        commits.on_committed(&[(name.clone(), 650)], &held);
-        assert!(!commits.take_undone() && held[&name].uncommitted().is_none());
-        commits.on_committed(&[(name.clone(), 140)], &held);
-        assert!(commits.take_undone() && !commits.take_undone(), "once");
-        assert_eq!(held[&name].uncommitted(), Some(650));
+        let assigned: AssignedPartitions = [(name.clone(), PartitionState::new(name.clone(), 0))].into();
+        assigned[&name].stored(650);
+        commits.on_committed(&[(name.clone(), 650)], &assigned);
+        assert!(!commits.take_needs_recommit() && assigned[&name].uncommitted().is_none());
+        commits.on_committed(&[(name.clone(), 140)], &assigned);
+        assert!(commits.take_needs_recommit() && !commits.take_needs_recommit(), "once");
+        assert_eq!(assigned[&name].uncommitted(), Some(650));
     }
 
     #[actix::test]
     async fn after_late_commits_it_takes_its_time_until_no_earlier_one_can_come() {
         let (commits, name) = (commits(), TopicPartition::new("t", 0));
-        let held: AssignedPartitions = [(name.clone(), PartitionState::new(name.clone(), 0))].into();
-        assert!(commits.recommit_delay(&held).is_zero());
-        held[&name].stored(5);
+        let assigned: AssignedPartitions = [(name.clone(), PartitionState::new(name.clone(), 0))].into();
+        assert!(commits.recommit_delay(&assigned).is_zero());
+        assigned[&name].stored(5);
         std::thread::sleep(Duration::from_millis(30));
-        assert_eq!(commits.recommit_delay(&held), LIBRDKAFKA_RETRY_WINDOW, "the brokers do not take it");
-        commits.on_committed(&[(name.clone(), 5)], &held);
-        assert!(!commits.recommit_delay(&held).is_zero(), "they have just begun to");
+        assert_eq!(commits.recommit_delay(&assigned), LIBRDKAFKA_RETRY_WINDOW, "the brokers do not take it");
+        commits.on_committed(&[(name.clone(), 5)], &assigned);
+        assert!(!commits.recommit_delay(&assigned).is_zero(), "they have just begun to");
     }
 }

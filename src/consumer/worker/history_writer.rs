@@ -37,22 +37,22 @@ impl HistoryWriter {
     ///
     /// # Errors
     /// The verifying process is gone.
-    pub(super) fn open(place: &HistoryEndpoint, slot: usize) -> io::Result<Arc<Self>> {
-        let socket = UnixStream::connect(&place.socket)?;
+    pub(super) fn open(endpoint: &HistoryEndpoint, slot: usize) -> io::Result<Arc<Self>> {
+        let socket = UnixStream::connect(&endpoint.socket)?;
         socket.set_write_timeout(Some(WRITE_TIMEOUT))?;
         let frames = Writer::new(WorkerId { slot: slot as u32, process: std::process::id() });
         Ok(Arc::new(Self {
             sent: Mutex::new(Sent { socket, frames }),
-            partitions: place.partitions,
+            partitions: endpoint.partitions,
             unclean: AtomicBool::new(false),
         }))
     }
 
     /// The history entry of a message.
-    pub(super) fn entry(&self, record: &Record<'_>, found: Option<&StampCheck>) -> HistoryEntry {
+    pub(super) fn entry(&self, record: &Record<'_>, stamp: Option<&StampCheck>) -> HistoryEntry {
         let home = |key: &[u8]| self.partitions.map(|partitions| murmur2_partition(key, partitions));
         let misplaced = record.key.and_then(home).is_some_and(|home| home != record.partition);
-        HistoryEntry { misplaced, ..HistoryEntry::new(record.partition, record.offset, found) }
+        HistoryEntry { misplaced, ..HistoryEntry::new(record.partition, record.offset, stamp) }
     }
 
     /// Records that these partitions are assigned.
@@ -82,7 +82,7 @@ impl HistoryWriter {
     }
 
     /// Ends the history: nothing more is processed, and everything is committed.
-    pub(super) fn bye(&self) -> io::Result<()> {
+    pub(super) fn finish(&self) -> io::Result<()> {
         if self.unclean.load(Ordering::Relaxed) {
             // As after a crash: the verifying process expects that some messages are processed again.
             return Ok(());
@@ -131,7 +131,7 @@ mod tests {
         let entries = vec![HistoryEntry::default(); 10_000];
         // The peer does not read: the socket's buffer is full in the middle of a frame.
         while history.processed(0, &entries).is_ok() {}
-        assert_eq!(history.bye().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!(history.finish().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
         let (mut reported, mut decoder) = (Vec::new(), HistoryDecoder::default());
         reading.read_to_end(&mut reported).unwrap();
         decoder.push(&reported, |_| {}).unwrap();

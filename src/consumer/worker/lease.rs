@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::consumer::protocol::Lease;
 use crate::os::boot_clock;
 
-/// The lease of a worker: see the [module](self). Set by the router, read by partitions and by the poll thread.
+/// The lease of a worker: see the [module](self). Set by the manager, read by the partitions and the poll thread.
 #[derive(Debug)]
 pub(super) struct LeaseGate {
     process_until: AtomicU64,
@@ -41,7 +41,7 @@ impl LeaseGate {
     }
 
     /// Compares the lease with the clock. `Some` if it has changed: whether processing of messages may start.
-    pub(super) fn look(&self) -> Option<bool> {
+    pub(super) fn check(&self) -> Option<bool> {
         let suspended = boot_clock::now_ms() >= self.process_until.load(Ordering::Relaxed);
         (self.suspended.swap(suspended, Ordering::Relaxed) != suspended).then_some(!suspended)
     }
@@ -65,16 +65,16 @@ mod tests {
     fn it_closes_with_its_lease_and_opens_with_the_next_one() {
         let now = boot_clock::now_ms();
         let gate = LeaseGate::new(Some(Lease { process_until: now, commit_until: now + 60_000 }));
-        assert_eq!((gate.look(), gate.look()), (Some(false), None));
+        assert_eq!((gate.check(), gate.check()), (Some(false), None));
         assert!(gate.is_suspended() && gate.may_commit());
         gate.renew(Lease { process_until: now + 60_000, commit_until: now });
-        assert_eq!(gate.look(), Some(true));
+        assert_eq!(gate.check(), Some(true));
         assert!(!gate.is_suspended() && !gate.may_commit());
     }
 
     #[test]
     fn without_a_lock_it_is_open() {
         let gate = LeaseGate::new(None);
-        assert!(gate.look().is_none() && !gate.is_suspended() && gate.may_commit());
+        assert!(gate.check().is_none() && !gate.is_suspended() && gate.may_commit());
     }
 }

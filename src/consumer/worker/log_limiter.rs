@@ -12,7 +12,7 @@ const WITHIN: Duration = Duration::from_secs(10);
 pub(super) struct LogLimiter {
     begun: Option<Instant>,
     written: u32,
-    left_out: u64,
+    suppressed: u64,
 }
 
 impl LogLimiter {
@@ -23,20 +23,20 @@ impl LogLimiter {
         }
         let allowed = self.written < LINES;
         self.written += u32::from(allowed);
-        self.left_out += u64::from(!allowed);
+        self.suppressed += u64::from(!allowed);
         allowed
     }
 
     /// The number of suppressed lines and their window, once the window is over.
     pub(super) fn take_suppressed(&mut self, now: Instant) -> Option<(u64, Duration)> {
         let time = now.saturating_duration_since(self.begun?);
-        (self.left_out > 0 && time >= WITHIN).then(|| (std::mem::take(&mut self.left_out), time))
+        (self.suppressed > 0 && time >= WITHIN).then(|| (std::mem::take(&mut self.suppressed), time))
     }
 
     /// The same for the last window, before it is over.
     pub(super) fn take_rest(&mut self, now: Instant) -> Option<(u64, Duration)> {
         let time = now.saturating_duration_since(self.begun?);
-        (self.left_out > 0).then(|| (std::mem::take(&mut self.left_out), time))
+        (self.suppressed > 0).then(|| (std::mem::take(&mut self.suppressed), time))
     }
 }
 
@@ -46,12 +46,12 @@ mod tests {
 
     #[test]
     fn what_is_too_much_is_counted_and_told_once() {
-        let (mut throttle, now) = (LogLimiter::default(), Instant::now());
-        let allowed = (0..100).filter(|_| throttle.allows(now)).count();
+        let (mut limiter, now) = (LogLimiter::default(), Instant::now());
+        let allowed = (0..100).filter(|_| limiter.allows(now)).count();
         assert_eq!(allowed, LINES as usize);
-        assert_eq!(throttle.take_suppressed(now), None, "more may follow");
-        assert_eq!(throttle.take_suppressed(now + WITHIN), Some((80, WITHIN)));
-        assert_eq!((throttle.take_suppressed(now + WITHIN), throttle.take_rest(now + WITHIN)), (None, None));
-        assert!(throttle.allows(now + WITHIN), "anew");
+        assert_eq!(limiter.take_suppressed(now), None, "more may follow");
+        assert_eq!(limiter.take_suppressed(now + WITHIN), Some((80, WITHIN)));
+        assert_eq!((limiter.take_suppressed(now + WITHIN), limiter.take_rest(now + WITHIN)), (None, None));
+        assert!(limiter.allows(now + WITHIN), "anew");
     }
 }

@@ -5,14 +5,12 @@ use std::sync::{Arc, mpsc};
 use actix::Message;
 
 use super::partition_state::PartitionState;
-use crate::consumer::protocol::{PartitionAssignment, WorkerCommand, WorkerEvent, WorkerHealth};
-use crate::kafka::commit_metadata::ForeignCommit;
+use crate::consumer::protocol::{PartitionAssignment, Revocation, WorkerCommand, WorkerEvent, WorkerFailure};
 use crate::kafka::consumer::MessageQueue;
-use crate::kafka::statistics::ClientReport;
 use crate::kafka::topic_id::TopicId;
 use crate::record::TopicPartition;
 
-/// Connection to router: what the supervisor has sent.
+/// Connection to manager: what the supervisor has sent.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) enum FromSupervisor {
@@ -42,26 +40,39 @@ pub(super) struct TrackPartitions(pub(super) Vec<Arc<PartitionState>>);
 #[rtype(result = "()")]
 pub(super) struct UntrackPartitions {
     pub(super) partitions: Vec<TopicPartition>,
-    pub(super) lost: bool,
+    pub(super) revocation: Revocation,
 }
+
+/// To the connection: log the progress of all partitions.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct LogStatus;
 
 /// To the connection: send the last progress and [`WorkerEvent::Finished`]. The reply comes when they are
 /// written.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Close;
+pub(super) struct SendFinished;
 
-/// Poll thread to router: changes of partitions. They come in order, and each is handled before the next change
+/// Poll thread to manager: changes of partitions. They come in order, and each is handled before the next change
 /// of the same partition begins.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) enum PollEvent {
-    /// These partitions are assigned.
-    Opened { openings: Vec<NewPartition>, opened: AssignmentKind },
-    /// Stop these partitions, and drop their queues; then send through `done`. If they are `lost`, stop at once.
-    Shut { partitions: Vec<TopicPartition>, lost: bool, done: mpsc::SyncSender<()> },
-    /// These partitions are revoked: their queues are dropped, and stored offsets are committed unless `lost`.
-    GivenBack { partitions: Vec<TopicPartition>, lost: bool },
+    /// These partitions are assigned: open them.
+    Assigned { partitions: Vec<NewPartition>, kind: AssignmentKind },
+    /// Stop these partitions.
+    Stop(PartitionsStop),
+    /// These partitions are revoked: their queues are dropped, and stored offsets are committed unless lost.
+    Revoked { partitions: Vec<TopicPartition>, revocation: Revocation },
+}
+
+/// A request to stop partitions and to drop their queues. Lost partitions stop at once.
+pub(super) struct PartitionsStop {
+    pub(super) partitions: Vec<TopicPartition>,
+    pub(super) revocation: Revocation,
+    /// Receives a message when all of them have stopped.
+    pub(super) done: mpsc::SyncSender<()>,
 }
 
 /// Why partitions are opened.
@@ -73,7 +84,7 @@ pub(super) enum AssignmentKind {
     Added,
     /// They are opened again at another offset, without a report to the supervisor. The list may be empty: a
     /// member has a new client.
-    Again,
+    Reopened,
     /// They are opened again at the offset that the supervisor has requested, and the worker replies.
     Restarted,
 }
@@ -81,58 +92,44 @@ pub(super) enum AssignmentKind {
 impl AssignmentKind {
     /// Whether the worker had the partitions before.
     pub(super) fn is_known(self) -> bool {
-        matches!(self, Self::Again | Self::Restarted)
+        matches!(self, Self::Reopened | Self::Restarted)
     }
 }
 
-/// Partition or poll thread to router.
+/// Partition, processor host or poll thread to manager.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) enum PartitionEvent {
     /// A partition has reached its stop offset.
     EndReached(TopicPartition),
-    /// This message waits for [`AllowProcess`].
-    Announce { partition: TopicPartition, offset: i64 },
-    /// A partition has stopped because too many messages failed.
+    /// The position of a partition is not in the log.
+    OutOfRange { partition: TopicPartition, offset: i64 },
+    /// A partition has stopped because too many messages failed, or its log cannot be read.
     PartitionStopped { partition: TopicPartition, offset: i64, reason: String },
     /// A message failed, and `consumer.on_failure` does not allow to skip it.
     MessageFailed { partition: TopicPartition, offset: i64, reason: String },
-    /// The position of a partition is not in the log.
-    OutOfRange { partition: TopicPartition, offset: i64 },
-    /// Other clients have committed these offsets.
-    ForeignCommits(Vec<ForeignCommit>),
-    /// The statistics of the Kafka client.
-    Client(ClientReport),
-    /// Whether the client reaches the cluster.
-    Health(WorkerHealth),
-    /// stdout is closed.
-    OutputClosed,
+    /// Send this event to the supervisor.
+    Report(WorkerEvent),
     /// A failure that ends this worker.
-    Broken { reason: String, permanent: bool },
-    /// A failure of the processor, which can process no more messages.
-    ProcessorFailed { reason: String },
-    /// A failure of the processor that a message in flight may have caused.
-    Crashed { reason: String },
-    /// The processor has returned its first result.
-    FirstResult,
+    Failed(WorkerFailure),
 }
 
 /// A partition to open.
 pub(super) struct NewPartition {
-    pub(super) stream: Box<dyn MessageQueue + Send>,
-    pub(super) counters: Arc<PartitionState>,
-    pub(super) start: i64,
-    pub(super) until: Option<i64>,
+    pub(super) queue: Box<dyn MessageQueue + Send>,
+    pub(super) state: Arc<PartitionState>,
+    pub(super) start_offset: i64,
+    pub(super) stop_offset: Option<i64>,
     pub(super) topic_id: Option<TopicId>,
 }
 
 impl NewPartition {
     /// The assignment as it is reported to the supervisor.
-    pub(super) fn start(&self) -> PartitionAssignment {
+    pub(super) fn assignment(&self) -> PartitionAssignment {
         PartitionAssignment {
-            partition: self.counters.partition.clone(),
-            start: self.start,
-            until: self.until,
+            partition: self.state.partition.clone(),
+            start: self.start_offset,
+            until: self.stop_offset,
             topic_id: self.topic_id.clone(),
         }
     }
@@ -167,9 +164,7 @@ pub(super) struct SkipGap {
 pub(super) struct AllowProcess(pub(super) i64);
 
 /// To a partition: start no more messages. The reply comes when the message in flight is handled and the queue
-/// is dropped. A `lost` partition abandons its message in flight, and stores nothing any more.
+/// is dropped. A lost partition abandons its message in flight, and stores nothing any more.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct StopPartition {
-    pub(super) lost: bool,
-}
+pub(super) struct StopPartition(pub(super) Revocation);

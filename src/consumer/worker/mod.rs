@@ -5,12 +5,14 @@
 //! [`history_writer`] records it if the run is verified → its offset is stored → [`offset_commits`] commits it.
 //!
 //! - [`mod@run`]: the process from start to exit code. [`supervisor_connection`]: the control socket and heartbeats.
-//! - [`partition_manager`]: opens and stops partitions, shuts down in order; `poll_events`: its handlers. [`processor_host`]: owns the processor.
-//! - [`assignment`]: the partitions that the client has; [`rebalance`]: callbacks of the group; [`super::start_offset`]: where a partition starts.
+//! - [`partition_manager`]: opens and stops partitions; its `handlers` receive all messages, `shutdown` is the way from a signal to the
+//!   exit code. [`processor_host`]: owns the processor.
+//! - [`assignment`]: the partitions that the client has; [`rebalance`]: callbacks of the group; [`super::start_offset`]: where a partition
+//!   starts; [`instance_id_retry`]: a static id that the brokers have not released.
 //! - [`commit_timer`], [`commit_tracker`], [`final_commit`]: when offsets are committed, with which result, and for the last time.
-//! - [`circuit_breaker`], [`isolation_gate`], [`log_limiter`], [`lease`]: limits on processing.
-//! - [`partition_state`]: position and counters of a partition, for heartbeats. [`shared`]: what all partitions share. [`messages`]: between
-//!   the actors. [`record_path`]: one partition without a client, for benches.
+//! - [`circuit_breaker`], [`isolation_gate`], [`log_limiter`], [`lease`]: limits on processing. [`worker_flags`]: what the supervisor has set.
+//! - [`partition_state`]: position and counters of a partition, for heartbeats. [`shared`]: what all partitions share. [`latency_recorder`].
+//!   [`messages`]: between the actors. [`record_path`]: one partition without a client, for benches.
 
 mod assignment;
 mod circuit_breaker;
@@ -18,7 +20,9 @@ mod commit_timer;
 mod commit_tracker;
 mod final_commit;
 mod history_writer;
+mod instance_id_retry;
 mod isolation_gate;
+mod latency_recorder;
 mod lease;
 mod log_limiter;
 mod messages;
@@ -26,7 +30,6 @@ mod offset_commits;
 mod partition_consumer;
 mod partition_manager;
 mod partition_state;
-mod poll_events;
 mod poll_thread;
 mod processor_host;
 mod rebalance;
@@ -34,5 +37,6 @@ pub mod record_path;
 mod run;
 mod shared;
 mod supervisor_connection;
+mod worker_flags;
 
 pub use run::run;

@@ -25,7 +25,7 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 const LAST_CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The result of a commit that was not sent because the group's offsets could not be read.
-fn commit_of(failure: &KafkaError) -> CommitResult {
+fn unsent(failure: &KafkaError) -> CommitResult {
     let reason = failure.to_string();
     if failure.is_denied() {
         CommitResult::Denied { committed: Vec::new(), reason }
@@ -37,11 +37,11 @@ fn commit_of(failure: &KafkaError) -> CommitResult {
 impl Assignment {
     /// Whether the worker commits explicitly, because its client commits nothing automatically.
     pub(super) fn commits_itself(&self) -> bool {
-        self.work.start.member.is_none() && !self.is_read_only()
+        self.context.config.member.is_none() && !self.is_read_only()
     }
 
     fn is_read_only(&self) -> bool {
-        self.work.start.settings.consumer.read_only
+        self.context.config.settings.consumer.read_only
     }
 
     /// Schedules a commit of all positions at once.
@@ -53,42 +53,36 @@ impl Assignment {
 
     /// Commits stored offsets each `consumer.commit_interval`, without waiting for the result.
     pub(super) fn commit_on_interval(&mut self) {
-        let Some(reader) = self.reader.as_ref().filter(|_| self.commits_itself()) else { return };
-        let suspended = self.work.orders.lease.is_suspended();
-        if suspended && !std::mem::replace(&mut self.was_suspended, suspended) {
-            // Once more, while the lease still allows it.
-            self.timer.commit_now();
-        }
-        self.was_suspended = suspended;
+        let Some(consumer) = self.consumer.as_ref().filter(|_| self.commits_itself()) else { return };
+        self.timer.set_suspended(self.context.flags.lease.is_suspended());
         // Two commits in flight could arrive in the other order.
         if self.commits.is_under_way() {
             return;
         }
         let Some(refresh) = self.timer.take_due(Instant::now()) else { return };
-        let offset = |counters: &Arc<PartitionState>| match refresh {
-            true => counters.known_stored(),
-            false => counters.uncommitted(),
+        let offset = |state: &Arc<PartitionState>| match refresh {
+            true => state.last_stored(),
+            false => state.uncommitted(),
         };
-        let held = self.partitions().clone();
-        let stored: Vec<_> =
-            held.iter().filter_map(|(name, counters)| Some((name.clone(), offset(counters)?))).collect();
+        let assigned = self.assigned().clone();
+        let stored: Vec<_> = assigned.iter().filter_map(|(name, state)| Some((name.clone(), offset(state)?))).collect();
         if stored.is_empty() {
             return;
         }
-        let started = self.own(reader, stored, &held, CHECK_TIMEOUT).and_then(|own| {
+        let started = self.committable(consumer, stored, &assigned, CHECK_TIMEOUT).and_then(|own| {
             if !own.is_empty() {
-                reader.start_commit(&own)?;
+                consumer.start_commit(&own)?;
                 self.commits.begin_commit();
             }
             Ok(())
         });
         if let Err(failure) = started {
             if failure.is_denied() {
-                self.commits.on_commit_result(&commit_of(&failure));
+                self.commits.on_commit_result(&unsent(&failure));
                 return;
             }
             // Without a coordinator a commit would fail, too: try at the next interval.
-            debug!(self.work.logger, "the commit is postponed: {failure}");
+            debug!(self.context.logger, "the commit is postponed: {failure}");
             if refresh {
                 self.timer.refresh_later();
             }
@@ -97,18 +91,18 @@ impl Assignment {
 
     /// Whether the supervisor has confirmed recently that it holds the lock on the group.
     fn check_lease(&self) -> Result<(), KafkaError> {
-        if self.work.orders.lease.may_commit() {
+        if self.context.flags.lease.may_commit() {
             return Ok(());
         }
         Err(KafkaError::Request { what: "offsets could not be committed".to_owned(), reason: UNCONFIRMED.to_owned() })
     }
 
     /// Filters the offsets that may be committed: no other client has committed for their partitions.
-    fn own(
+    fn committable(
         &self,
-        reader: &Consumer,
+        consumer: &Consumer,
         mut offsets: Vec<(TopicPartition, i64)>,
-        held: &AssignedPartitions,
+        assigned: &AssignedPartitions,
         timeout: Duration,
     ) -> Result<Vec<(TopicPartition, i64)>, KafkaError> {
         if !self.commits_itself() || offsets.is_empty() {
@@ -118,18 +112,18 @@ impl Assignment {
         self.check_lease()?;
         // If the commit of a partition cannot be read, the commit itself reports why: usually a missing
         // permission.
-        let (commits, unknown) = reader.committed_or_unknown(&names, timeout)?;
+        let (commits, unknown) = consumer.committed_or_unknown(&names, timeout)?;
         for name in names.iter().filter(|name| !commits.contains_key(name) && !unknown.contains(name)) {
-            if let Some(known) = held.get(name).and_then(|counters| counters.known_commit()) {
+            if let Some(known) = assigned.get(name).and_then(|state| state.last_committed()) {
                 warn!(
-                    self.work.logger,
+                    self.context.logger,
                     "{name}: the committed offset {known} is gone: another client has deleted it, or it has expired; \
                      the position is committed again";
                     "topic" => &name.topic, "partition" => name.partition
                 );
             }
         }
-        let (_, foreign) = self.work.start.commit_metadata.separate(commits);
+        let (_, foreign) = self.context.config.commit_metadata.separate(commits);
         offsets.retain(|(name, _)| foreign.iter().all(|foreign| foreign.partition != *name));
         self.commits.found_foreign(foreign);
         // Reading the offsets may have taken a while.
@@ -143,7 +137,7 @@ impl Assignment {
             CommitResult::Done(_) => true,
             CommitResult::Failed(reason) | CommitResult::Refused(reason) | CommitResult::Denied { reason, .. } => {
                 warn!(
-                    self.work.logger,
+                    self.context.logger,
                     "offset commit before revocation failed; messages since the last commit will be reprocessed by the \
                      next owner: {reason}"
                 );
@@ -155,39 +149,39 @@ impl Assignment {
     /// Commits the stored offsets of these partitions explicitly. After late commits it includes offsets that
     /// are known as committed, and commits twice: see [`super::commit_tracker::CommitTracker::recommit_delay`].
     pub(super) fn commit_stored(&self, partitions: &[TopicPartition]) -> CommitResult {
-        let reader = self.reader.as_ref().filter(|_| !self.is_read_only());
-        let Some(reader) = reader else { return CommitResult::Done(Vec::new()) };
-        let held = self.partitions().clone();
-        let settle = self.commits.recommit_delay(&held);
-        let offset = |counters: &Arc<PartitionState>| match settle.is_zero() {
-            true => counters.uncommitted(),
-            false => counters.known_stored(),
+        let consumer = self.consumer.as_ref().filter(|_| !self.is_read_only());
+        let Some(consumer) = consumer else { return CommitResult::Done(Vec::new()) };
+        let assigned = self.assigned().clone();
+        let settle = self.commits.recommit_delay(&assigned);
+        let offset = |state: &Arc<PartitionState>| match settle.is_zero() {
+            true => state.uncommitted(),
+            false => state.last_stored(),
         };
-        let stored = partitions.iter().filter_map(|name| Some((name.clone(), offset(held.get(name)?)?)));
-        let stored = match self.own(reader, stored.collect(), &held, LAST_CHECK_TIMEOUT) {
+        let stored = partitions.iter().filter_map(|name| Some((name.clone(), offset(assigned.get(name)?)?)));
+        let stored = match self.committable(consumer, stored.collect(), &assigned, LAST_CHECK_TIMEOUT) {
             Ok(stored) => stored,
             Err(failure) => {
-                let commit = commit_of(&failure);
+                let commit = unsent(&failure);
                 self.commits.count(&commit);
                 return commit;
             }
         };
-        let mut commit = reader.commit(&stored);
+        let mut commit = consumer.commit(&stored);
         if !settle.is_zero() && matches!(commit, CommitResult::Done(_)) {
             std::thread::sleep(settle);
-            commit = reader.commit(&stored);
+            commit = consumer.commit(&stored);
         }
         self.commits.count(&commit);
         if let CommitResult::Done(offsets) | CommitResult::Denied { committed: offsets, .. } = &commit {
-            self.commits.on_committed(offsets, &held);
+            self.commits.on_committed(offsets, &assigned);
         }
         commit
     }
 
     /// Commits again what an earlier commit has undone.
-    pub(super) fn mend_commits(&self) {
-        if self.commits.take_undone() {
-            let names: Vec<_> = self.partitions().keys().cloned().collect();
+    pub(super) fn repeat_undone_commits(&self) {
+        if self.commits.take_needs_recommit() {
+            let names: Vec<_> = self.assigned().keys().cloned().collect();
             match self.commit_stored(&names) {
                 CommitResult::Done(_) => {}
                 commit => self.commits.on_commit_result(&commit),

@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use actix::fut::wrap_future;
@@ -17,6 +16,7 @@ use super::messages::{
 };
 use super::partition_state::PartitionState;
 use super::shared::Shared;
+use crate::consumer::protocol::{FailureKind, Revocation, WorkerFailure};
 use crate::history::HistoryEntry;
 use crate::kafka::consumer::{MessageQueue, PollResult};
 use crate::record::OwnedRecord;
@@ -36,10 +36,11 @@ const LOST_WAKEUP_POLL: Duration = Duration::from_secs(1);
 /// The actor of one assigned partition.
 pub(super) struct PartitionConsumer {
     /// `None` once stopped.
-    stream: Option<Box<dyn MessageQueue>>,
+    queue: Option<Box<dyn MessageQueue>>,
     shared: Rc<Shared>,
-    counters: Arc<PartitionState>,
-    next: i64,
+    state: Arc<PartitionState>,
+    /// The next offset to process.
+    position: i64,
     /// The last stored offset. `None`: an offset has to be stored even if no message follows.
     stored: Option<i64>,
     /// When the last message was handled.
@@ -47,131 +48,132 @@ pub(super) struct PartitionConsumer {
     anchor: ClockAnchor,
     /// Entries of handled messages that are not written to the history yet.
     entries: Vec<HistoryEntry>,
-    until: Option<i64>,
-    state: State,
-    /// The size of the message that is processed asynchronously, if there is one.
-    processing_bytes: u64,
+    stop_offset: Option<i64>,
+    phase: Phase,
     breaker: CircuitBreaker,
-    /// The message that is held back, copied out of the queue's memory.
-    kept: Option<PendingMessage>,
-    /// The timer of a pause, or the delivery report of a dead-letter record.
-    awaited: Option<SpawnHandle>,
-    stopped: Option<oneshot::Sender<()>>,
+    /// Receives a message when the partition has stopped, if that was requested while a message is in processing.
+    stop_reply: Option<oneshot::Sender<()>>,
 }
 
-/// A message that could not be handled at once.
+/// A message that could not be handled at once, copied out of the queue's memory.
 struct PendingMessage {
     record: OwnedRecord,
-    so_far: AttemptState,
+    attempts: AttemptState,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+/// What the partition does. A message is boxed, so that a change of phase moves little.
+enum Phase {
     /// Waits for [`StartReading`].
     Opening,
-    /// Consumes. A message that is held back comes first: it waits for the quota or for the gate, or its pause
-    /// is over.
+    /// Consumes.
     Reading,
-    /// The message that is held back has requested permission, and waits for [`AllowProcess`].
-    Announced,
-    /// A message is processed asynchronously.
-    Processing,
-    /// The message that is held back has failed and waits for a retry; or its dead-letter record was not
-    /// delivered and waits for one.
-    Pausing,
-    /// The dead-letter record of the message that is held back is in flight to the dead-letter topic.
-    Sending,
+    /// Consumes, this message first: it waits for the quota or for the gate, or its pause is over.
+    HeldBack(Box<PendingMessage>),
+    /// This message has requested permission, and waits for [`AllowProcess`].
+    Announced(Box<PendingMessage>),
+    /// A message of this size is processed asynchronously. It is the queue's last message, or was held back.
+    Processing { bytes: u64, held_back: Option<Box<PendingMessage>> },
+    /// The message has failed and waits for a retry; or its dead-letter record was not delivered and waits for one.
+    Pausing { message: Box<PendingMessage>, timer: SpawnHandle },
+    /// The message's dead-letter record is in flight to the dead-letter topic.
+    Sending { message: Box<PendingMessage>, delivery: SpawnHandle },
     /// The stop offset is reached.
     AtEnd,
-    /// A failure has stopped the partition.
+    /// A failure has stopped the partition, or it has stopped on request.
     Halted,
 }
 
 impl PartitionConsumer {
-    pub(super) fn new(opening: NewPartition, shared: Rc<Shared>) -> Self {
+    pub(super) fn new(new: NewPartition, shared: Rc<Shared>) -> Self {
         let breaker = CircuitBreaker::new(&shared.context.settings.consumer.circuit_breaker);
         // The start offset may have to be committed, even if no message follows.
-        let is_committed = opening.counters.uncommitted() != Some(opening.start);
+        let is_committed = new.state.uncommitted() != Some(new.start_offset);
         Self {
-            stream: Some(opening.stream),
+            queue: Some(new.queue),
             shared,
-            counters: opening.counters,
-            next: opening.start,
-            stored: is_committed.then_some(opening.start),
+            state: new.state,
+            position: new.start_offset,
+            stored: is_committed.then_some(new.start_offset),
             now: Instant::now(),
             anchor: ClockAnchor::now(),
             entries: Vec::new(),
-            until: opening.until,
-            state: State::Opening,
-            processing_bytes: 0,
+            stop_offset: new.stop_offset,
+            phase: Phase::Opening,
             breaker,
-            kept: None,
-            awaited: None,
-            stopped: None,
+            stop_reply: None,
         }
     }
 
     /// Runs one time slice. Returns whether there may be more messages.
-    fn read(&mut self, stream: &mut dyn MessageQueue, context: &mut Context<Self>) -> bool {
+    fn read(&mut self, queue: &mut dyn MessageQueue, context: &mut Context<Self>) -> bool {
         let begun = Instant::now();
         self.now = begun;
         self.anchor = ClockAnchor::now();
         while self.now.duration_since(begun) < TIME_SLICE {
-            if self.state != State::Reading || self.is_stopping() || self.is_paused() {
+            if self.is_stopping() || self.shared.flags.is_paused() {
                 return false;
             }
-            if let Some(kept) = self.kept.take() {
-                self.resume_pending(kept, context);
-            } else if !self.shared.gate.has_room() {
-                self.shared.gate.wait(context.address().recipient());
-                return false;
-            } else {
-                match stream.poll_next() {
-                    PollResult::Message(record) => self.start_message(&record, AttemptState::default(), context),
-                    // All messages before it are processed: the queue is ordered.
-                    PollResult::End(offset) => self.skip_gap(offset),
-                    PollResult::Empty => return false,
-                    PollResult::OutOfRange => {
-                        let partition = self.counters.partition.clone();
-                        self.stop_actor(PartitionEvent::OutOfRange { partition, offset: self.next });
-                    }
-                    PollResult::Trouble(reason) => {
-                        if self.shared.throttle.borrow_mut().allows(self.now) {
-                            let name = stream.partition();
-                            warn!(self.shared.context.logger, "{name} cannot be read, retrying: {reason}";
-                                "topic" => &name.topic, "partition" => name.partition, "offset" => self.next);
-                        }
-                    }
-                    PollResult::Unreadable(reason) => {
-                        let partition = self.counters.partition.clone();
-                        let reason = format!(
-                            "the log cannot be read at offset {}: {reason}; nothing after it is processed",
-                            self.next
-                        );
-                        self.stop_actor(PartitionEvent::PartitionStopped { partition, offset: self.next, reason });
-                    }
-                    PollResult::Broken(reason) => self.stop_actor(PartitionEvent::Broken {
-                        reason: format!("{} at offset {}: {reason}", stream.partition(), self.next),
-                        permanent: true,
-                    }),
+            match self.phase {
+                Phase::Reading if !self.shared.gate.has_room() => {
+                    self.shared.gate.wait(context.address().recipient());
+                    return false;
                 }
+                Phase::Reading => {
+                    if !self.poll_queue(queue, context) {
+                        return false;
+                    }
+                }
+                Phase::HeldBack(_) => self.resume_held_back(context),
+                _ => return false,
             }
-            if self.kept.is_some() {
+            if matches!(self.phase, Phase::HeldBack(_)) {
                 return false;
             }
         }
-        self.state == State::Reading
+        matches!(self.phase, Phase::Reading)
+    }
+
+    /// Handles the next message or event of the queue. Returns whether there was one.
+    fn poll_queue(&mut self, queue: &mut dyn MessageQueue, context: &mut Context<Self>) -> bool {
+        match queue.poll_next() {
+            PollResult::Empty => return false,
+            PollResult::Message(record) => self.start_message(&record, AttemptState::default(), context),
+            // All messages before it are processed: the queue is ordered.
+            PollResult::End(offset) => self.skip_gap(offset),
+            PollResult::OutOfRange => {
+                let partition = self.state.partition.clone();
+                self.halt(PartitionEvent::OutOfRange { partition, offset: self.position });
+            }
+            PollResult::Trouble(reason) => {
+                if self.shared.log_limiter.borrow_mut().allows(self.now) {
+                    let name = queue.partition();
+                    warn!(self.shared.context.logger, "{name} cannot be read, retrying: {reason}";
+                        "topic" => &name.topic, "partition" => name.partition, "offset" => self.position);
+                }
+            }
+            PollResult::Unreadable(reason) => {
+                let (partition, offset) = (self.state.partition.clone(), self.position);
+                let reason =
+                    format!("the log cannot be read at offset {offset}: {reason}; nothing after it is processed");
+                self.halt(PartitionEvent::PartitionStopped { partition, offset, reason });
+            }
+            PollResult::Broken(reason) => {
+                let reason = format!("{} at offset {}: {reason}", queue.partition(), self.position);
+                self.halt(PartitionEvent::Failed(WorkerFailure::of_worker(FailureKind::Permanent, reason)));
+            }
+        }
+        true
     }
 
     /// Runs a time slice, stores offsets and schedules the next one.
     fn run_slice(&mut self, context: &mut Context<Self>) {
-        let Some(mut stream) = self.stream.take() else { return };
-        let more = self.read(&mut *stream, context);
-        self.release(&mut *stream);
-        self.counters.update_end(stream.high_watermark(), stream.take_bytes());
-        self.store(&*stream);
-        self.stream = Some(stream);
-        self.shared.times.borrow_mut().flush(Instant::now(), false);
+        let Some(mut queue) = self.queue.take() else { return };
+        let more = self.read(&mut *queue, context);
+        self.release(&mut *queue);
+        self.state.update_end(queue.high_watermark(), queue.take_bytes());
+        self.store(&*queue);
+        self.queue = Some(queue);
+        self.shared.latencies.borrow_mut().flush(Instant::now(), false);
         if more {
             self.schedule(context);
         }
@@ -179,74 +181,71 @@ impl PartitionConsumer {
 
     /// Frees the memory of the last message: large messages of many partitions would add up until each partition
     /// has its next slice.
-    fn release(&self, stream: &mut dyn MessageQueue) {
-        if self.state != State::Processing {
-            stream.release();
+    fn release(&self, queue: &mut dyn MessageQueue) {
+        if !matches!(self.phase, Phase::Processing { .. }) {
+            queue.release();
         }
-        if matches!(self.state, State::AtEnd | State::Halted) {
-            stream.finish();
+        if matches!(self.phase, Phase::AtEnd | Phase::Halted) {
+            queue.finish();
         }
     }
 
     fn is_stopping(&self) -> bool {
-        self.stopped.is_some() || self.shared.stopping.load(Ordering::Relaxed)
-    }
-
-    fn is_paused(&self) -> bool {
-        let orders = &self.shared.orders;
-        orders.paused.load(Ordering::Relaxed) || orders.lease.is_suspended()
-    }
-
-    fn is_isolating(&self) -> bool {
-        self.shared.orders.isolated.load(Ordering::Relaxed)
+        self.stop_reply.is_some() || self.shared.flags.is_shutting_down()
     }
 
     /// Whether everything up to the stop offset is handled.
-    fn is_read(&self) -> bool {
-        self.until.is_some_and(|until| self.next >= until)
+    fn is_at_end(&self) -> bool {
+        self.stop_offset.is_some_and(|offset| self.position >= offset)
     }
 
     /// Moves the position over offsets that hold no message (transaction markers, aborted batches, compacted
     /// records), so that the committed offset reaches the end of the log.
     fn skip_gap(&mut self, end: i64) {
-        if end > self.next {
-            self.next = end;
-            self.counters.skip_gap(end);
+        if end > self.position {
+            self.position = end;
+            self.state.skip_gap(end);
         }
-        if self.is_read() {
+        if self.is_at_end() {
             self.reach_end();
         }
     }
 
     fn reach_end(&mut self) {
-        self.state = State::AtEnd;
-        self.stream.iter().for_each(|stream| stream.finish());
-        self.shared.events.do_send(PartitionEvent::EndReached(self.counters.partition.clone()));
+        self.phase = Phase::AtEnd;
+        self.queue.iter().for_each(|queue| queue.finish());
+        self.shared.events.do_send(PartitionEvent::EndReached(self.state.partition.clone()));
     }
 
-    fn stop_actor(&mut self, event: PartitionEvent) {
-        self.state = State::Halted;
-        self.stream.iter().for_each(|stream| stream.finish());
-        self.counters.give_up();
+    /// Processes nothing more, for this reason.
+    fn halt(&mut self, event: PartitionEvent) {
+        match std::mem::replace(&mut self.phase, Phase::Halted) {
+            Phase::Announced(_) => self.shared.gate.leave(0),
+            Phase::Processing { bytes, .. } => self.shared.gate.leave(bytes),
+            _ => {}
+        }
+        self.queue.iter().for_each(|queue| queue.finish());
+        self.state.clear_in_flight();
         self.shared.events.do_send(event);
     }
 
     /// Stores the position. Stores only what was handled, and nothing after a message that failed.
-    fn store(&mut self, stream: &dyn MessageQueue) {
-        if self.stored == Some(self.next) {
+    fn store(&mut self, queue: &dyn MessageQueue) {
+        if self.stored == Some(self.position) {
             return;
         }
         if let Some(history) = &self.shared.history {
             if let Err(error) = history.processed(self.anchor.unix_us(self.now), &self.entries) {
-                self.stop_actor(PartitionEvent::Broken { reason: no_history(&error), permanent: false });
+                let failure = WorkerFailure::of_worker(FailureKind::Transient, no_history(&error));
+                self.halt(PartitionEvent::Failed(failure));
                 return;
             }
             self.entries.clear();
         }
-        match stream.store(self.next) {
+        match queue.store(self.position) {
             Ok(()) => {
-                self.stored = Some(self.next);
-                self.counters.stored(self.next);
+                self.stored = Some(self.position);
+                self.state.stored(self.position);
             }
             // Tried again after the next slice, and when the partition stops.
             Err(error) => debug!(self.shared.context.logger, "{error}"),
@@ -254,20 +253,20 @@ impl PartitionConsumer {
     }
 
     /// Continues after an asynchronous result: stores the offset and consumes further.
-    fn after_later(&mut self, context: &mut Context<Self>) {
-        if let Some(mut stream) = self.stream.take() {
-            self.store(&*stream);
-            self.release(&mut *stream);
-            self.stream = Some(stream);
+    fn continue_reading(&mut self, context: &mut Context<Self>) {
+        if let Some(mut queue) = self.queue.take() {
+            self.store(&*queue);
+            self.release(&mut *queue);
+            self.queue = Some(queue);
         }
-        match self.stopped.take() {
-            Some(stopped) => self.stop(stopped, false, context),
+        match self.stop_reply.take() {
+            Some(reply) => self.stop(reply, Revocation::Committed, context),
             None => self.schedule(context),
         }
     }
 
     fn schedule(&self, context: &mut Context<Self>) {
-        if self.counters.call() {
+        if self.state.set_woken() {
             // A plain notification would be handled before the other actors of this thread run.
             let turn_of_others = wrap_future::<_, Self>(tokio::task::yield_now());
             context.spawn(turn_of_others.map(|(), _, context| context.notify(DataReady)));
@@ -275,33 +274,35 @@ impl PartitionConsumer {
     }
 
     /// Stops the partition. A message that is held back stays unprocessed; the next owner starts with it.
-    fn stop(&mut self, stopped: oneshot::Sender<()>, lost: bool, context: &mut Context<Self>) {
-        if let Some(awaited) = self.awaited.take() {
-            context.cancel_future(awaited);
-        }
-        if matches!(self.state, State::Announced | State::Processing) {
-            self.shared.gate.leave(std::mem::take(&mut self.processing_bytes));
-        }
-        match self.kept.take() {
-            // The message is abandoned during processing: it has its share of the quota.
-            _ if self.state == State::Processing => {
-                self.leave_unfinished(&AttemptState { has_quota: true, ..AttemptState::default() })
+    fn stop(&mut self, reply: oneshot::Sender<()>, revocation: Revocation, context: &mut Context<Self>) {
+        match std::mem::replace(&mut self.phase, Phase::Halted) {
+            Phase::HeldBack(message) => self.leave_unfinished(&message.attempts),
+            Phase::Announced(message) => {
+                self.shared.gate.leave(0);
+                self.leave_unfinished(&message.attempts);
             }
-            Some(kept) => self.leave_unfinished(&kept.so_far),
-            None => {}
+            // The message is abandoned during processing: it has its share of the quota.
+            Phase::Processing { bytes, .. } => {
+                self.shared.gate.leave(bytes);
+                self.leave_unfinished(&AttemptState { has_quota: true, ..AttemptState::default() });
+            }
+            Phase::Pausing { message, timer: awaited } | Phase::Sending { message, delivery: awaited } => {
+                context.cancel_future(awaited);
+                self.leave_unfinished(&message.attempts);
+            }
+            Phase::Opening | Phase::Reading | Phase::AtEnd | Phase::Halted => {}
         }
-        self.state = State::Halted;
-        if let Some(stream) = self.stream.take()
-            && !lost
+        if let Some(queue) = self.queue.take()
+            && revocation == Revocation::Committed
         {
-            self.store(&*stream);
+            self.store(&*queue);
         }
-        self.log_rest_left_out();
-        self.counters.give_up();
-        self.counters.reply();
-        self.shared.times.borrow_mut().flush(self.now, true);
-        // The router that sent the request may have exited at its deadline.
-        stopped.send(()).ok();
+        self.log_remaining_suppressed();
+        self.state.clear_in_flight();
+        self.state.clear_woken();
+        self.shared.latencies.borrow_mut().flush(self.now, true);
+        // The manager that sent the request may have exited at its deadline.
+        reply.send(()).ok();
         // A message of a lost partition that is in processing is abandoned with it.
         context.stop();
     }
@@ -311,22 +312,22 @@ impl Actor for PartitionConsumer {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        if let Some(stream) = &mut self.stream {
-            let (counters, this) = (Arc::clone(&self.counters), context.address().downgrade());
-            stream.on_ready(Box::new(move || {
-                if counters.call()
+        if let Some(queue) = &mut self.queue {
+            let (state, this) = (Arc::clone(&self.state), context.address().downgrade());
+            queue.on_ready(Box::new(move || {
+                if state.set_woken()
                     && let Some(this) = this.upgrade()
                 {
                     this.do_send(DataReady);
                 }
             }));
         }
-        if self.is_read() {
+        if self.is_at_end() {
             self.reach_end();
         }
         context.run_interval(LOST_WAKEUP_POLL, |partition, context| {
             partition.schedule(context);
-            partition.log_left_out();
+            partition.log_suppressed();
         });
     }
 }
@@ -335,10 +336,10 @@ impl Handler<StartReading> for PartitionConsumer {
     type Result = ();
 
     fn handle(&mut self, _: StartReading, context: &mut Self::Context) {
-        if self.state == State::Opening {
-            self.state = State::Reading;
+        if matches!(self.phase, Phase::Opening) {
+            self.phase = Phase::Reading;
             // Events before `on_ready` have woken no actor.
-            self.counters.call();
+            self.state.set_woken();
             context.notify(DataReady);
         }
     }
@@ -349,11 +350,11 @@ impl Handler<DataReady> for PartitionConsumer {
 
     fn handle(&mut self, _: DataReady, context: &mut Self::Context) {
         // Before the queue is checked: events that come afterwards wake the actor again.
-        self.counters.reply();
-        match self.state {
-            State::Reading => self.run_slice(context),
+        self.state.clear_woken();
+        match self.phase {
+            Phase::Reading | Phase::HeldBack(_) => self.run_slice(context),
             // Isolation mode is off again.
-            State::Announced if !self.is_isolating() => self.proceed(context),
+            Phase::Announced(_) if !self.shared.flags.is_isolating() => self.proceed(context),
             _ => {}
         }
     }
@@ -362,14 +363,19 @@ impl Handler<DataReady> for PartitionConsumer {
 impl Handler<ReadUntil> for PartitionConsumer {
     type Result = ();
 
-    fn handle(&mut self, ReadUntil(until): ReadUntil, _: &mut Self::Context) {
-        self.until = Some(until);
-        if matches!(self.state, State::Opening | State::Reading) && self.is_read() {
+    fn handle(&mut self, ReadUntil(offset): ReadUntil, _: &mut Self::Context) {
+        self.stop_offset = Some(offset);
+        if !self.is_at_end() {
+            return;
+        }
+        match &self.phase {
+            Phase::Opening | Phase::Reading => self.reach_end(),
             // It waits for the quota or for the gate, and lies beyond the stop offset.
-            if let Some(kept) = self.kept.take() {
-                self.leave_unfinished(&kept.so_far);
+            Phase::HeldBack(message) => {
+                self.leave_unfinished(&message.attempts);
+                self.reach_end();
             }
-            self.reach_end();
+            _ => {}
         }
     }
 }
@@ -380,13 +386,13 @@ impl Handler<SkipGap> for PartitionConsumer {
     fn handle(&mut self, SkipGap { start, end }: SkipGap, _: &mut Self::Context) {
         // A message that was received meanwhile, or is in flight, has moved the position or keeps it where it
         // is.
-        if self.state != State::Reading || self.kept.is_some() || self.next != start {
+        if !matches!(self.phase, Phase::Reading) || self.position != start {
             return;
         }
         self.skip_gap(end);
-        if let Some(stream) = self.stream.take() {
-            self.store(&*stream);
-            self.stream = Some(stream);
+        if let Some(queue) = self.queue.take() {
+            self.store(&*queue);
+            self.queue = Some(queue);
         }
     }
 }
@@ -394,16 +400,16 @@ impl Handler<SkipGap> for PartitionConsumer {
 impl Handler<StopPartition> for PartitionConsumer {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, StopPartition { lost }: StopPartition, context: &mut Self::Context) -> Self::Result {
-        let (stopped, waiting) = oneshot::channel();
-        if self.state == State::Processing && !lost {
-            self.stopped = Some(stopped);
+    fn handle(&mut self, StopPartition(revocation): StopPartition, context: &mut Self::Context) -> Self::Result {
+        let (reply, stopped) = oneshot::channel();
+        if matches!(self.phase, Phase::Processing { .. }) && revocation == Revocation::Committed {
+            self.stop_reply = Some(reply);
         } else {
-            self.stop(stopped, lost, context);
+            self.stop(reply, revocation, context);
         }
         Box::pin(async move {
             // The sender is dropped unsent only together with the actor, and then there is nothing to wait for.
-            waiting.await.ok();
+            stopped.await.ok();
         })
     }
 }
@@ -412,8 +418,7 @@ impl Handler<AllowProcess> for PartitionConsumer {
     type Result = ();
 
     fn handle(&mut self, AllowProcess(offset): AllowProcess, context: &mut Self::Context) {
-        let announced = self.kept.as_ref().map(|kept| kept.record.offset);
-        if self.state == State::Announced && announced == Some(offset) {
+        if matches!(&self.phase, Phase::Announced(message) if message.record.offset == offset) {
             self.proceed(context);
         }
     }

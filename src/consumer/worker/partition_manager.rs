@@ -1,257 +1,203 @@
-//! Opens and stops a worker's partitions, forwards commands of the supervisor, and shuts down in order.
+//! Opens and stops a worker's partitions; the main actor of a worker.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::Duration;
 
-use actix::fut::wrap_future;
 use actix::prelude::*;
-use slog::{Logger, error, info, warn};
+use slog::{Logger, info, warn};
 use tokio::sync::oneshot;
 
-use super::history_writer::{HistoryWriter, no_history};
+use super::history_writer::HistoryWriter;
 use super::messages::{
-    AssignmentKind, Close, DataReady, Flush, NewPartition, ReadUntil, SendEvent, StartReading, StopPartition,
+    AssignmentKind, DataReady, Flush, NewPartition, PartitionsStop, ReadUntil, SendEvent, StartReading, StopPartition,
     TrackPartitions, UntrackPartitions,
 };
 use super::partition_consumer::PartitionConsumer;
-use super::partition_state::PartitionState;
 use super::poll_thread::{PollCommand, PollThread};
-use super::processor_host::{FinishProcessor, OpenPartitions, ProcessorHost};
-use super::shared::WorkerFlags;
+use super::processor_host::{OpenPartitions, ProcessorHost};
 use super::supervisor_connection::SupervisorConnection;
-use crate::consumer::protocol::{FailedPart, PROTOCOL_VERSION, WorkerConfig, WorkerEvent};
+use super::worker_flags::WorkerFlags;
+use crate::consumer::protocol::{FailureKind, PROTOCOL_VERSION, Revocation, WorkerConfig, WorkerEvent, WorkerFailure};
 use crate::exit::ExitCode;
 use crate::record::TopicPartition;
+use crate::util::format::join;
+use partition_map::PartitionMap;
+use shutdown::Shutdown;
+
+mod handlers;
+mod partition_map;
+mod shutdown;
 
 /// How often the lease is checked.
 const LEASE_CHECK_INTERVAL: Duration = Duration::from_millis(100);
-/// A running supervisor stops its workers at the deadline. This grace applies to workers that stop without one.
-const SUPERVISOR_GRACE: Duration = Duration::from_secs(1);
-/// How long a message may take where the watchdog is off.
-const DEFAULT_STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The main actor of a worker; the process ends with it.
 pub(super) struct PartitionManager {
-    pub(super) start: Arc<WorkerConfig>,
-    pub(super) stopping: Arc<AtomicBool>,
-    pub(super) orders: Arc<WorkerFlags>,
-    history: Option<Arc<HistoryWriter>>,
-    pub(super) logger: Logger,
-    /// Partitions that have an actor, until it has stopped.
-    pub(super) partitions: BTreeMap<TopicPartition, PartitionHandle>,
-    /// The state of all assigned partitions, for the status.
-    pub(super) counters: Vec<Arc<PartitionState>>,
-    /// Partitions that have not reached their stop offsets. Includes partitions that are stopped, until they are
-    /// opened again or revoked.
-    pub(super) reading: BTreeSet<TopicPartition>,
-    /// Assigned partitions that are not consumed any further.
-    pub(super) given_up: BTreeSet<TopicPartition>,
-    /// Stop offsets from the supervisor, possibly received before the partitions were open.
-    ends: BTreeMap<TopicPartition, i64>,
-    /// The number of open requests for which the host is creating the processor or partition actors.
-    opening: usize,
+    config: Arc<WorkerConfig>,
+    flags: Arc<WorkerFlags>,
+    logger: Logger,
+    partitions: PartitionMap<Addr<PartitionConsumer>>,
+    /// The number of pending requests to the host to create the processor or partition actors.
+    open_requests: usize,
     /// Stops for which the poll thread waits.
-    shuts: Vec<PendingStop>,
-    link: Option<Addr<SupervisorConnection>>,
-    host: Option<Addr<ProcessorHost>>,
-    poll: Option<PollThread>,
-    /// Whether the worker leaves the group when it stops.
-    leave: bool,
-    pub(super) code: ExitCode,
-    ended: Option<oneshot::Sender<ExitCode>>,
+    pending_stops: Vec<PartitionsStop>,
+    connection: Addr<SupervisorConnection>,
+    host: Addr<ProcessorHost>,
+    /// `None` once the shutdown closes it.
+    poll_thread: Option<PollThread>,
+    shutdown: Shutdown,
 }
 
-/// A partition and its actor.
-pub(super) struct PartitionHandle {
-    pub(super) actor: Addr<PartitionConsumer>,
-    stopping: bool,
-}
-
-/// A pending stop: see [`super::messages::PollEvent::Shut`].
-pub(super) struct PendingStop {
-    pub(super) partitions: Vec<TopicPartition>,
-    pub(super) lost: bool,
-    pub(super) done: mpsc::SyncSender<()>,
-}
-
-/// The addresses that the router needs once everything else is started.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct StartWorker {
-    pub(super) link: Addr<SupervisorConnection>,
+/// The parameters of a manager.
+pub(super) struct ManagerParams {
+    pub(super) config: Arc<WorkerConfig>,
+    pub(super) flags: Arc<WorkerFlags>,
+    pub(super) logger: Logger,
+    pub(super) connection: Addr<SupervisorConnection>,
     pub(super) host: Addr<ProcessorHost>,
-    pub(super) poll: PollThread,
+    pub(super) poll_thread: PollThread,
+    pub(super) history: Option<Arc<HistoryWriter>>,
+    /// Receives the exit code of the process.
+    pub(super) exit: oneshot::Sender<ExitCode>,
 }
 
 impl PartitionManager {
-    pub(super) fn new(
-        start: Arc<WorkerConfig>,
-        history: Option<Arc<HistoryWriter>>,
-        logger: Logger,
-        ended: oneshot::Sender<ExitCode>,
-    ) -> Self {
-        let orders = WorkerFlags::new(&start);
-        let given_up = start.stopped.iter().cloned().collect();
+    pub(super) fn new(params: ManagerParams) -> Self {
         Self {
-            start,
-            stopping: Arc::default(),
-            orders,
-            history,
-            logger,
-            partitions: BTreeMap::new(),
-            counters: Vec::new(),
-            reading: BTreeSet::new(),
-            given_up,
-            ends: BTreeMap::new(),
-            opening: 0,
-            shuts: Vec::new(),
-            link: None,
-            host: None,
-            poll: None,
-            leave: false,
-            code: ExitCode::Success,
-            ended: Some(ended),
+            partitions: PartitionMap::new(&params.config.stopped),
+            config: params.config,
+            flags: params.flags,
+            logger: params.logger,
+            open_requests: 0,
+            pending_stops: Vec::new(),
+            connection: params.connection,
+            host: params.host,
+            poll_thread: Some(params.poll_thread),
+            shutdown: Shutdown::new(params.history, params.exit),
         }
     }
 
-    pub(super) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
+    fn send(&self, event: WorkerEvent) {
+        self.connection.do_send(SendEvent(event));
     }
 
-    pub(super) fn tell(&self, frame: WorkerEvent) {
-        if let Some(link) = &self.link {
-            link.do_send(SendEvent(frame));
-        }
-    }
-
-    pub(super) fn send_to_poll_thread(&self, order: PollCommand) {
-        if let Some(poll) = self.poll.as_ref().filter(|_| !self.is_stopping()) {
-            poll.order(order);
+    fn send_to_poll_thread(&self, command: PollCommand) {
+        if let Some(poll_thread) = self.poll_thread.as_ref().filter(|_| !self.flags.is_shutting_down()) {
+            poll_thread.send(command);
         }
     }
 
     // ---- opening partitions ----
 
-    pub(super) fn open(
-        &mut self,
-        mut openings: Vec<NewPartition>,
-        opened: AssignmentKind,
-        context: &mut Context<Self>,
-    ) {
-        // A stop was requested meanwhile: the queues are dropped here, and the client can close.
-        let Some((host, link)) = self.host.clone().zip(self.link.clone()).filter(|_| !self.is_stopping()) else {
+    fn on_assigned(&mut self, mut partitions: Vec<NewPartition>, kind: AssignmentKind, context: &mut Context<Self>) {
+        if self.flags.is_shutting_down() {
+            // The queues are dropped here, so that the client can close.
             return;
-        };
-        openings.retain(|opening| {
-            let name = &opening.counters.partition;
-            let is_given_up = self.given_up.contains(name);
-            if is_given_up && !opened.is_known() {
+        }
+        partitions.retain(|new| {
+            let name = &new.state.partition;
+            let is_stopped = self.partitions.is_stopped(name);
+            if is_stopped && !kind.is_known() {
                 warn!(self.logger, "{name}: assigned again, it stays stopped");
             }
-            !is_given_up
+            !is_stopped
         });
-        for opening in &mut openings {
-            let name = &opening.counters.partition;
-            if opened == AssignmentKind::Restarted {
+        for new in &mut partitions {
+            let name = &new.state.partition;
+            if kind == AssignmentKind::Restarted {
                 // The stop offset refers to the previous topic of this name.
-                self.ends.remove(name);
+                self.partitions.clear_stop_offset(name);
             }
-            match opening.until {
-                Some(until) => _ = self.ends.insert(name.clone(), until),
-                None => opening.until = self.ends.get(name).copied(),
-            }
-            self.reading.insert(name.clone());
+            new.stop_offset = self.partitions.assign(name, new.stop_offset);
         }
-        if opened == AssignmentKind::Restarted {
-            self.tell(WorkerEvent::Restarted(openings.iter().map(NewPartition::start).collect()));
+        let assignments = || partitions.iter().map(NewPartition::assignment).collect();
+        match kind {
+            AssignmentKind::First | AssignmentKind::Reopened => {}
+            AssignmentKind::Added => self.send(WorkerEvent::Assigned(assignments())),
+            AssignmentKind::Restarted => self.send(WorkerEvent::Restarted(assignments())),
         }
-        if !opened.is_known() {
-            let counters: Vec<_> = openings.iter().map(|opening| Arc::clone(&opening.counters)).collect();
-            self.counters.extend(counters.clone());
-            if opened == AssignmentKind::Added {
-                self.tell(WorkerEvent::Assigned(openings.iter().map(NewPartition::start).collect()));
-            }
-            link.do_send(TrackPartitions(counters));
+        if !kind.is_known() {
+            let states = partitions.iter().map(|new| Arc::clone(&new.state)).collect();
+            self.connection.do_send(TrackPartitions(states));
         }
-        self.opening += 1;
-        context.spawn(host.send(OpenPartitions(openings)).into_actor(self).map(move |reply, router, context| {
-            router.opening -= 1;
+        self.open_requests += 1;
+        let open = self.host.send(OpenPartitions(partitions)).into_actor(self);
+        context.spawn(open.map(move |reply, manager, context| {
+            manager.open_requests -= 1;
             match reply {
-                Ok(Ok(partitions)) => router.opened(partitions, opened, context),
-                // Before any processor was created, the cause is the settings; later it is a dependency.
+                Ok(Ok(actors)) => manager.on_opened(actors, kind, context),
                 Ok(Err(failure)) => {
-                    router.broken(FailedPart::Processor, failure.to_string(), !router.start.proven, context);
+                    // Before any processor was created, the cause is the settings; later it is a dependency.
+                    let kind = if manager.config.proven { FailureKind::Transient } else { FailureKind::Permanent };
+                    manager.fail(WorkerFailure::of_processor(kind, failure), context);
                 }
-                Err(error) => router.broken(FailedPart::Worker, error.to_string(), false, context),
+                Err(error) => manager.fail(WorkerFailure::of_worker(FailureKind::Transient, error), context),
             }
-            router.finish_pending_stops(context);
+            manager.stop_partitions(context);
         }));
     }
 
-    fn opened(
+    fn on_opened(
         &mut self,
-        partitions: Vec<(TopicPartition, Addr<PartitionConsumer>)>,
-        opened: AssignmentKind,
+        opened: Vec<(TopicPartition, Addr<PartitionConsumer>)>,
+        kind: AssignmentKind,
         context: &mut Context<Self>,
     ) {
-        let names: Vec<_> = partitions.iter().map(|(partition, _)| partition.to_string()).collect();
-        let actors: Vec<_> = partitions.iter().map(|(_, actor)| actor.clone()).collect();
-        for (name, actor) in partitions {
+        for (name, actor) in &opened {
             // The stop offset was received while the actor was being created.
-            if let Some(until) = self.ends.get(&name) {
-                actor.do_send(ReadUntil(*until));
+            if let Some(offset) = self.partitions.set_actor(name, actor.clone()) {
+                actor.do_send(ReadUntil(offset));
             }
-            self.partitions.insert(name, PartitionHandle { actor, stopping: false });
         }
-        if self.is_stopping() {
+        if self.flags.is_shutting_down() {
             return;
         }
-        let is_member = self.start.member.is_some();
-        match (names.is_empty(), opened) {
-            (false, _) => info!(self.logger, "reading"; "partitions" => names.join(", ")),
+        let is_member = self.config.member.is_some();
+        match (opened.is_empty(), kind) {
+            (false, _) => info!(self.logger, "reading"; "partitions" => join(opened.iter().map(|(name, _)| name))),
             (true, AssignmentKind::First) if is_member => {
-                info!(self.logger, "waiting for the group to deal partitions")
+                info!(self.logger, "waiting for the group to assign partitions")
             }
-            (true, AssignmentKind::Again | AssignmentKind::Restarted) => {}
-            (true, _) if self.partitions.is_empty() => info!(self.logger, "no partition for this worker: standby"),
+            (true, AssignmentKind::Reopened | AssignmentKind::Restarted) => {}
+            (true, _) if self.partitions.actors().next().is_none() => {
+                info!(self.logger, "no partition for this worker: standby")
+            }
             (true, _) => {}
         }
-        if opened == AssignmentKind::First {
-            self.tell(WorkerEvent::Ready { version: PROTOCOL_VERSION });
+        if kind == AssignmentKind::First {
+            self.send(WorkerEvent::Ready { version: PROTOCOL_VERSION });
         }
-        self.start_reading(actors, context);
+        self.start_reading(opened, context);
         self.report_end_reached();
     }
 
     /// Lets partitions process messages once the supervisor can read that this worker is ready and has them: a
     /// message may kill this process at once, and what was not written then is unknown to the supervisor.
-    fn start_reading(&self, partitions: Vec<Addr<PartitionConsumer>>, context: &mut Context<Self>) {
-        let Some(link) = &self.link else { return };
-        context.spawn(link.send(Flush).into_actor(self).map(move |written, _, _| {
+    fn start_reading(&self, opened: Vec<(TopicPartition, Addr<PartitionConsumer>)>, context: &mut Context<Self>) {
+        context.spawn(self.connection.send(Flush).into_actor(self).map(move |written, _, _| {
             if written == Ok(true) {
-                partitions.iter().for_each(|partition| partition.do_send(StartReading));
+                opened.iter().for_each(|(_, actor)| actor.do_send(StartReading));
             }
         }));
     }
 
     /// Reports that all assigned partitions have reached their stop offsets; again after each change.
-    pub(super) fn report_end_reached(&self) {
-        if self.start.finite && self.opening == 0 && self.reading.is_empty() && !self.is_stopping() {
-            self.tell(WorkerEvent::EndReached);
+    fn report_end_reached(&self) {
+        let is_settled = self.open_requests == 0 && !self.flags.is_shutting_down();
+        if self.config.finite && is_settled && self.partitions.are_finished() {
+            self.send(WorkerEvent::EndReached);
         }
     }
 
     /// Pauses while the lease has expired, and resumes when it is renewed.
-    pub(super) fn look_at_lease(&mut self) {
-        match self.orders.lease.look() {
+    fn check_lease(&self) {
+        match self.flags.lease.check() {
             None => {}
             Some(true) => {
                 info!(self.logger, "going on: the supervisor has confirmed that it holds the lock on the group");
-                self.notify_data();
+                self.wake_partitions();
             }
-            Some(false) if self.is_stopping() => {}
+            Some(false) if self.flags.is_shutting_down() => {}
             Some(false) => {
                 warn!(
                     self.logger,
@@ -261,157 +207,65 @@ impl PartitionManager {
         }
     }
 
-    /// Wakes the partitions to check their queues and the supervisor's flags.
-    pub(super) fn notify_data(&self) {
-        self.partitions.values().for_each(|partition| partition.actor.do_send(DataReady));
+    /// Wakes the partitions to check their queues and the flags.
+    fn wake_partitions(&self) {
+        self.partitions.actors().for_each(|actor| actor.do_send(DataReady));
     }
 
-    pub(super) fn read_until(&mut self, ends: Vec<(TopicPartition, i64)>) {
-        self.ends = ends.into_iter().collect();
-        for (name, until) in &self.ends {
-            if let Some(partition) = self.partitions.get(name) {
-                partition.actor.do_send(ReadUntil(*until));
-            }
+    fn set_stop_offsets(&mut self, offsets: &[(TopicPartition, i64)]) {
+        self.partitions.set_stop_offsets(offsets);
+        for (name, offset) in offsets {
+            self.partitions.actor(name).iter().for_each(|actor| actor.do_send(ReadUntil(*offset)));
         }
         self.report_end_reached();
     }
 
     // ---- stopping partitions ----
 
-    pub(super) fn stop_partitions(&mut self, shut: PendingStop, context: &mut Context<Self>) {
-        self.shuts.push(shut);
-        self.finish_pending_stops(context);
-    }
-
-    /// Stops the actors that have to stop, and reports completion for stops whose actors have all stopped.
-    fn finish_pending_stops(&mut self, context: &mut Context<Self>) {
-        let stopping = self.is_stopping();
-        for (name, partition) in &mut self.partitions {
-            let shut = self.shuts.iter().find(|shut| shut.partitions.contains(name));
-            if partition.stopping || (shut.is_none() && !stopping) {
-                continue;
-            }
-            partition.stopping = true;
-            let (stop, name) = (StopPartition { lost: shut.is_some_and(|shut| shut.lost) }, name.clone());
-            // An actor that is gone has stopped.
-            context.spawn(wrap_future::<_, Self>(partition.actor.send(stop)).map(move |_gone, router, context| {
-                router.partitions.remove(&name);
-                router.finish_pending_stops(context);
+    /// Stops the partitions of pending stops, in a shutdown all. Completes the stops whose actors have all stopped.
+    fn stop_partitions(&mut self, context: &mut Context<Self>) {
+        let is_shutting_down = self.flags.is_shutting_down();
+        let stop_of = |name: &TopicPartition| self.pending_stops.iter().find(|stop| stop.partitions.contains(name));
+        for (name, actor) in self.partitions.begin_stop(|name| is_shutting_down || stop_of(name).is_some()) {
+            let revocation = stop_of(&name).map_or(Revocation::Committed, |stop| stop.revocation);
+            // An error means that the actor is gone, and thus has stopped.
+            context.spawn(actor.send(StopPartition(revocation)).into_actor(self).map(move |_, manager, context| {
+                manager.partitions.remove_actor(&name);
+                manager.stop_partitions(context);
             }));
         }
-        if self.opening > 0 {
+        if self.open_requests > 0 {
             return;
         }
         let partitions = &self.partitions;
-        self.shuts.retain(|shut| {
-            let is_over = !shut.partitions.iter().any(|name| partitions.contains_key(name));
-            if is_over {
+        self.pending_stops.retain(|stop| {
+            let is_complete = stop.partitions.iter().all(|name| partitions.actor(name).is_none());
+            if is_complete {
                 // The poll thread may have timed out.
-                shut.done.send(()).ok();
+                stop.done.send(()).ok();
             }
-            !is_over
+            !is_complete
         });
-        if stopping && self.partitions.is_empty() {
-            self.end(context);
+        if is_shutting_down && self.partitions.actors().next().is_none() {
+            self.finish_shutdown(context);
         }
     }
 
-    pub(super) fn on_revoked(&mut self, partitions: Vec<TopicPartition>, lost: bool) {
-        for name in &partitions {
-            self.reading.remove(name);
-        }
-        self.counters.retain(|counters| !partitions.contains(&counters.partition));
+    fn on_revoked(&mut self, partitions: Vec<TopicPartition>, revocation: Revocation) {
+        partitions.iter().for_each(|name| self.partitions.revoke(name));
         if !partitions.is_empty() {
-            let names: Vec<_> = partitions.iter().map(ToString::to_string).collect();
-            match lost {
-                false => info!(self.logger, "partitions revoked"; "partitions" => names.join(", ")),
-                true => {
-                    warn!(self.logger, "partitions lost: messages since the last commit will be reprocessed by the next owner";
-                    "partitions" => names.join(", "))
-                }
+            let names = join(&partitions);
+            match revocation {
+                Revocation::Committed => info!(self.logger, "partitions revoked"; "partitions" => names),
+                Revocation::Lost => warn!(
+                    self.logger,
+                    "partitions lost: messages since the last commit will be reprocessed by the next owner";
+                    "partitions" => names
+                ),
             }
-            if let Some(link) = &self.link {
-                link.do_send(UntrackPartitions { partitions, lost });
-            }
+            self.connection.do_send(UntrackPartitions { partitions, revocation });
         }
         self.report_end_reached();
-    }
-
-    // ---- shutdown ----
-
-    pub(super) fn broken(&mut self, part: FailedPart, reason: String, permanent: bool, context: &mut Context<Self>) {
-        error!(self.logger, "{reason}");
-        self.code = ExitCode::Failed;
-        self.tell(WorkerEvent::Fatal { part, reason, permanent });
-        self.end_within(self.start.settings.shutdown.timeout, context);
-        // A worker that is started again keeps its group membership.
-        self.stop(permanent, context);
-    }
-
-    /// Begins the shutdown, which has a deadline also when no supervisor sets one. With `leave` the group
-    /// assigns the partitions to other members at once; otherwise a successor with the same static id gets them.
-    pub(super) fn stop(&mut self, leave: bool, context: &mut Context<Self>) {
-        self.leave |= leave;
-        if self.stopping.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        // As long as a message may take: the worker may be healthy, and the supervisor kills it sooner if there
-        // is a reason.
-        let stall = self.start.settings.consumer.watchdog.stall_timeout;
-        let message = if stall.is_zero() { DEFAULT_STALL_TIMEOUT } else { stall };
-        self.end_within(self.start.settings.shutdown.timeout.max(message), context);
-        self.finish_pending_stops(context);
-    }
-
-    /// Exits after this time, even with messages in flight.
-    pub(super) fn end_within(&self, time: Duration, context: &mut Context<Self>) {
-        context.run_later(time + SUPERVISOR_GRACE, |router, _| {
-            error!(router.logger, "this worker has not ended by its own deadline");
-            router.log_end(ExitCode::Forced);
-        });
-    }
-
-    /// Shuts down after the partitions have stopped: a commit, then the processor, then the client, then the
-    /// last frame.
-    fn end(&mut self, context: &mut Context<Self>) {
-        let (Some(host), Some(poll), Some(link)) = (self.host.take(), self.poll.take(), self.link.clone()) else {
-            return;
-        };
-        let (history, leave) = (self.history.take(), self.leave);
-        let end = async move {
-            // The offsets are committed first, whatever the shutdown of the processor takes.
-            poll.commit().await;
-            let finished = host.send(FinishProcessor).await;
-            poll.close(leave).await;
-            let failure = match (finished, history.map(|history| history.bye())) {
-                (Ok(Err(failure)), _) => {
-                    Some((FailedPart::Processor, format!("the processor did not finish cleanly: {failure}")))
-                }
-                (_, Some(Err(error))) => Some((FailedPart::Worker, no_history(&error))),
-                _ => None,
-            };
-            if let Some((part, reason)) = failure.clone() {
-                link.do_send(SendEvent(WorkerEvent::Fatal { part, reason, permanent: false }));
-            }
-            // If the connection is gone, the supervisor cannot receive it.
-            link.send(Close).await.ok();
-            failure
-        };
-        context.spawn(end.into_actor(self).map(|failure, router, context| {
-            if let Some((_, failure)) = failure {
-                error!(router.logger, "{failure}");
-                router.code = if router.code == ExitCode::Success { ExitCode::Failed } else { router.code };
-            }
-            router.log_end(router.code);
-            context.stop();
-        }));
-    }
-
-    pub(super) fn log_end(&mut self, code: ExitCode) {
-        if let Some(ended) = self.ended.take() {
-            // The process waits for nothing else.
-            ended.send(code).ok();
-        }
     }
 }
 
@@ -419,18 +273,8 @@ impl Actor for PartitionManager {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        if self.start.lease.is_some() {
-            context.run_interval(LEASE_CHECK_INTERVAL, |router, _| router.look_at_lease());
+        if self.config.lease.is_some() {
+            context.run_interval(LEASE_CHECK_INTERVAL, |manager, _| manager.check_lease());
         }
-    }
-}
-
-impl Handler<StartWorker> for PartitionManager {
-    type Result = ();
-
-    fn handle(&mut self, begin: StartWorker, _: &mut Self::Context) {
-        self.link = Some(begin.link);
-        self.host = Some(begin.host);
-        self.poll = Some(begin.poll);
     }
 }

@@ -1,4 +1,4 @@
-//! The state of a worker's partitions: positions and counters. Written on the processing thread and by commits,
+//! The state of a worker's partitions: positions and state. Written on the processing thread and by commits,
 //! read by the heartbeats, which must be sent even while a processor blocks its thread.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -21,9 +21,9 @@ pub(super) struct PartitionState {
     next: AtomicI64,
     /// The [`PartitionState::next`] that was last stored in the client for a commit.
     stored: AtomicI64,
-    /// When the oldest message that is not committed was processed, in µs since `born`; 0: there is none.
-    waits_since: AtomicU64,
-    born: Instant,
+    /// When the oldest message that is not committed was processed, in µs since `created`; 0: there is none.
+    uncommitted_since: AtomicU64,
+    created: Instant,
     committed: AtomicI64,
     high_watermark: AtomicI64,
     processed: AtomicU64,
@@ -33,7 +33,7 @@ pub(super) struct PartitionState {
     read_bytes: AtomicU64,
     in_flight: AtomicI64,
     retrying: AtomicBool,
-    called: AtomicBool,
+    woken: AtomicBool,
     /// Fetching is paused, since its worker has reached its memory limit.
     fetch_paused: AtomicBool,
 }
@@ -53,8 +53,8 @@ impl PartitionState {
             topic_id: Mutex::default(),
             next: AtomicI64::new(start),
             stored: AtomicI64::new(NONE),
-            waits_since: AtomicU64::new(0),
-            born: Instant::now(),
+            uncommitted_since: AtomicU64::new(0),
+            created: Instant::now(),
             committed: AtomicI64::new(NONE),
             high_watermark: AtomicI64::new(NONE),
             processed: AtomicU64::new(0),
@@ -64,7 +64,7 @@ impl PartitionState {
             read_bytes: AtomicU64::new(0),
             in_flight: AtomicI64::new(NONE),
             retrying: AtomicBool::new(false),
-            called: AtomicBool::new(false),
+            woken: AtomicBool::new(false),
             fetch_paused: AtomicBool::new(false),
         })
     }
@@ -86,15 +86,15 @@ impl PartitionState {
     }
 
     /// Records the result of the message before `next`.
-    pub(super) fn end(&self, next: i64, fate: MessageOutcome) {
-        let counter = match fate {
+    pub(super) fn end(&self, next: i64, outcome: MessageOutcome) {
+        let counter = match outcome {
             MessageOutcome::Processed => &self.processed,
             MessageOutcome::Skipped => &self.failed,
             MessageOutcome::DeadLettered => &self.dead_lettered,
         };
         counter.fetch_add(1, Ordering::Relaxed);
         self.next.store(next, Ordering::Relaxed);
-        self.give_up();
+        self.clear_in_flight();
     }
 
     /// Records that the message in flight has failed and waits: for a retry, or for its dead-letter record.
@@ -109,7 +109,7 @@ impl PartitionState {
     }
 
     /// Records that no message is in flight any more, handled or not.
-    pub(super) fn give_up(&self) {
+    pub(super) fn clear_in_flight(&self) {
         self.retrying.store(false, Ordering::Relaxed);
         self.in_flight.store(NONE, Ordering::Relaxed);
     }
@@ -120,13 +120,13 @@ impl PartitionState {
     }
 
     /// Records a wakeup of the actor. Returns whether none was pending.
-    pub(super) fn call(&self) -> bool {
-        !self.called.swap(true, Ordering::AcqRel)
+    pub(super) fn set_woken(&self) -> bool {
+        !self.woken.swap(true, Ordering::AcqRel)
     }
 
     /// Records that the actor handles its wakeup, or handles none any more.
-    pub(super) fn reply(&self) {
-        self.called.store(false, Ordering::Release);
+    pub(super) fn clear_woken(&self) {
+        self.woken.store(false, Ordering::Release);
     }
 
     /// The next offset to process.
@@ -142,7 +142,7 @@ impl PartitionState {
             for known in [&self.stored, &self.committed] {
                 known.store(NONE, Ordering::Relaxed);
             }
-            self.waits_since.store(0, Ordering::Relaxed);
+            self.uncommitted_since.store(0, Ordering::Relaxed);
         }
     }
 
@@ -167,7 +167,7 @@ impl PartitionState {
         for known in [&self.stored, &self.committed, &self.high_watermark] {
             known.store(NONE, Ordering::Relaxed);
         }
-        self.waits_since.store(0, Ordering::Relaxed);
+        self.uncommitted_since.store(0, Ordering::Relaxed);
         self.next.store(next, Ordering::Relaxed);
         // Even if no message follows: the commit of the previous topic has to be replaced.
         self.stored(next);
@@ -176,22 +176,22 @@ impl PartitionState {
     /// Records that everything before `next` is processed and stored in the client.
     pub(super) fn stored(&self, next: i64) {
         self.stored.store(next, Ordering::Relaxed);
-        if self.waits_since.load(Ordering::Relaxed) == 0 {
-            self.waits_since.store(self.age_us(), Ordering::Relaxed);
+        if self.uncommitted_since.load(Ordering::Relaxed) == 0 {
+            self.uncommitted_since.store(self.age_us(), Ordering::Relaxed);
         }
     }
 
     fn age_us(&self) -> u64 {
-        u64::try_from(self.born.elapsed().as_micros()).unwrap_or(u64::MAX).max(1)
+        u64::try_from(self.created.elapsed().as_micros()).unwrap_or(u64::MAX).max(1)
     }
 
     /// The last offset that was stored in the client.
-    pub(super) fn known_stored(&self) -> Option<i64> {
+    pub(super) fn last_stored(&self) -> Option<i64> {
         offset(&self.stored)
     }
 
     /// The last known commit of this process.
-    pub(super) fn known_commit(&self) -> Option<i64> {
+    pub(super) fn last_committed(&self) -> Option<i64> {
         offset(&self.committed)
     }
 
@@ -211,13 +211,13 @@ impl PartitionState {
         }
         let now = self.age_us();
         let rest = if self.stored.load(Ordering::Relaxed) > offset { now } else { 0 };
-        let since = self.waits_since.swap(rest, Ordering::Relaxed);
+        let since = self.uncommitted_since.swap(rest, Ordering::Relaxed);
         (since > 0).then(|| Duration::from_micros(now.saturating_sub(since)))
     }
 
     /// The time since the oldest uncommitted message was processed, as far as is known.
     pub(super) fn oldest_uncommitted_age(&self) -> Option<Duration> {
-        let since = self.waits_since.load(Ordering::Relaxed);
+        let since = self.uncommitted_since.load(Ordering::Relaxed);
         (since > 0).then(|| Duration::from_micros(self.age_us().saturating_sub(since)))
     }
 
@@ -247,7 +247,7 @@ impl PartitionState {
             },
             in_flight: self.in_flight().map(|offset| InFlight { offset, age_ms: 0 }),
             retrying: self.retrying.load(Ordering::Relaxed),
-            waits_for_turn: self.called.load(Ordering::Relaxed) || self.fetch_paused.load(Ordering::Relaxed),
+            waits_for_turn: self.woken.load(Ordering::Relaxed) || self.fetch_paused.load(Ordering::Relaxed),
         }
     }
 }
@@ -262,31 +262,31 @@ mod tests {
 
     #[test]
     fn what_is_processed_waits_until_it_is_committed() {
-        let counters = PartitionState::new(TopicPartition::new("t", 0), 0);
-        assert_eq!(counters.committed(0), None, "nothing was processed");
-        counters.stored(5);
-        counters.stored(7);
+        let state = PartitionState::new(TopicPartition::new("t", 0), 0);
+        assert_eq!(state.committed(0), None, "nothing was processed");
+        state.stored(5);
+        state.stored(7);
         std::thread::sleep(Duration::from_millis(2));
-        assert!(counters.committed(5).is_some_and(|waited| waited >= Duration::from_millis(2)));
-        assert_eq!(counters.committed(5), None, "that is known");
-        assert!(counters.committed(7).is_some(), "what came meanwhile has waited, too");
-        counters.stored(8);
-        assert!(counters.committed(8).is_some());
-        assert_eq!(counters.uncommitted(), None);
+        assert!(state.committed(5).is_some_and(|waited| waited >= Duration::from_millis(2)));
+        assert_eq!(state.committed(5), None, "that is known");
+        assert!(state.committed(7).is_some(), "what came meanwhile has waited, too");
+        state.stored(8);
+        assert!(state.committed(8).is_some());
+        assert_eq!(state.uncommitted(), None);
     }
 
     #[test]
     fn of_a_log_that_was_made_again_nothing_is_known() {
-        let counters = PartitionState::new(TopicPartition::new("t", 0), 0);
-        counters.skip_gap(70);
-        counters.stored(70);
-        counters.committed(60);
-        counters.seek(70);
-        assert_eq!(counters.uncommitted(), Some(70), "the position is the same");
-        counters.seek(5);
-        assert_eq!((counters.next(), counters.uncommitted()), (5, None));
-        assert_eq!(counters.snapshot().committed, None);
-        counters.stored(60);
-        assert_eq!(counters.uncommitted(), Some(60), "that offset was committed of another log");
+        let state = PartitionState::new(TopicPartition::new("t", 0), 0);
+        state.skip_gap(70);
+        state.stored(70);
+        state.committed(60);
+        state.seek(70);
+        assert_eq!(state.uncommitted(), Some(70), "the position is the same");
+        state.seek(5);
+        assert_eq!((state.next(), state.uncommitted()), (5, None));
+        assert_eq!(state.snapshot().committed, None);
+        state.stored(60);
+        assert_eq!(state.uncommitted(), Some(60), "that offset was committed of another log");
     }
 }

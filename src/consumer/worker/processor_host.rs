@@ -3,16 +3,18 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use actix::prelude::*;
 
 use super::history_writer::HistoryWriter;
 use super::isolation_gate::IsolationGate;
+use super::latency_recorder::{LatencyRecorder, SharedLatencies};
 use super::messages::{NewPartition, PartitionEvent};
 use super::partition_consumer::PartitionConsumer;
-use super::shared::{LatencyRecorder, MessageQuota, Shared, SharedLatencies, WorkerFlags};
+use super::shared::{MessageQuota, Shared};
+use super::worker_flags::WorkerFlags;
+use crate::consumer::protocol::{FailureKind, WorkerFailure};
 use crate::kafka::dead_letter_producer::{Batching, DeadLetterProducer};
 use crate::latency::scope::StampScope;
 use crate::logging::SampledLog;
@@ -20,12 +22,12 @@ use crate::processor::{self, ProcessError, ProcessResult, ProcessorFactory, Work
 use crate::record::TopicPartition;
 use crate::util::panic::{CatchPanic, catch_panic};
 
-/// Router to host: start a consumer for each partition. The first of these messages creates the processor.
+/// Manager to host: start a consumer for each partition. The first of these messages creates the processor.
 #[derive(Message)]
 #[rtype(result = "Result<Vec<(TopicPartition, Addr<PartitionConsumer>)>, ProcessError>")]
 pub(super) struct OpenPartitions(pub(super) Vec<NewPartition>);
 
-/// Router to host: no message is in flight any more, the processor may finish.
+/// Manager to host: no message is in flight any more, the processor may finish.
 #[derive(Message)]
 #[rtype(result = "Result<(), ProcessError>")]
 pub(super) struct FinishProcessor;
@@ -38,54 +40,53 @@ pub(super) struct HostParams {
     pub(super) own: Option<ProcessorFactory>,
     /// As [`crate::consumer::protocol::WorkerConfig::max_messages`].
     pub(super) max_messages: Option<u64>,
-    pub(super) stopping: Arc<AtomicBool>,
-    pub(super) orders: Arc<WorkerFlags>,
+    pub(super) flags: Arc<WorkerFlags>,
     pub(super) history: Option<Arc<HistoryWriter>>,
-    pub(super) outbox: SharedLatencies,
+    pub(super) latencies: SharedLatencies,
     pub(super) stamps: StampScope,
     pub(super) events: Recipient<PartitionEvent>,
 }
 
 /// Starts the partitions' actors, on the processing thread.
 pub(super) struct ProcessorHost {
-    parts: HostParams,
+    params: HostParams,
     shared: Option<Rc<Shared>>,
 }
 
 impl ProcessorHost {
-    pub(super) fn new(parts: HostParams) -> Self {
-        Self { parts, shared: None }
+    pub(super) fn new(params: HostParams) -> Self {
+        Self { params, shared: None }
     }
 
-    fn make_processor(&self) -> Result<Rc<Shared>, ProcessError> {
-        let parts = &self.parts;
+    fn build_processor(&self) -> Result<Rc<Shared>, ProcessError> {
+        let params = &self.params;
         let mut processor =
-            catch_panic(|| processor::build(&parts.context, parts.own.as_ref())).map_err(ProcessError::Worker)??;
+            catch_panic(|| processor::build(&params.context, params.own.as_ref())).map_err(ProcessError::Worker)??;
         if let Some(failure) = catch_panic(|| processor.failure()).map_err(ProcessError::Worker)? {
-            let events = parts.events.clone();
+            let events = params.events.clone();
             actix::spawn(async move {
                 let reason = CatchPanic(failure).await.unwrap_or_else(|panic| panic);
-                let reason = ProcessError::Worker(reason).shortened().to_string();
-                events.do_send(PartitionEvent::ProcessorFailed { reason });
+                let failure = ProcessError::Worker(reason).shortened();
+                let failure = WorkerFailure::of_processor(FailureKind::Transient, failure);
+                events.do_send(PartitionEvent::Failed(failure));
             });
         }
         Ok(Rc::new(Shared {
             processor: RefCell::new(processor),
-            context: parts.context.clone(),
-            quota: MessageQuota::new(parts.max_messages),
-            stopping: Arc::clone(&parts.stopping),
-            orders: Arc::clone(&parts.orders),
-            history: parts.history.clone(),
-            stamps: parts.stamps,
-            times: RefCell::new(LatencyRecorder::new(Arc::clone(&parts.outbox), &parts.context.settings)),
-            events: parts.events.clone(),
-            dead_letters: DeadLetterProducer::new(&parts.context.settings, Batching::Single, &parts.context.logger),
+            context: params.context.clone(),
+            quota: MessageQuota::new(params.max_messages),
+            flags: Arc::clone(&params.flags),
+            history: params.history.clone(),
+            stamps: params.stamps,
+            latencies: RefCell::new(LatencyRecorder::new(Arc::clone(&params.latencies), &params.context.settings)),
+            events: params.events.clone(),
+            dead_letters: DeadLetterProducer::new(&params.context.settings, Batching::Single, &params.context.logger),
             // Each message is in memory several times: in the client, as a line for a program, and as spare
             // capacity of growing buffers.
-            gate: IsolationGate::new((parts.context.settings.consumer.memory_budget_mb << 20) / 16),
+            gate: IsolationGate::new((params.context.settings.consumer.memory_budget_mb << 20) / 16),
             has_result: Cell::new(false),
-            since: Instant::now(),
-            throttle: RefCell::default(),
+            created: Instant::now(),
+            log_limiter: RefCell::default(),
         }))
     }
 }
@@ -97,18 +98,18 @@ impl Actor for ProcessorHost {
 impl Handler<OpenPartitions> for ProcessorHost {
     type Result = MessageResult<OpenPartitions>;
 
-    fn handle(&mut self, OpenPartitions(openings): OpenPartitions, _: &mut Self::Context) -> Self::Result {
-        let made = self.shared.take().map_or_else(|| self.make_processor(), Ok);
-        let shared = match made {
+    fn handle(&mut self, OpenPartitions(partitions): OpenPartitions, _: &mut Self::Context) -> Self::Result {
+        let shared = self.shared.take().map_or_else(|| self.build_processor(), Ok);
+        let shared = match shared {
             Ok(shared) => shared,
             Err(failure) => return MessageResult(Err(failure.shortened())),
         };
         self.shared = Some(Rc::clone(&shared));
-        let start = |opening: NewPartition| {
-            let partition = opening.counters.partition.clone();
-            (partition, PartitionConsumer::new(opening, Rc::clone(&shared)).start())
+        let start = |new: NewPartition| {
+            let partition = new.state.partition.clone();
+            (partition, PartitionConsumer::new(new, Rc::clone(&shared)).start())
         };
-        MessageResult(Ok(openings.into_iter().map(start).collect()))
+        MessageResult(Ok(partitions.into_iter().map(start).collect()))
     }
 }
 
@@ -117,7 +118,7 @@ impl Handler<FinishProcessor> for ProcessorHost {
 
     fn handle(&mut self, _: FinishProcessor, _: &mut Self::Context) -> Self::Result {
         let Some(shared) = self.shared.take() else { return Box::pin(async { Ok(()) }) };
-        let (sample, slot) = (self.parts.sample.clone(), self.parts.context.slot);
+        let (sample, slot) = (self.params.sample.clone(), self.params.context.slot);
         Box::pin(async move {
             let finished = match catch_panic(|| shared.processor.borrow_mut().finish()) {
                 Ok(ProcessResult::Done(result)) => result,

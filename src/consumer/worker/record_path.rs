@@ -1,17 +1,18 @@
 //! The path of a record from the partition queue to the stored offset, without a supervisor and a Kafka client: for benches.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use slog::{Discard, Logger, o};
 use tokio::sync::oneshot;
 
+use super::latency_recorder::SharedLatencies;
 use super::messages::{NewPartition, PartitionEvent, StartReading, StopPartition};
 use super::partition_state::PartitionState;
 use super::processor_host::{HostParams, OpenPartitions, ProcessorHost};
-use super::shared::{SharedLatencies, WorkerFlags};
+use super::worker_flags::WorkerFlags;
+use crate::consumer::protocol::Revocation;
 use crate::kafka::consumer::MessageQueue;
 use crate::latency::scope::StampScope;
 use crate::processor::{ProcessError, ProcessorFactory, WorkerContext};
@@ -57,22 +58,21 @@ pub fn consume_until(
             sample: None,
             own: Some(processor),
             max_messages: None,
-            stopping: Arc::new(AtomicBool::new(false)),
-            orders: Arc::new(WorkerFlags::default()),
+            flags: Arc::new(WorkerFlags::default()),
             history: None,
-            outbox: SharedLatencies::default(),
+            latencies: SharedLatencies::default(),
             stamps: StampScope::default(),
             events: EndListener(Some(sender)).start().recipient(),
         });
-        let counters = PartitionState::new(queue.partition().clone(), 0);
-        let opening = NewPartition { stream: queue, counters, start: 0, until: Some(until), topic_id: None };
-        let partitions = host.start().send(OpenPartitions(vec![opening])).await??;
+        let state = PartitionState::new(queue.partition().clone(), 0);
+        let new = NewPartition { queue, state, start_offset: 0, stop_offset: Some(until), topic_id: None };
+        let partitions = host.start().send(OpenPartitions(vec![new])).await??;
         let begun = Instant::now();
         partitions.iter().for_each(|(_, partition)| partition.do_send(StartReading));
         end.await?;
         for (_, partition) in &partitions {
             // The offset is stored before the reply.
-            partition.send(StopPartition { lost: false }).await?;
+            partition.send(StopPartition(Revocation::Committed)).await?;
         }
         Ok(begun.elapsed())
     })

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use slog::{Logger, error};
+use slog::{Logger, error, info};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::messages::{Close, Flush, FromSupervisor, SendEvent, TrackPartitions, UntrackPartitions};
+use super::latency_recorder::SharedLatencies;
+use super::messages::{Flush, FromSupervisor, LogStatus, SendEvent, SendFinished, TrackPartitions, UntrackPartitions};
 use super::partition_state::PartitionState;
-use super::shared::SharedLatencies;
 use crate::consumer::protocol::{FrameReader, FrameWriter, PartitionProgress, WorkerCommand, WorkerEvent};
 
 /// How often the supervisor receives the partitions' progress, if it has changed.
@@ -21,20 +21,23 @@ const KEEPALIVE_TICKS: u64 = 10;
 /// The capacity of the write queue, in frames. Heartbeats are left out while any frame is queued. There are a
 /// few other frames per partition and minute, and a worker may have 10,000 partitions: a full queue means that
 /// the supervisor does not read.
-const WAITING_FRAMES: usize = 65_536;
+const QUEUE_CAPACITY: usize = 65_536;
 /// The timeout for writing the last frames.
-const LAST_FRAMES: Duration = Duration::from_secs(1);
+const FINAL_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The worker's end of the control channel.
 pub(super) struct SupervisorConnection {
     frames: Option<mpsc::Sender<Queued>>,
     writing: Option<JoinHandle<()>>,
-    watched: Vec<TrackedPartition>,
+    tracked: Vec<TrackedPartition>,
+    /// The number of heartbeats so far, and the time of the last one.
     beats: u64,
     beat_at: Instant,
-    reported_at: u64,
+    /// The heartbeat that was last sent.
+    sent_beat: u64,
     outbox: SharedLatencies,
-    router: Recipient<FromSupervisor>,
+    manager: Recipient<FromSupervisor>,
+    logger: Logger,
 }
 
 /// An entry of the write queue.
@@ -46,7 +49,7 @@ enum Queued {
 
 /// One of the worker's partitions.
 struct TrackedPartition {
-    counters: Arc<PartitionState>,
+    state: Arc<PartitionState>,
     reported: Option<PartitionProgress>,
     /// The message in flight at the last heartbeat, and the number of heartbeats with it. Counting heartbeats
     /// instead of reading a clock excludes the time in which this process was stopped.
@@ -59,26 +62,27 @@ impl SupervisorConnection {
         reader: FrameReader,
         writer: FrameWriter,
         outbox: SharedLatencies,
-        router: Recipient<FromSupervisor>,
+        manager: Recipient<FromSupervisor>,
         logger: Logger,
     ) -> Addr<Self> {
-        let (frames, waiting) = mpsc::channel(WAITING_FRAMES);
+        let (frames, waiting) = mpsc::channel(QUEUE_CAPACITY);
         let writing = actix::spawn(write_frames(writer, waiting));
-        actix::spawn(read_frames(reader, router.clone(), logger));
+        actix::spawn(read_frames(reader, manager.clone(), logger.clone()));
         let (frames, writing) = (Some(frames), Some(writing));
         Actor::start(Self {
             frames,
             writing,
-            watched: Vec::new(),
+            tracked: Vec::new(),
             beats: 0,
             beat_at: Instant::now(),
-            reported_at: 0,
+            sent_beat: 0,
             outbox,
-            router,
+            manager,
+            logger,
         })
     }
 
-    fn tell(&self, event: WorkerEvent) {
+    fn send(&self, event: WorkerEvent) {
         self.enqueue(Queued::Event(event));
     }
 
@@ -86,7 +90,7 @@ impl SupervisorConnection {
         let Some(frames) = &self.frames else { return };
         if frames.try_send(entry).is_err() {
             // Closed, or full: in both cases the supervisor does not read any more.
-            self.router.do_send(FromSupervisor::Gone);
+            self.manager.do_send(FromSupervisor::Gone);
         }
     }
 
@@ -98,29 +102,30 @@ impl SupervisorConnection {
         }
         self.beat_at = now;
         self.beats += 1;
-        self.age();
-        let idle = self.frames.as_ref().is_some_and(|frames| frames.capacity() == WAITING_FRAMES);
+        self.update_ages();
+        let idle = self.frames.as_ref().is_some_and(|frames| frames.capacity() == QUEUE_CAPACITY);
         if !idle {
             return;
         }
-        let changed = self.changed();
-        if !changed.is_empty() || self.beats - self.reported_at >= KEEPALIVE_TICKS {
-            self.reported_at = self.beats;
-            self.tell(WorkerEvent::Progress(changed));
+        let changed = self.take_changed();
+        if !changed.is_empty() || self.beats - self.sent_beat >= KEEPALIVE_TICKS {
+            self.sent_beat = self.beats;
+            self.send(WorkerEvent::Progress(changed));
         }
         self.send_latencies();
     }
 
     fn send_latencies(&mut self) {
-        let counted = self.outbox.lock().ok().filter(|outbox| !outbox.is_empty()).map(|mut outbox| outbox.take());
-        if let Some(counted) = counted {
-            self.tell(WorkerEvent::Times(Box::new(counted)));
+        let recorded = self.outbox.lock().ok().filter(|outbox| !outbox.is_empty()).map(|mut outbox| outbox.take());
+        if let Some(recorded) = recorded {
+            self.send(WorkerEvent::Times(Box::new(recorded)));
         }
     }
 
-    fn age(&mut self) {
-        for TrackedPartition { counters, in_flight: in_hand, .. } in &mut self.watched {
-            *in_hand = match (counters.attempt(), *in_hand) {
+    /// Counts the heartbeats of messages in flight.
+    fn update_ages(&mut self) {
+        for TrackedPartition { state, in_flight, .. } in &mut self.tracked {
+            *in_flight = match (state.attempt(), *in_flight) {
                 (Some(attempt), Some((before, beats))) if before == attempt => Some((attempt, beats + 1)),
                 (attempt, _) => attempt.map(|attempt| (attempt, 0)),
             };
@@ -129,11 +134,11 @@ impl SupervisorConnection {
 
     /// The progress that has changed since the last report. The age of messages in flight is reported
     /// periodically.
-    fn changed(&mut self) -> Vec<PartitionProgress> {
+    fn take_changed(&mut self) -> Vec<PartitionProgress> {
         let mut changed = Vec::new();
-        for TrackedPartition { counters, reported, in_flight: in_hand } in &mut self.watched {
-            let mut now = counters.snapshot();
-            let beats = in_hand.map_or(0, |(_, beats)| beats);
+        for TrackedPartition { state, reported, in_flight } in &mut self.tracked {
+            let mut now = state.snapshot();
+            let beats = in_flight.map_or(0, |(_, beats)| beats);
             // Long processing and waiting partitions are reported periodically: they are not stalled.
             let is_due = (beats > 0 && beats % KEEPALIVE_TICKS == 0)
                 || (now.waits_for_turn && self.beats.is_multiple_of(KEEPALIVE_TICKS));
@@ -141,10 +146,10 @@ impl SupervisorConnection {
                 continue;
             }
             *reported = Some(now.clone());
-            if let (Some(in_flight), Some(((offset, _), beats))) = (&mut now.in_flight, &*in_hand)
-                && in_flight.offset == *offset
+            if let (Some(reported), Some(((offset, _), beats))) = (&mut now.in_flight, &*in_flight)
+                && reported.offset == *offset
             {
-                in_flight.age_ms = beats * PROGRESS_INTERVAL.as_millis() as u64;
+                reported.age_ms = beats * PROGRESS_INTERVAL.as_millis() as u64;
             }
             changed.push(now);
         }
@@ -164,10 +169,10 @@ async fn write_frames(mut writer: FrameWriter, mut waiting: mpsc::Receiver<Queue
     }
 }
 
-async fn read_frames(mut reader: FrameReader, router: Recipient<FromSupervisor>, logger: Logger) {
+async fn read_frames(mut reader: FrameReader, manager: Recipient<FromSupervisor>, logger: Logger) {
     loop {
         match reader.read::<WorkerCommand>().await {
-            Ok(Some(frame)) => router.do_send(FromSupervisor::Frame(frame)),
+            Ok(Some(frame)) => manager.do_send(FromSupervisor::Frame(frame)),
             Ok(None) => break,
             Err(error) => {
                 error!(logger, "the control channel is broken: {error}");
@@ -175,14 +180,14 @@ async fn read_frames(mut reader: FrameReader, router: Recipient<FromSupervisor>,
             }
         }
     }
-    router.do_send(FromSupervisor::Gone);
+    manager.do_send(FromSupervisor::Gone);
 }
 
 impl Actor for SupervisorConnection {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        context.run_interval(PROGRESS_INTERVAL, |link, _| link.heartbeat());
+        context.run_interval(PROGRESS_INTERVAL, |connection, _| connection.heartbeat());
     }
 }
 
@@ -190,7 +195,7 @@ impl Handler<SendEvent> for SupervisorConnection {
     type Result = ();
 
     fn handle(&mut self, SendEvent(frame): SendEvent, _: &mut Self::Context) {
-        self.tell(frame);
+        self.send(frame);
     }
 }
 
@@ -208,40 +213,52 @@ impl Handler<Flush> for SupervisorConnection {
 impl Handler<TrackPartitions> for SupervisorConnection {
     type Result = ();
 
-    fn handle(&mut self, TrackPartitions(counters): TrackPartitions, _: &mut Self::Context) {
-        let watched =
-            counters.into_iter().map(|counters| TrackedPartition { counters, reported: None, in_flight: None });
-        self.watched.extend(watched);
+    fn handle(&mut self, TrackPartitions(states): TrackPartitions, _: &mut Self::Context) {
+        let tracked = states.into_iter().map(|state| TrackedPartition { state, reported: None, in_flight: None });
+        self.tracked.extend(tracked);
     }
 }
 
 impl Handler<UntrackPartitions> for SupervisorConnection {
     type Result = ();
 
-    fn handle(&mut self, UntrackPartitions { partitions, lost }: UntrackPartitions, _: &mut Self::Context) {
+    fn handle(&mut self, message: UntrackPartitions, _: &mut Self::Context) {
         // The last position is sent before the next owner needs it.
-        let last = self.changed();
-        self.tell(WorkerEvent::Progress(last));
-        self.watched.retain(|watched| !partitions.contains(&watched.counters.partition));
-        self.tell(WorkerEvent::Revoked { partitions, lost });
+        let last = self.take_changed();
+        self.send(WorkerEvent::Progress(last));
+        let UntrackPartitions { partitions, revocation } = message;
+        self.tracked.retain(|tracked| !partitions.contains(&tracked.state.partition));
+        self.send(WorkerEvent::Revoked { partitions, revocation });
     }
 }
 
-impl Handler<Close> for SupervisorConnection {
+impl Handler<LogStatus> for SupervisorConnection {
+    type Result = ();
+
+    fn handle(&mut self, _: LogStatus, _: &mut Self::Context) {
+        let progress: Vec<_> = self.tracked.iter().map(|tracked| tracked.state.snapshot()).collect();
+        match serde_json::to_string(&progress) {
+            Ok(status) => info!(self.logger, "status"; "consume" => status),
+            Err(error) => error!(self.logger, "no status: {error}"),
+        }
+    }
+}
+
+impl Handler<SendFinished> for SupervisorConnection {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, _: Close, _: &mut Self::Context) -> Self::Result {
-        let last = self.changed();
-        self.tell(WorkerEvent::Progress(last));
+    fn handle(&mut self, _: SendFinished, _: &mut Self::Context) -> Self::Result {
+        let last = self.take_changed();
+        self.send(WorkerEvent::Progress(last));
         self.send_latencies();
-        self.tell(WorkerEvent::Finished);
+        self.send(WorkerEvent::Finished);
         // Without a sender the writing task ends when all frames are written.
         self.frames = None;
         let writing = self.writing.take();
         Box::pin(async move {
             if let Some(writing) = writing {
                 // Late or failed: the supervisor does not read, and the exit code is sufficient.
-                let _late = tokio::time::timeout(LAST_FRAMES, writing).await;
+                tokio::time::timeout(FINAL_WRITE_TIMEOUT, writing).await.ok();
             }
         })
     }

@@ -9,7 +9,8 @@ use actix::prelude::*;
 use slog::{error, info, warn};
 
 use super::process::AttemptState;
-use super::{PartitionConsumer, PendingMessage, State};
+use super::{PartitionConsumer, PendingMessage, Phase};
+use crate::consumer::protocol::{FailureKind, WorkerFailure};
 use crate::consumer::worker::messages::PartitionEvent;
 use crate::consumer::worker::partition_state::MessageOutcome;
 use crate::dead_letter::{self, FailedRecord};
@@ -24,13 +25,13 @@ use crate::util::format::{pluralize, seconds};
 /// The initial backoff after a failed delivery of a dead-letter record: long enough to read the log.
 const DLQ_RETRY_BACKOFF: Duration = Duration::from_secs(1);
 /// The maximum backoff: delivery continues soon after an operator has created the missing topic.
-const COPY_BACKOFF_MAX: Duration = Duration::from_secs(10);
+const DLQ_RETRY_BACKOFF_MAX: Duration = Duration::from_secs(10);
 
 /// Logs a line about this message, subject to the limit.
-macro_rules! tell {
+macro_rules! log_message {
     ($level:ident, $partition:expr, $record:expr, $($text:tt)+) => {
-        if $partition.shared.throttle.borrow_mut().allows(Instant::now()) {
-            let record: &OwnedRecord = &$record;
+        if $partition.shared.log_limiter.borrow_mut().allows(Instant::now()) {
+            let record: &OwnedRecord = $record;
             $level!(trace_context::within_trace(&$partition.shared.context.logger, &record.borrow()), $($text)+;
                 "topic" => &record.topic, "partition" => record.partition, "offset" => record.offset);
         }
@@ -42,182 +43,179 @@ impl PartitionConsumer {
     pub(super) fn on_failure(
         &mut self,
         record: OwnedRecord,
-        mut so_far: AttemptState,
+        mut attempts: AttemptState,
         reason: String,
         context: &mut Context<Self>,
     ) {
-        so_far.failures += 1;
+        attempts.failures += 1;
         let retry = &self.shared.context.settings.consumer.retry;
-        if so_far.failures > retry.attempts {
-            self.give_up(record, so_far, reason, context);
+        if attempts.failures > retry.attempts {
+            self.on_final_failure(record, attempts, reason, context);
             return;
         }
         if self.is_stopping() {
-            self.skip_message(PendingMessage { record, so_far }, &reason);
+            self.leave_for_next_start(&record, &attempts, &reason);
             return;
         }
-        let pause = backoff::delay(retry.backoff, retry.backoff_max, so_far.failures, rand::random());
-        let (attempt, most) = (so_far.failures, retry.attempts.saturating_add(1));
-        tell!(
+        let pause = backoff::delay(retry.backoff, retry.backoff_max, attempts.failures, rand::random());
+        let (attempt, most) = (attempts.failures, retry.attempts.saturating_add(1));
+        log_message!(
             warn,
             self,
-            record,
+            &record,
             "message failed, attempt {attempt} of {most}, the next one in {:?}: {reason}",
             Duration::from_millis(pause.as_millis() as u64)
         );
-        self.pause(PendingMessage { record, so_far }, pause, context);
+        self.pause(Box::new(PendingMessage { record, attempts }), pause, context);
     }
 
     /// Stops without waiting for the message: it is processed after the next start.
-    fn skip_message(&mut self, kept: PendingMessage, reason: &str) {
-        tell!(info, self, kept.record, "message failed, it stays the next one: {reason}");
-        self.leave_unfinished(&kept.so_far);
-        self.state = State::Halted;
+    fn leave_for_next_start(&mut self, record: &OwnedRecord, attempts: &AttemptState, reason: &str) {
+        log_message!(info, self, record, "message failed, it stays the next one: {reason}");
+        self.leave_unfinished(attempts);
+        self.phase = Phase::Halted;
     }
 
     /// Pauses the partition without blocking its thread.
-    fn pause(&mut self, kept: PendingMessage, pause: Duration, context: &mut Context<Self>) {
-        self.counters.wait();
-        self.kept = Some(kept);
-        self.state = State::Pausing;
-        self.awaited = Some(context.run_later(pause, |partition, context| {
-            partition.awaited = None;
-            partition.state = State::Reading;
-            partition.run_slice(context);
-        }));
+    fn pause(&mut self, message: Box<PendingMessage>, pause: Duration, context: &mut Context<Self>) {
+        self.state.wait();
+        let timer = context.run_later(pause, |partition, context| {
+            // Unless it was halted meanwhile.
+            if let Phase::Pausing { message, .. } = std::mem::replace(&mut partition.phase, Phase::Halted) {
+                partition.phase = Phase::HeldBack(message);
+                partition.run_slice(context);
+            }
+        });
+        self.phase = Phase::Pausing { message, timer };
     }
 
     /// Handles a message that is not retried any more.
-    pub(super) fn give_up(
+    pub(super) fn on_final_failure(
         &mut self,
         record: OwnedRecord,
-        so_far: AttemptState,
+        attempts: AttemptState,
         reason: String,
         context: &mut Context<Self>,
     ) {
         let on_failure = self.shared.context.settings.consumer.on_failure;
         if on_failure == OnFailure::Stop {
-            self.leave_unfinished(&so_far);
-            let partition = self.counters.partition.clone();
-            self.stop_actor(PartitionEvent::MessageFailed { partition, offset: record.offset, reason });
+            self.leave_unfinished(&attempts);
+            let partition = self.state.partition.clone();
+            self.halt(PartitionEvent::MessageFailed { partition, offset: record.offset, reason });
             return;
         }
         if let Some(why) = self.breaker.opens() {
-            self.leave_unfinished(&so_far);
-            let partition = self.counters.partition.clone();
+            self.leave_unfinished(&attempts);
+            let partition = self.state.partition.clone();
             let reason = format!("{why}; the last one: {reason}");
-            self.stop_actor(PartitionEvent::PartitionStopped { partition, offset: record.offset, reason });
+            self.halt(PartitionEvent::PartitionStopped { partition, offset: record.offset, reason });
             return;
         }
         if on_failure == OnFailure::DeadLetter {
-            let so_far = AttemptState { given_up: Some(reason), ..so_far };
-            self.counters.begin(record.offset);
-            self.send_to_dlq(PendingMessage { record, so_far }, context);
+            let attempts = AttemptState { final_failure: Some(reason), ..attempts };
+            self.state.begin(record.offset);
+            self.send_to_dlq(Box::new(PendingMessage { record, attempts }), context);
             return;
         }
-        tell!(warn, self, record, "message failed, skipped: {reason}");
-        self.shared.times.borrow_mut().failed(&reason);
+        log_message!(warn, self, &record, "message failed, skipped: {reason}");
+        self.shared.latencies.borrow_mut().failed(&reason);
         self.breaker.failed();
-        let note = self.note(&record.borrow());
-        self.advance(note, MessageOutcome::Skipped);
+        let meta = self.meta(&record.borrow());
+        self.advance(meta, MessageOutcome::Skipped);
     }
 
     /// Sends the dead-letter record of a failed message. The message is handled when the delivery is
     /// acknowledged.
-    pub(super) fn send_to_dlq(&mut self, kept: PendingMessage, context: &mut Context<Self>) {
-        let PendingMessage { record, so_far } = &kept;
-        let error = so_far.given_up.as_deref().unwrap_or_default();
+    pub(super) fn send_to_dlq(&mut self, message: Box<PendingMessage>, context: &mut Context<Self>) {
+        let PendingMessage { record, attempts } = &*message;
+        let error = attempts.final_failure.as_deref().unwrap_or_default();
         if self.is_stopping() {
-            let error = error.to_owned();
-            self.skip_message(kept, &error);
+            self.leave_for_next_start(record, attempts, error);
             return;
         }
         let worker = self.shared.context.slot;
-        let given_up = FailedRecord { error, attempts: so_far.failures, at: SystemTime::now(), worker };
-        let headers = dead_letter::headers(&record.borrow(), given_up);
+        let failed = FailedRecord { error, attempts: attempts.failures, at: SystemTime::now(), worker };
+        let headers = dead_letter::headers(&record.borrow(), failed);
         let topic = self.shared.context.settings.dead_letter_topic(&record.topic);
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
         let sent = self.shared.dead_letters.send(DeadLetterRecord { topic: &topic, key, value, headers: &headers });
         match sent {
             Ok(delivery) => {
-                self.counters.wait();
-                self.kept = Some(kept);
-                self.state = State::Sending;
-                self.awaited =
-                    Some(context.spawn(wrap_future::<_, Self>(delivery).map(move |reported, partition, context| {
-                        partition.awaited = None;
-                        let gone =
-                            || KafkaError::Topic { topic: topic.clone(), reason: "the client has ended".to_owned() };
-                        let reported = reported.unwrap_or_else(|_| Err(gone()));
-                        partition.on_dlq_delivery(&topic, reported, context);
-                    })));
+                self.state.wait();
+                let delivery = wrap_future::<_, Self>(delivery).map(move |report, partition, context| {
+                    let gone = || KafkaError::Topic { topic: topic.clone(), reason: "the client has ended".to_owned() };
+                    partition.on_dlq_delivery(&topic, report.unwrap_or_else(|_| Err(gone())), context);
+                });
+                self.phase = Phase::Sending { message, delivery: context.spawn(delivery) };
             }
-            Err(failure) => self.on_dlq_failure(kept, &topic, &failure, context),
+            Err(failure) => self.on_dlq_failure(message, &topic, &failure, context),
         }
     }
 
     /// Handles the delivery report of the dead-letter record.
-    fn on_dlq_delivery(&mut self, topic: &str, reported: Result<(), KafkaError>, context: &mut Context<Self>) {
-        let Some(kept) = self.kept.take() else { return };
-        self.state = State::Reading;
-        match reported {
+    fn on_dlq_delivery(&mut self, topic: &str, report: Result<(), KafkaError>, context: &mut Context<Self>) {
+        // Unless it was halted meanwhile.
+        let Phase::Sending { message, .. } = std::mem::replace(&mut self.phase, Phase::Halted) else { return };
+        self.phase = Phase::Reading;
+        match report {
             Ok(()) => {
-                let PendingMessage { record, so_far } = kept;
-                let reason = so_far.given_up.unwrap_or_default();
-                tell!(warn, self, record, "message failed, a copy is in the topic {topic:?}: {reason}");
-                self.shared.times.borrow_mut().failed(&reason);
+                let PendingMessage { record, attempts } = *message;
+                let reason = attempts.final_failure.unwrap_or_default();
+                log_message!(warn, self, &record, "message failed, a copy is in the topic {topic:?}: {reason}");
+                self.shared.latencies.borrow_mut().failed(&reason);
                 self.breaker.failed();
-                let note = self.note(&record.borrow());
+                let meta = self.meta(&record.borrow());
                 (self.now, self.anchor) = (Instant::now(), crate::util::clock::ClockAnchor::now());
-                self.advance(note, MessageOutcome::DeadLettered);
+                self.advance(meta, MessageOutcome::DeadLettered);
             }
-            Err(failure) => self.on_dlq_failure(kept, topic, &failure, context),
+            Err(failure) => self.on_dlq_failure(message, topic, &failure, context),
         }
-        self.after_later(context);
+        self.continue_reading(context);
     }
 
     /// Retries the delivery of a dead-letter record. No offset is stored before the record is delivered.
     fn on_dlq_failure(
         &mut self,
-        mut kept: PendingMessage,
+        mut message: Box<PendingMessage>,
         topic: &str,
         failure: &KafkaError,
         context: &mut Context<Self>,
     ) {
         if failure.is_denied() {
-            self.leave_unfinished(&kept.so_far);
-            let reason = format!("{} failed, and has no copy: {failure}", kept.record.borrow());
-            self.stop_actor(PartitionEvent::Broken { reason, permanent: true });
+            self.leave_unfinished(&message.attempts);
+            let reason = format!("{} failed, and has no copy: {failure}", message.record.borrow());
+            self.halt(PartitionEvent::Failed(WorkerFailure::of_worker(FailureKind::Permanent, reason)));
             return;
         }
-        kept.so_far.undelivered += 1;
-        let pause = backoff::delay(DLQ_RETRY_BACKOFF, COPY_BACKOFF_MAX, kept.so_far.undelivered, rand::random());
+        message.attempts.undelivered += 1;
+        let pause =
+            backoff::delay(DLQ_RETRY_BACKOFF, DLQ_RETRY_BACKOFF_MAX, message.attempts.undelivered, rand::random());
         let hint = hint(topic, failure);
-        tell!(
+        log_message!(
             error,
             self,
-            kept.record,
+            &message.record,
             "the copy of a message that failed could not be delivered to the dead-letter topic {topic:?}: {failure}{hint}; \
              its partition waits, and it is tried again in {:.1?}",
             pause
         );
-        self.pause(kept, pause, context);
+        self.pause(message, pause, context);
     }
 
     /// Logs the number of suppressed lines periodically.
-    pub(super) fn log_left_out(&self) {
-        let left_out = self.shared.throttle.borrow_mut().take_suppressed(Instant::now());
-        self.log_more(left_out);
+    pub(super) fn log_suppressed(&self) {
+        let suppressed = self.shared.log_limiter.borrow_mut().take_suppressed(Instant::now());
+        self.log_suppressed_count(suppressed);
     }
 
     /// Logs the number of suppressed lines when the partition stops.
-    pub(super) fn log_rest_left_out(&self) {
-        let left_out = self.shared.throttle.borrow_mut().take_rest(Instant::now());
-        self.log_more(left_out);
+    pub(super) fn log_remaining_suppressed(&self) {
+        let suppressed = self.shared.log_limiter.borrow_mut().take_rest(Instant::now());
+        self.log_suppressed_count(suppressed);
     }
 
-    fn log_more(&self, left_out: Option<(u64, Duration)>) {
-        if let Some((lines, time)) = left_out {
+    fn log_suppressed_count(&self, suppressed: Option<(u64, Duration)>) {
+        if let Some((lines, time)) = suppressed {
             let (lines, time) = (pluralize(lines, "more line"), seconds(time.as_secs_f64()));
             warn!(self.shared.context.logger, "{lines} about messages that failed in the last {time}, in this worker");
         }

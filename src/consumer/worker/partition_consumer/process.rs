@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use actix::fut::wrap_future;
 use actix::prelude::*;
 
-use super::{PartitionConsumer, PendingMessage, State};
+use super::{PartitionConsumer, PendingMessage, Phase};
+use crate::consumer::protocol::{FailureKind, WorkerEvent, WorkerFailure};
 use crate::consumer::worker::messages::PartitionEvent;
 use crate::consumer::worker::partition_state::MessageOutcome;
 use crate::history::HistoryEntry;
@@ -24,11 +25,11 @@ pub(super) struct AttemptState {
     /// The message is reserved in the quota ([`super::super::shared::MessageQuota`]).
     pub(super) has_quota: bool,
     /// In isolation mode: the supervisor has permitted it.
-    pub(super) announced: bool,
+    pub(super) is_allowed: bool,
     /// The number of failed attempts.
     pub(super) failures: u64,
     /// The reason of the final failure; only the dead-letter record is missing.
-    pub(super) given_up: Option<String>,
+    pub(super) final_failure: Option<String>,
     /// The number of failed deliveries of the dead-letter record.
     pub(super) undelivered: u64,
 }
@@ -45,195 +46,204 @@ pub(super) struct RecordMeta {
 }
 
 impl PartitionConsumer {
-    /// Continues with a message that was held back.
-    pub(super) fn resume_pending(&mut self, kept: PendingMessage, context: &mut Context<Self>) {
-        if kept.so_far.given_up.is_some() {
-            self.send_to_dlq(kept, context);
+    /// Continues with the message that is held back.
+    pub(super) fn resume_held_back(&mut self, context: &mut Context<Self>) {
+        let Phase::HeldBack(message) = std::mem::replace(&mut self.phase, Phase::Reading) else { return };
+        if message.attempts.final_failure.is_some() {
+            self.send_to_dlq(message, context);
             return;
         }
-        self.start_message(&kept.record.borrow(), kept.so_far.clone(), context);
-        if self.state == State::Processing {
+        self.start_message(&message.record.borrow(), message.attempts.clone(), context);
+        if let Phase::Processing { held_back, .. } = &mut self.phase {
             // Kept until the result is known.
-            self.kept = Some(kept);
+            *held_back = Some(message);
         }
     }
 
     /// Processes one message, unless it lies beyond the stop offset or has to wait: for the quota, or for
     /// permission.
-    pub(super) fn start_message(&mut self, record: &Record<'_>, mut so_far: AttemptState, context: &mut Context<Self>) {
-        if self.until.is_some_and(|until| record.offset >= until) {
-            self.leave_unfinished(&so_far);
+    pub(super) fn start_message(
+        &mut self,
+        record: &Record<'_>,
+        mut attempts: AttemptState,
+        context: &mut Context<Self>,
+    ) {
+        if self.stop_offset.is_some_and(|offset| record.offset >= offset) {
+            self.leave_unfinished(&attempts);
             self.reach_end();
             return;
         }
-        if !so_far.has_quota && !self.shared.quota.take() {
+        if !attempts.has_quota && !self.shared.quota.take() {
             // Another partition may release a message; this one checks again once a second.
-            self.hold_pending(record, so_far);
+            self.phase = Phase::HeldBack(Box::new(PendingMessage { record: record.to_owned(), attempts }));
             return;
         }
-        so_far.has_quota = true;
-        if let Some(reason) = self.shared.orders.poison_reason(record) {
-            self.give_up(record.to_owned(), so_far, reason, context);
-        } else if self.is_isolating() && !so_far.announced {
-            self.request_process(record, so_far, context);
+        attempts.has_quota = true;
+        if let Some(reason) = self.shared.flags.poison_reason(record) {
+            self.on_final_failure(record.to_owned(), attempts, reason, context);
+        } else if self.shared.flags.is_isolating() && !attempts.is_allowed {
+            self.request_process(record, attempts, context);
         } else {
-            self.process(record, so_far, context);
+            self.process(record, attempts, context);
         }
-    }
-
-    fn hold_pending(&mut self, record: &Record<'_>, so_far: AttemptState) {
-        self.kept = Some(PendingMessage { record: record.to_owned(), so_far });
     }
 
     /// Waits for the gate, then for permission of the supervisor.
-    fn request_process(&mut self, record: &Record<'_>, so_far: AttemptState, context: &mut Context<Self>) {
-        self.hold_pending(record, so_far);
+    fn request_process(&mut self, record: &Record<'_>, attempts: AttemptState, context: &mut Context<Self>) {
+        let message = Box::new(PendingMessage { record: record.to_owned(), attempts });
         // The results of other messages show whether the program works at all. The partition checks again once a
         // second.
         let shared = &self.shared;
-        if !shared.has_result.get() && shared.since.elapsed() < SUSPECTS_WAIT && shared.orders.is_suspect(record) {
+        let waits_for_others =
+            !shared.has_result.get() && shared.created.elapsed() < SUSPECTS_WAIT && shared.flags.is_suspect(record);
+        if waits_for_others || !shared.gate.try_enter_exclusive(context.address().recipient()) {
+            self.phase = Phase::HeldBack(message);
             return;
         }
-        if self.shared.gate.try_enter_exclusive(context.address().recipient()) {
-            self.state = State::Announced;
-            let partition = self.counters.partition.clone();
-            self.shared.events.do_send(PartitionEvent::Announce { partition, offset: record.offset });
-        }
+        self.phase = Phase::Announced(message);
+        let partition = self.state.partition.clone();
+        self.report(WorkerEvent::RequestProcess { partition, offset: record.offset });
     }
 
     /// Processes the message that the supervisor has permitted.
     pub(super) fn proceed(&mut self, context: &mut Context<Self>) {
-        self.state = State::Reading;
+        let Phase::Announced(mut message) = std::mem::replace(&mut self.phase, Phase::Reading) else { return };
         // Partitions that this wakes run later than this one.
         self.shared.gate.leave(0);
-        let Some(mut kept) = self.kept.take() else { return };
-        if self.is_stopping() {
-            self.kept = Some(kept);
-            return;
+        let is_stopping = self.is_stopping();
+        message.attempts.is_allowed = !is_stopping;
+        self.phase = Phase::HeldBack(message);
+        if !is_stopping {
+            self.resume_held_back(context);
+            self.continue_reading(context);
         }
-        kept.so_far.announced = true;
-        self.resume_pending(kept, context);
-        self.after_later(context);
     }
 
-    fn process(&mut self, record: &Record<'_>, mut so_far: AttemptState, context: &mut Context<Self>) {
+    fn report(&self, event: WorkerEvent) {
+        self.shared.events.do_send(PartitionEvent::Report(event));
+    }
+
+    fn process(&mut self, record: &Record<'_>, mut attempts: AttemptState, context: &mut Context<Self>) {
         // The next attempt has to request permission again.
-        so_far.announced = false;
-        self.counters.begin(record.offset);
-        if so_far.failures > 0 {
-            self.counters.retry();
+        attempts.is_allowed = false;
+        self.state.begin(record.offset);
+        if attempts.failures > 0 {
+            self.state.retry();
         }
-        let mut note = self.note(record);
+        let mut meta = self.meta(record);
         let result = match catch_panic(|| self.shared.processor.borrow_mut().process(record)) {
             Ok(ProcessResult::Done(result)) => result,
             Ok(ProcessResult::Later(future)) => {
-                self.state = State::Processing;
                 // Other partitions run meanwhile.
-                note.begun = Instant::now();
-                let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
-                self.processing_bytes = bytes as u64;
-                self.shared.gate.enter(self.processing_bytes);
+                meta.begun = Instant::now();
+                let bytes = (record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len)) as u64;
+                self.phase = Phase::Processing { bytes, held_back: None };
+                self.shared.gate.enter(bytes);
                 context.spawn(wrap_future::<_, Self>(CatchPanic(future)).map(move |result, partition, context| {
-                    partition.state = State::Reading;
-                    partition.shared.gate.leave(std::mem::take(&mut partition.processing_bytes));
-                    partition.on_async_done(
-                        note,
-                        so_far,
-                        result.unwrap_or_else(|panic| Err(ProcessError::Message(panic))),
-                        context,
-                    );
+                    let result = result.unwrap_or_else(|panic| Err(ProcessError::Message(panic)));
+                    partition.on_async_result(meta, attempts, result, context);
                 }));
                 return;
             }
             Err(panic) => Err(ProcessError::Message(panic)),
         };
-        if let Some(reason) = self.processed(note, result) {
-            self.on_failure(record.to_owned(), so_far, reason, context);
+        if let Some(reason) = self.on_result(meta, result) {
+            self.on_failure(record.to_owned(), attempts, reason, context);
         }
     }
 
-    fn on_async_done(
+    fn on_async_result(
         &mut self,
-        note: RecordMeta,
-        so_far: AttemptState,
+        meta: RecordMeta,
+        attempts: AttemptState,
         result: Result<(), ProcessError>,
         context: &mut Context<Self>,
     ) {
-        let kept = self.kept.take();
-        if let Some(reason) = self.processed(note, result) {
+        // A partition that was halted meanwhile has left the gate.
+        let Phase::Processing { bytes, held_back } = std::mem::replace(&mut self.phase, Phase::Halted) else { return };
+        self.phase = Phase::Reading;
+        self.shared.gate.leave(bytes);
+        if let Some(reason) = self.on_result(meta, result) {
             // It was held back, or nothing was read since.
-            let current = || Some(self.stream.as_ref()?.current()?.to_owned());
-            match kept.map(|kept| kept.record).or_else(current) {
-                Some(record) => self.on_failure(record, so_far, reason, context),
+            let current = || Some(self.queue.as_ref()?.current()?.to_owned());
+            match held_back.map(|message| message.record).or_else(current) {
+                Some(record) => self.on_failure(record, attempts, reason, context),
                 None => {
                     let reason = format!("a message that failed is gone: {reason}");
-                    self.stop_actor(PartitionEvent::Broken { reason, permanent: false });
+                    self.halt(PartitionEvent::Failed(WorkerFailure::of_worker(FailureKind::Transient, reason)));
                 }
             }
         }
-        self.after_later(context);
+        self.continue_reading(context);
     }
 
     /// Collects the data about a message that are needed when it is handled: the message itself may be gone
     /// then.
-    pub(super) fn note(&self, record: &Record<'_>) -> RecordMeta {
+    pub(super) fn meta(&self, record: &Record<'_>) -> RecordMeta {
         let header = || record.header(stamp::NAME);
         let Some(history) = &self.shared.history else {
-            let found = stamp::find_where_put(record.key, record.value, header);
-            let timing = found.map(|found| self.shared.stamps.timing(&found));
+            let stamp = stamp::find_where_put(record.key, record.value, header);
+            let timing = stamp.map(|stamp| self.shared.stamps.timing(&stamp));
             return RecordMeta { offset: record.offset, begun: self.now, timing, entry: None };
         };
-        let found = stamp::find(record.key, record.value, header);
-        let timing = found.map(|found| self.shared.stamps.timing(&found));
+        let stamp = stamp::find(record.key, record.value, header);
+        let timing = stamp.map(|stamp| self.shared.stamps.timing(&stamp));
         RecordMeta {
             offset: record.offset,
             begun: self.now,
             timing,
-            entry: Some(history.entry(record, found.as_ref())),
+            entry: Some(history.entry(record, stamp.as_ref())),
         }
     }
 
     /// Handles the result of an attempt. Returns the reason if the message has failed.
-    fn processed(&mut self, note: RecordMeta, result: Result<(), ProcessError>) -> Option<String> {
+    fn on_result(&mut self, meta: RecordMeta, result: Result<(), ProcessError>) -> Option<String> {
         if matches!(result, Ok(()) | Err(ProcessError::Message(_))) && !self.shared.has_result.replace(true) {
-            self.shared.events.do_send(PartitionEvent::FirstResult);
+            self.report(WorkerEvent::FirstResult);
         }
         match result.map_err(ProcessError::shortened) {
             Ok(()) => {
                 self.breaker.succeeded();
-                self.advance(note, MessageOutcome::Processed);
+                self.advance(meta, MessageOutcome::Processed);
             }
             Err(ProcessError::Message(reason)) => return Some(reason),
-            Err(ProcessError::Worker(reason)) => self.stop_actor(PartitionEvent::ProcessorFailed { reason }),
-            Err(ProcessError::Crash(reason)) => self.stop_actor(PartitionEvent::Crashed { reason }),
-            Err(ProcessError::OutputClosed) => self.stop_actor(PartitionEvent::OutputClosed),
+            Err(ProcessError::Worker(reason)) => self.halt(processor_failed(reason)),
+            Err(ProcessError::Crash(reason)) => {
+                self.report(WorkerEvent::ProcessorCrashed);
+                self.halt(processor_failed(reason));
+            }
+            Err(ProcessError::OutputClosed) => self.halt(PartitionEvent::Report(WorkerEvent::OutputClosed)),
         }
         None
     }
 
     /// Records that the message is handled, and moves the position.
-    pub(super) fn advance(&mut self, note: RecordMeta, fate: MessageOutcome) {
-        let next = note.offset + 1;
-        (self.next, self.now) = (next, Instant::now());
-        self.counters.end(next, fate);
-        let processed = fate == MessageOutcome::Processed;
-        if let Some(timing) = note.timing.filter(|_| processed) {
-            self.shared.times.borrow_mut().stamped(timing, self.anchor.unix_us(self.now));
+    pub(super) fn advance(&mut self, meta: RecordMeta, outcome: MessageOutcome) {
+        let next = meta.offset + 1;
+        (self.position, self.now) = (next, Instant::now());
+        self.state.end(next, outcome);
+        let is_processed = outcome == MessageOutcome::Processed;
+        if let Some(timing) = meta.timing.filter(|_| is_processed) {
+            self.shared.latencies.borrow_mut().stamped(timing, self.anchor.unix_us(self.now));
         }
-        if processed {
-            self.shared.times.borrow_mut().record_processing(note.begun, self.now);
+        if is_processed {
+            self.shared.latencies.borrow_mut().record_processing(meta.begun, self.now);
         }
-        self.entries.extend(note.entry.map(|entry| HistoryEntry { failed: !processed, ..entry }));
-        if self.until.is_some_and(|until| next >= until) {
+        self.entries.extend(meta.entry.map(|entry| HistoryEntry { failed: !is_processed, ..entry }));
+        if self.is_at_end() {
             self.reach_end();
         }
     }
 
     /// Releases a message that is not handled here: it does not count towards the quota.
-    pub(super) fn leave_unfinished(&self, so_far: &AttemptState) {
-        self.counters.give_up();
-        if so_far.has_quota {
+    pub(super) fn leave_unfinished(&self, attempts: &AttemptState) {
+        self.state.clear_in_flight();
+        if attempts.has_quota {
             self.shared.quota.release();
         }
     }
+}
+
+fn processor_failed(reason: String) -> PartitionEvent {
+    PartitionEvent::Failed(WorkerFailure::of_processor(FailureKind::Transient, reason))
 }
