@@ -41,6 +41,19 @@ pub struct BatchResult {
     pub ended: Option<BatchEnd>,
 }
 
+impl BatchResult {
+    /// Adds a later batch of the same thread.
+    pub fn add(&mut self, later: &Self) {
+        self.sent += later.sent;
+        self.faults.add(&later.faults);
+        self.bytes += later.bytes;
+        self.largest = self.largest.max(later.largest);
+        self.delay = self.delay.max(later.delay);
+        self.last = later.last.or(self.last);
+        self.ended = self.ended.take().or_else(|| later.ended.clone());
+    }
+}
+
 /// Why a thread cannot continue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BatchEnd {
@@ -48,6 +61,16 @@ pub enum BatchEnd {
     Panicked(String),
     /// The Kafka client has failed permanently.
     Fatal(String),
+}
+
+impl BatchEnd {
+    /// Describes the end of producer `number`.
+    pub fn describe(&self, number: usize) -> String {
+        match self {
+            Self::Panicked(text) => format!("producer {number}: the generator {text}"),
+            Self::Fatal(text) => format!("producer {number}: {text}"),
+        }
+    }
 }
 
 /// To a producer thread: wait until every sent message is acknowledged or has failed.

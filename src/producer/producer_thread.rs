@@ -7,7 +7,7 @@ use actix::{Actor, Handler, MessageResult, SyncContext};
 
 use super::message_builder::{BuiltMessage, MessageBuilder};
 use super::messages::{BatchEnd, BatchResult, DeadlineKind, Flush, Flushed, ProduceBatch, StopFlag};
-use super::schedule::Schedule;
+use super::schedule::Pacing;
 use crate::generator::{Generator, MessageBuffer, MessageContext};
 use crate::kafka::producer::{ProducerClient, SendError};
 use crate::settings;
@@ -35,7 +35,7 @@ pub struct ProducerThread {
     due: Instant,
     anchor: ClockAnchor,
     clock: CachedClock,
-    pace: Pacing,
+    pacing: Pacing,
     /// The message of `source.sequence` is already built, because the queue was full.
     built: Option<BuiltMessage>,
     /// The built message is the injected duplicate of a message that was already counted.
@@ -97,18 +97,11 @@ fn sleep_until(now: Instant, moment: Instant) -> Option<Instant> {
     Some(Instant::now())
 }
 
-/// The start of the run and its schedule.
-#[derive(Clone)]
-pub(super) struct Pacing {
-    pub(super) begun: Instant,
-    pub(super) schedule: Schedule,
-}
-
 impl ProducerThread {
     /// Creates producer `number` of `producers`.
     pub(super) fn new(
         number: usize,
-        pace: Pacing,
+        pacing: Pacing,
         settings: &settings::Producer,
         generator: Box<dyn Generator>,
         run: Option<u64>,
@@ -121,10 +114,10 @@ impl ProducerThread {
             builder: MessageBuilder::new(settings, generator, run),
             client,
             message: MessageBuffer::default(),
-            due: pace.begun,
+            due: pacing.begun,
             anchor: ClockAnchor::now(),
-            clock: CachedClock::new(pace.schedule.is_paced()),
-            pace,
+            clock: CachedClock::new(pacing.schedule.is_paced()),
+            pacing,
             built: None,
             is_duplicate: false,
             stop_flag,
@@ -190,11 +183,11 @@ impl ProducerThread {
     /// Waits until the next message is due and returns that time; `None` if that is after the end of the batch or the
     /// run.
     fn wait_until_due(&mut self, now: Instant, end: Instant, until: Option<Instant>) -> Option<Instant> {
-        let Some(due) = self.pace.schedule.time_of(self.source.producer, self.source.sequence) else {
+        let Some(due) = self.pacing.schedule.time_of(self.source.producer, self.source.sequence) else {
             self.due = now;
             return until.is_none_or(|until| now < until).then_some(now);
         };
-        self.due = self.pace.begun + due;
+        self.due = self.pacing.begun + due;
         let last = until.map_or(end, |until| until.min(end));
         if self.due > last || until == Some(self.due) {
             return sleep_until(now, last).and(None);

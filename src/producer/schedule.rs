@@ -2,7 +2,7 @@
 //! message was sent.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::rate_curve::RateCurve;
 use crate::{report, settings};
@@ -27,27 +27,53 @@ enum Rate {
     Profile(Arc<RateCurve>),
 }
 
+/// The start and the end of the run, and its schedule.
+#[derive(Clone)]
+pub(super) struct Pacing {
+    pub(super) begun: Instant,
+    /// The time after which no message is generated.
+    pub(super) until: Option<Instant>,
+    pub(super) schedule: Schedule,
+}
+
+impl Pacing {
+    pub(super) fn new(settings: &settings::Producer) -> Self {
+        Self { begun: Instant::now(), until: None, schedule: Schedule::new(settings) }
+    }
+
+    /// Starts the run; a duration of zero is unlimited.
+    pub(super) fn begin(&mut self, duration: Duration) {
+        self.begun = Instant::now();
+        self.until = (!duration.is_zero()).then(|| self.begun + duration);
+    }
+
+    /// Whether the duration has passed.
+    pub(super) fn is_over(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
+    }
+}
+
 /// A rate counts as kept when this share of its messages was sent.
-const REACHED_SHARE: f64 = 0.99;
+const MIN_RATE_RATIO: f64 = 0.99;
 /// A rate also counts as kept when the run is late by less than this: one late message of a short run is no missed
 /// rate.
 const TOLERATED_DELAY: Duration = Duration::from_millis(100);
 
-/// The wanted and the actual rate, in messages per second.
+/// The target rate and the actual rate, in messages per second.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Kept {
-    pub(super) wanted: f64,
-    pub(super) reached: f64,
-    /// Whether the rate was kept, see [`REACHED_SHARE`] and [`TOLERATED_DELAY`].
+pub(super) struct AchievedRate {
+    pub(super) target: f64,
+    pub(super) actual: f64,
+    /// Whether the rate was kept, see [`MIN_RATE_RATIO`] and [`TOLERATED_DELAY`].
     pub(super) met: bool,
 }
 
-impl Kept {
-    fn new(wanted: f64, reached: f64, elapsed: Duration) -> Self {
-        let missing = (wanted - reached).max(0.0);
-        let delay = if wanted > 0.0 { elapsed.as_secs_f64() * missing / wanted } else { 0.0 };
-        let met = reached >= wanted * REACHED_SHARE || delay < TOLERATED_DELAY.as_secs_f64();
-        Self { wanted, reached, met }
+impl AchievedRate {
+    fn new(target: f64, actual: f64, elapsed: Duration) -> Self {
+        let missing = (target - actual).max(0.0);
+        let delay = if target > 0.0 { elapsed.as_secs_f64() * missing / target } else { 0.0 };
+        let met = actual >= target * MIN_RATE_RATIO || delay < TOLERATED_DELAY.as_secs_f64();
+        Self { target, actual, met }
     }
 }
 
@@ -100,19 +126,19 @@ impl Schedule {
         !matches!(self.rate, Rate::Unlimited)
     }
 
-    /// The mean wanted rate and the actual rate, in messages per second: until the last message if all due messages
+    /// The mean target rate and the actual rate, in messages per second: until the last message if all due messages
     /// were sent, otherwise until the end, because some are missing. `None` without a rate.
-    pub(super) fn report(&self, sent: &SendProgress<'_>) -> Option<Kept> {
+    pub(super) fn report(&self, sent: &SendProgress<'_>) -> Option<AchievedRate> {
         // Messages due exactly at the end are not sent.
         let before_end = sent.end.saturating_sub(Duration::from_nanos(1));
         let is_behind = |(thread, messages): (usize, &u64)| *messages < self.due(thread, before_end).min(sent.limit);
         let elapsed = if sent.messages.iter().enumerate().any(is_behind) { sent.end } else { sent.last };
         // The first message is due at once: there is one interval fewer than messages.
         let between = sent.messages.iter().sum::<u64>().saturating_sub(1);
-        Some(Kept::new(self.target_rate(elapsed)?, report::rate(between, elapsed), elapsed))
+        Some(AchievedRate::new(self.target_rate(elapsed)?, report::rate(between, elapsed), elapsed))
     }
 
-    /// The mean wanted rate from the start until `elapsed`, in messages per second; `None` without a rate.
+    /// The mean target rate from the start until `elapsed`, in messages per second; `None` without a rate.
     fn target_rate(&self, elapsed: Duration) -> Option<f64> {
         match &self.rate {
             Rate::Unlimited => None,
@@ -217,7 +243,7 @@ mod tests {
         let schedule = constant(100.0, 2);
         let kept = |messages: [u64; 2], limit, last, end| {
             let kept = schedule.report(&SendProgress { messages: &messages, limit, last, end }).unwrap();
-            (kept.wanted, kept.reached)
+            (kept.target, kept.actual)
         };
         // All messages due before 10 s: the last one at 9.99 s.
         let last = Duration::from_millis(9_990);
@@ -233,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_rate_is_missed_by_more_than_a_late_message() {
-        let met = |wanted, reached, ms| Kept::new(wanted, reached, Duration::from_millis(ms)).met;
+        let met = |wanted, reached, ms| AchievedRate::new(wanted, reached, Duration::from_millis(ms)).met;
         assert!(met(100.0, 100.2, 10_000) && met(100.0, 99.5, 60_000));
         assert!(!met(100.0, 98.0, 60_000) && !met(1e9, 500_000.0, 3_000));
         assert!(met(1_000.0, 300.0, 30), "one late message of a short run");

@@ -1,12 +1,11 @@
 //! The coordinator's status and log events.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use slog::{info, warn};
 
-use super::coordinator::{Outcomes, ProducerCoordinator};
-use crate::kafka::delivery_reports::Latencies;
+use super::coordinator::ProducerCoordinator;
+use super::thread_fleet::DeliveryTotals;
 use crate::monitoring::status::{EventLevel, Phase, ProduceStatus, ThreadStatus};
 use crate::throttle_log::ThrottlingChange;
 
@@ -23,7 +22,7 @@ impl ProducerCoordinator {
     /// they stop.
     fn take_client_reports(&mut self) {
         let now = Instant::now();
-        for thread in &mut self.threads {
+        for thread in self.fleet.iter_mut() {
             let Some(client) = thread.client.upgrade() else { continue };
             thread.health = client.health();
             let Some(report) = client.take_report() else { continue };
@@ -59,36 +58,27 @@ impl ProducerCoordinator {
     /// The current status.
     pub(super) fn status(&self) -> ProduceStatus {
         let limit = self.requested().map(|_| self.limit());
-        let (mut failed, mut latencies) = (BTreeMap::new(), Latencies::default());
-        let threads = self.threads.iter().enumerate().map(|(producer, thread)| {
-            let Outcomes { acknowledged, unacknowledged, failed: failures } = thread.outcomes();
-            let failures_sum = failures.values().sum();
-            for (reason, count) in failures {
-                *failed.entry(reason).or_default() += count;
-            }
-            thread.deliveries.add_latencies_to(&mut latencies);
+        let DeliveryTotals { threads, acknowledged, unacknowledged, failed, latencies, .. } = self.fleet.totals();
+        let threads = threads.into_iter().zip(self.fleet.iter()).map(|(report, thread)| ThreadStatus {
+            producer: report.producer,
+            requested: limit,
             // A batch reports its messages when it is finished; their acknowledgements may arrive before.
-            let sent = thread.expected_outcomes().max(acknowledged + unacknowledged);
-            ThreadStatus {
-                producer,
-                requested: limit,
-                sent,
-                acknowledged,
-                unacknowledged,
-                failed: failures_sum,
-                client: thread.client_status.clone(),
-                health: thread.health.clone(),
-            }
+            sent: report.sent.max(report.acknowledged + report.unacknowledged),
+            acknowledged: report.acknowledged,
+            unacknowledged: report.unacknowledged,
+            failed: report.failed,
+            client: thread.client_status.clone(),
+            health: thread.health.clone(),
         });
         let threads: Vec<_> = threads.collect();
         ProduceStatus {
             topic: self.params.settings.kafka.topic.clone(),
             requested: self.requested(),
             sent: threads.iter().map(|thread| thread.sent).sum(),
-            sent_bytes: self.threads.iter().map(|thread| thread.bytes).sum(),
+            sent_bytes: self.fleet.iter().map(|thread| thread.batches.bytes).sum(),
             acks: self.acks.word().to_owned(),
-            acknowledged: threads.iter().map(|thread| thread.acknowledged).sum(),
-            unacknowledged: threads.iter().map(|thread| thread.unacknowledged).sum(),
+            acknowledged,
+            unacknowledged,
             failed,
             threads,
             acknowledgement: (&latencies.due).into(),

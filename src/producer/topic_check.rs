@@ -1,12 +1,12 @@
 //! The coordinator checks its topic when acknowledgements stop, and stops the run when the topic was deleted.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use actix::prelude::*;
 use slog::error;
 
-use super::coordinator::{FLUSH_GRACE, ProducerCoordinator, ThreadPhase};
+use super::coordinator::ProducerCoordinator;
 use super::topic_watch::is_deleted;
 use crate::monitoring::status::{EventLevel, Phase};
 use crate::util::blocking;
@@ -14,21 +14,22 @@ use crate::util::blocking;
 impl ProducerCoordinator {
     /// Checks the topic if messages are in flight and none was acknowledged since the last check.
     pub(super) fn check_topic(&mut self, context: &mut Context<Self>) {
-        let delivered = self.threads.iter().map(|thread| thread.deliveries.delivered()).sum();
+        let delivered = self.fleet.iter().map(|thread| thread.deliveries.delivered()).sum();
         let is_stalled = std::mem::replace(&mut self.topic_watch.delivered, delivered) == delivered;
-        let waits = self.threads.iter().filter(|thread| thread.state != ThreadPhase::Done).any(|thread| {
-            thread.deliveries.is_topic_missing() || thread.expected_outcomes() > thread.outcomes().count()
-        });
-        if !is_stalled || !waits || self.topic_watch.is_deleted || self.topic_watch.is_checking {
+        if !is_stalled
+            || !self.fleet.waits_for_outcomes()
+            || self.topic_watch.is_deleted
+            || self.topic_watch.is_checking
+        {
             return;
         }
         self.topic_watch.is_checking = true;
         let (settings, logger) = (Arc::clone(&self.params.settings), self.params.logger.clone());
-        let clients: Vec<_> = self.threads.iter().map(|thread| thread.client.clone()).collect();
+        let clients: Vec<_> = self.fleet.iter().map(|thread| thread.client.clone()).collect();
         let check = blocking::spawn_blocking("topic-check", move || is_deleted(&settings, &clients, &logger));
         context.spawn(check.into_actor(self).map(|is_deleted, coordinator, context| {
             coordinator.topic_watch.is_checking = false;
-            if is_deleted == Ok(true) && coordinator.outcome.is_some() {
+            if is_deleted == Ok(true) && coordinator.is_running() {
                 coordinator.on_topic_deleted(context);
             }
         }));
@@ -41,8 +42,7 @@ impl ProducerCoordinator {
         error!(self.params.logger, "{text}");
         self.params.registry.event(EventLevel::Error, "stopped", None, text.clone());
         self.phase(Phase::Draining, &text);
-        self.threads.iter().for_each(|thread| thread.deliveries.set_topic_missing(true));
-        self.stop_flag.stop(Instant::now());
-        context.run_later(self.params.settings.shutdown.timeout + FLUSH_GRACE, Self::abandon_threads);
+        self.fleet.iter().for_each(|thread| thread.deliveries.set_topic_missing(true));
+        self.stop_threads(Duration::ZERO, context);
     }
 }
