@@ -297,11 +297,10 @@ mod tests {
         let mut settings = settings::defaults();
         settings.kafka.brokers = vec!["127.0.0.1:1".to_owned()];
         let client = Arc::new(ProducerClient::new(&settings, None, None, &crate::logging::discard()).unwrap());
-        let schedule = Schedule::new(&settings.producer);
-        let pace = Pacing { begun: Instant::now(), schedule };
+        let pacing = Pacing::new(&settings.producer);
         let deliveries = client.deliveries();
         let mut producer =
-            ProducerThread::new(0, pace, &settings.producer, Box::new(Refused), None, client, Arc::default());
+            ProducerThread::new(0, pacing, &settings.producer, Box::new(Refused), None, client, Arc::default());
         // One is accepted, two are rejected by the generator, two by the client.
         let mut sum = BatchResult::default();
         while sum.sent < 5 {

@@ -14,13 +14,13 @@ const NAME: usize = 11;
 
 /// A row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct BarRow {
+pub struct BarRow {
     /// Its number, from 0.
-    pub(super) number: usize,
+    pub number: usize,
     /// The progress and its end, if known; otherwise the row has no bar.
-    pub(super) done: Option<(u64, u64)>,
+    pub done: Option<(u64, u64)>,
     /// The texts, most important first; as many as fit are shown.
-    pub(super) texts: Vec<String>,
+    pub texts: Vec<String>,
 }
 
 /// All rows. They are accessed only on the console's thread, which a blocked terminal may hold up.
@@ -119,13 +119,13 @@ fn available_width(bar_length: usize, width: usize) -> usize {
 /// As many texts as fit; after the first that is too long, the rest is left out.
 fn fit_to_width(texts: &[String], room: usize) -> String {
     let mut text = String::new();
-    for texts in texts {
+    for next in texts {
         let gap = if text.is_empty() { "" } else { "  " };
-        if measure_text_width(&text) + gap.len() + measure_text_width(texts) > room {
+        if measure_text_width(&text) + gap.len() + measure_text_width(next) > room {
             break;
         }
         text.push_str(gap);
-        text.push_str(texts);
+        text.push_str(next);
     }
     text
 }

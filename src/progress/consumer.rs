@@ -4,69 +4,45 @@ use std::collections::BTreeMap;
 
 use slog::Logger;
 
-use super::bars::{BarRow, ProgressBars};
-use super::{LOG_INTERVAL, REDRAW_INTERVAL, RefreshTimer, eta, log_lines, percent};
-use crate::console::Console;
+use super::bars::BarRow;
+use super::{ProgressStatus, eta, log_lines, percent, rate_text};
 use crate::monitoring::status::{ConsumeStatus, PartitionStatus, WorkerState, WorkerStatus};
-use crate::util::format::{format_count, format_rate, pluralize};
+use crate::util::format::{format_count, pluralize};
 use crate::util::rate_meter::RateMeter;
 
 /// The maximum number of partitions of a worker that are shown separately.
 const SHOWN_PARTITIONS: usize = 6;
 
-/// The progress of all workers.
-pub struct ConsumeProgress {
-    bars: ProgressBars,
-    clock: RefreshTimer,
-    all: RateMeter,
-    workers: BTreeMap<usize, RateMeter>,
-    logger: Logger,
-}
+impl ProgressStatus for ConsumeStatus {
+    const ROW_NAME: &'static str = "worker";
+    const COLOUR: &'static str = "cyan";
 
-impl ConsumeProgress {
-    /// Creates the bars. More workers may be added later.
-    pub fn new(screen: &Console, logger: &Logger, workers: usize) -> Self {
-        let bars = ProgressBars::new(screen, "worker", "cyan", workers);
-        let clock = RefreshTimer::start(if bars.are_shown() { REDRAW_INTERVAL } else { LOG_INTERVAL });
-        let mut all = RateMeter::default();
-        all.record(0.0, 0.0);
-        Self { bars, clock, all, workers: BTreeMap::new(), logger: logger.clone() }
+    fn done(&self) -> u64 {
+        self.processed
     }
 
-    /// Returns whether an update is due, because building a status takes time.
-    pub fn is_due(&self) -> bool {
-        self.clock.is_due()
+    fn done_by_row(&self) -> Vec<(usize, u64)> {
+        self.workers.iter().map(|worker| (worker.slot, worker.processed)).collect()
     }
 
-    /// Shows the status of the workers.
-    pub fn show(&mut self, status: &ConsumeStatus) {
-        let now = self.clock.tick();
-        self.all.record(now, status.processed as f64);
-        if !self.bars.are_shown() {
-            let left = left(&status.partitions.iter().collect::<Vec<_>>(), &self.all);
-            let rate = self.all.per_second().unwrap_or(0.0);
-            log_lines::consumed(&self.logger, status.processed, status.lag, rate, left);
-            return;
-        }
+    fn rows(&self, rates: &BTreeMap<usize, RateMeter>) -> Vec<BarRow> {
         let mut owned: BTreeMap<usize, Vec<&PartitionStatus>> = BTreeMap::new();
-        for partition in &status.partitions {
+        for partition in &self.partitions {
             if let Some(slot) = partition.worker {
                 owned.entry(slot).or_default().push(partition);
             }
         }
-        let one_topic = status.topics.len() == 1;
-        let rows = status.workers.iter().map(|worker| {
-            let rate = self.workers.entry(worker.slot).or_default();
-            rate.record(now, worker.processed as f64);
+        let one_topic = self.topics.len() == 1;
+        let row = |worker: &WorkerStatus| {
             let own = owned.get(&worker.slot).map_or(&[][..], Vec::as_slice);
-            row(worker, own, rate, one_topic)
-        });
-        self.bars.draw(rows.collect());
+            row(worker, own, &rates[&worker.slot], one_topic)
+        };
+        self.workers.iter().map(row).collect()
     }
 
-    /// Removes the bars.
-    pub fn finish(&mut self) {
-        self.bars.clear();
+    fn log(&self, logger: &Logger, rate: &RateMeter) {
+        let left = left(&self.partitions.iter().collect::<Vec<_>>(), rate);
+        log_lines::consumed(logger, self.processed, self.lag, rate.per_second().unwrap_or(0.0), left);
     }
 }
 
@@ -114,7 +90,7 @@ fn row(worker: &WorkerStatus, own: &[&PartitionStatus], rate: &RateMeter, one_to
     let mut texts: Vec<String> = instead(worker.state).map(str::to_owned).into_iter().collect();
     if !own.is_empty() {
         texts.push(percent(position, length));
-        texts.push(format!("{:>9}", rate.per_second().map_or_else(|| "-".to_owned(), format_rate)));
+        texts.push(rate_text(rate));
         texts.extend(left(own, rate).map(eta));
         texts.push(format!("lag {}", format_count(lag)));
         texts.push(format!("{} of {}", format_count(position), format_count(length)));
@@ -137,14 +113,8 @@ fn row(worker: &WorkerStatus, own: &[&PartitionStatus], rate: &RateMeter, one_to
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::meter;
     use super::*;
-
-    fn meter(per_second: f64) -> RateMeter {
-        let mut meter = RateMeter::default();
-        meter.record(0.0, 0.0);
-        meter.record(1.0, per_second);
-        meter
-    }
 
     fn partition(partition: i32, position: i64, stop_offset: Option<i64>) -> PartitionStatus {
         let (topic, high_watermark) = ("t".to_owned(), 1_000);

@@ -4,61 +4,34 @@ use std::collections::BTreeMap;
 
 use slog::Logger;
 
-use super::bars::{BarRow, ProgressBars};
-use super::{LOG_INTERVAL, REDRAW_INTERVAL, RefreshTimer, eta, log_lines, percent};
-use crate::console::Console;
+use super::bars::BarRow;
+use super::{ProgressStatus, eta, log_lines, percent, rate_text};
 use crate::monitoring::status::{ProduceStatus, ThreadStatus};
 use crate::settings::Acks;
-use crate::util::format::{format_count, format_rate};
+use crate::util::format::format_count;
 use crate::util::rate_meter::RateMeter;
 
-/// The progress of all producer threads.
-pub struct ProduceProgress {
-    bars: ProgressBars,
-    clock: RefreshTimer,
-    all: RateMeter,
-    threads: BTreeMap<usize, RateMeter>,
-    logger: Logger,
-}
+impl ProgressStatus for ProduceStatus {
+    const ROW_NAME: &'static str = "producer";
+    const COLOUR: &'static str = "green";
 
-impl ProduceProgress {
-    /// Creates the bars.
-    pub fn new(screen: &Console, logger: &Logger, threads: usize) -> Self {
-        let bars = ProgressBars::new(screen, "producer", "green", threads);
-        let clock = RefreshTimer::start(if bars.are_shown() { REDRAW_INTERVAL } else { LOG_INTERVAL });
-        let mut all = RateMeter::default();
-        all.record(0.0, 0.0);
-        Self { bars, clock, all, threads: BTreeMap::new(), logger: logger.clone() }
+    fn done(&self) -> u64 {
+        self.delivered()
     }
 
-    /// Returns whether an update is due, because building a status takes time.
-    pub fn is_due(&self) -> bool {
-        self.clock.is_due()
+    fn done_by_row(&self) -> Vec<(usize, u64)> {
+        self.threads.iter().map(|thread| (thread.producer, thread.delivered())).collect()
     }
 
-    /// Shows the status of the threads.
-    pub fn show(&mut self, status: &ProduceStatus) {
-        let now = self.clock.tick();
-        self.all.record(now, status.delivered() as f64);
-        if !self.bars.are_shown() {
-            let missing = status.requested.map(|requested| requested.saturating_sub(status.delivered()));
-            let left = missing.filter(|missing| *missing > 0).and_then(|missing| self.all.seconds_for(missing));
-            let rate = self.all.per_second().unwrap_or(0.0);
-            let acknowledged = (status.acks != Acks::None.word()).then_some(status.acknowledged);
-            log_lines::produced(&self.logger, status.sent, acknowledged, rate, left);
-            return;
-        }
-        let rows = status.threads.iter().map(|thread| {
-            let rate = self.threads.entry(thread.producer).or_default();
-            rate.record(now, thread.delivered() as f64);
-            row(thread, status.delivery(), rate)
-        });
-        self.bars.draw(rows.collect());
+    fn rows(&self, rates: &BTreeMap<usize, RateMeter>) -> Vec<BarRow> {
+        self.threads.iter().map(|thread| row(thread, self.delivery(), &rates[&thread.producer])).collect()
     }
 
-    /// Removes the bars.
-    pub fn finish(&mut self) {
-        self.bars.clear();
+    fn log(&self, logger: &Logger, rate: &RateMeter) {
+        let missing = self.requested.map(|requested| requested.saturating_sub(self.delivered()));
+        let left = missing.filter(|missing| *missing > 0).and_then(|missing| rate.seconds_for(missing));
+        let acknowledged = (self.acks != Acks::None.word()).then_some(self.acknowledged);
+        log_lines::produced(logger, self.sent, acknowledged, rate.per_second().unwrap_or(0.0), left);
     }
 }
 
@@ -67,7 +40,7 @@ fn row(thread: &ThreadStatus, delivery: &str, rate: &RateMeter) -> BarRow {
     let delivered = thread.delivered();
     let mut texts = Vec::new();
     texts.extend(requested.map(|requested| percent(delivered, requested)));
-    texts.push(format!("{:>9}", rate.per_second().map_or_else(|| "-".to_owned(), format_rate)));
+    texts.push(rate_text(rate));
     if failed > 0 {
         texts.push(format!("{} FAILED", format_count(failed)));
     }
@@ -83,14 +56,8 @@ fn row(thread: &ThreadStatus, delivery: &str, rate: &RateMeter) -> BarRow {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::meter;
     use super::*;
-
-    fn meter(per_second: f64) -> RateMeter {
-        let mut meter = RateMeter::default();
-        meter.record(0.0, 0.0);
-        meter.record(1.0, per_second);
-        meter
-    }
 
     #[test]
     fn a_thread_with_a_length_says_how_long_it_will_take() {
