@@ -4,7 +4,7 @@ use std::path::Path;
 
 use slog::error;
 
-use super::RunContext;
+use super::context::RunContext;
 use crate::cli::Command;
 use crate::exit::{ExitCode, ExitStatus};
 use crate::latency::{self, hdr_log::HdrLogWriter};
@@ -28,22 +28,22 @@ pub(super) fn open(command: &Command, loaded: &LoadedSettings) -> Result<HdrLogW
 /// Prints the latencies and writes them to their file; returns another exit status if that fails.
 pub(super) fn print_and_write(
     file: &mut HdrLogWriter,
-    draft: &ReportBuilder,
-    stage: &RunContext,
+    report: &ReportBuilder,
+    context: &RunContext,
     exit: ExitStatus,
 ) -> ExitStatus {
-    let quiet = matches!(stage.style.level, LogLevel::Error | LogLevel::Warning);
-    let excluded = draft.consume.as_ref().map(|report| report.latency_excluded.line()).unwrap_or_default();
-    let table = latency::table(&draft.latencies()) + &excluded;
-    if stage.style.format == LogFormat::Terminal && !quiet && !table.is_empty() {
-        stage.screen.print_line(table.as_bytes());
+    let quiet = matches!(context.style.level, LogLevel::Error | LogLevel::Warning);
+    let excluded = report.consume.as_ref().map(|consume| consume.latency_excluded.line()).unwrap_or_default();
+    let table = latency::table(&report.latencies()) + &excluded;
+    if context.style.format == LogFormat::Terminal && !quiet && !table.is_empty() {
+        context.console.print_line(table.as_bytes());
     }
-    let Err(error) = draft.write_latencies(file) else { return exit };
+    let Err(error) = report.write_latencies(file) else { return exit };
     let path = file.path().unwrap_or(Path::new("")).display();
     let text = format!("latency.hdr_file = {path}: the latencies could not be written: {error}");
     if exit.code == ExitCode::Success {
         return ExitStatus::failed(text);
     }
-    error!(stage.logger, "{text}");
+    error!(context.logger, "{text}");
     exit
 }

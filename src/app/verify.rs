@@ -6,8 +6,9 @@ use std::time::Duration;
 use actix::{System, SystemRunner};
 use slog::{info, warn};
 
-use super::{Closing, Program, RunContext, consumer_params};
-use crate::app::demo;
+use super::consume::consumer_params;
+use super::context::{Closing, RunContext};
+use super::{Program, demo};
 use crate::cli::{Demo, TopicSpec, Verify};
 use crate::consumer::protocol::MessageLog;
 use crate::exit::{ExitCode, ExitStatus};
@@ -30,17 +31,17 @@ impl Program {
         self,
         demo: &Demo,
         loaded: LoadedSettings,
-        stage: &RunContext,
-        draft: &mut ReportBuilder,
+        context: &RunContext,
+        report: &mut ReportBuilder,
         signals: SignalHandler,
     ) -> (ExitStatus, Closing) {
-        let (proven, exit) = match self.run_demo(demo, loaded, stage, signals) {
+        let (proven, exit) = match self.run_demo(demo, loaded, context, signals) {
             Ok(ended) => ended,
-            Err(unproven) => return (drop_unused_side(unproven, draft), Closing::default()),
+            Err(unproven) => return (drop_unused_side(unproven, report), Closing::default()),
         };
         let closing = Closing::new(&exit, |exit| demo::summary(&proven.outcome, &proven.verdict, exit));
-        warn_of(&proven.outcome, stage);
-        keep(proven, draft);
+        warn_of(&proven.outcome, context);
+        keep(proven, report);
         (exit, closing)
     }
 
@@ -48,7 +49,7 @@ impl Program {
         self,
         demo: &Demo,
         loaded: LoadedSettings,
-        stage: &RunContext,
+        context: &RunContext,
         mut signals: SignalHandler,
     ) -> Result<(VerifyResult, ExitStatus), VerifyAborted> {
         // Dropped last, after workers and actors.
@@ -59,7 +60,7 @@ impl Program {
         let on_embedded = demo.brokers.is_none();
         if on_embedded && loaded.is_given("kafka.brokers") {
             info!(
-                stage.logger,
+                context.logger,
                 "the demo uses an embedded broker; those of kafka.brokers ({}) are not used: \
                 --brokers selects other brokers",
                 loaded.origin("kafka.brokers")
@@ -75,17 +76,17 @@ impl Program {
         }
         let clean_up = Cleanup::new(settings.clone(), own_topic);
         let partitions = if on_embedded {
-            _broker = embedded_broker(&mut settings, demo.partitions, stage)?;
+            _broker = embedded_broker(&mut settings, demo.partitions, context)?;
             usize::try_from(demo.partitions).unwrap_or_default()
         } else {
-            let (settings_copy, logger) = (settings.clone(), stage.logger.clone());
+            let (settings_copy, logger) = (settings.clone(), context.logger.clone());
             let new = TopicSpec { name: settings.kafka.topic.clone(), partitions: demo.partitions, replication: -1 };
             let found = move || {
                 let found = run_topic::ensure(&settings_copy, &new, &logger)?;
                 plan::require_retention(&settings_copy, Duration::ZERO, &logger)?;
                 Ok(found)
             };
-            prepared(&system, &mut signals, stage, found)?
+            prepared(&system, &mut signals, context, found)?
         };
         let settings = Arc::new(settings);
         let brokers = match on_embedded {
@@ -96,30 +97,30 @@ impl Program {
             LogLevel::Debug | LogLevel::Trace => MessageLog::All,
             _ => MessageLog::Sample,
         };
-        let producing = match self.producer_params(Arc::clone(&settings), Some(run), brokers, stage) {
+        let producing = match self.producer_params(Arc::clone(&settings), Some(run), brokers, context) {
             Ok(producing) => producing,
             Err(exit) => {
-                cleaned(clean_up, &exit, &system, &mut signals, stage);
+                cleaned(clean_up, &exit, &system, &mut signals, context);
                 return Err(exit.into());
             }
         };
         let order = orchestrator::OrchestratorParams {
-            consuming: Some(consumer_params(Arc::clone(&settings), true, message_log, stage)),
+            consuming: Some(consumer_params(Arc::clone(&settings), true, message_log, context)),
             producing: Some(producing),
             deadline: None,
-            logger: stage.logger.clone(),
+            logger: context.logger.clone(),
             settings,
         };
         // A topic given by name may have other producers.
         let shared = demo.topic.is_some();
         let scope = CheckScope { run: Some(run), acknowledgements: true, from_start: false, partitions, shared };
         let proof = VerifyRun { scope, acknowledged: None, run_file: None };
-        let proven = proof.run(order, &system, &mut signals, &stage.logger, &stage.registry);
+        let proven = proof.run(order, &system, &mut signals, &context.logger, &context.registry);
         let exit = match &proven {
             Ok(proven) => outcome::exit(&proven.outcome, &proven.verdict, &proven.problems, DEMO),
             Err(unproven) => unproven.exit.clone(),
         };
-        cleaned(clean_up, &exit, &system, &mut signals, stage);
+        cleaned(clean_up, &exit, &system, &mut signals, context);
         proven.map(|proven| (proven, exit))
     }
 
@@ -127,42 +128,42 @@ impl Program {
         self,
         verify: &Verify,
         loaded: LoadedSettings,
-        stage: &RunContext,
-        draft: &mut ReportBuilder,
+        context: &RunContext,
+        report: &mut ReportBuilder,
         mut signals: SignalHandler,
     ) -> (ExitStatus, Closing) {
         let system = System::new();
-        let (settings_copy, logger) = (verify.clone(), stage.logger.clone());
+        let (settings_copy, logger) = (verify.clone(), context.logger.clone());
         let prepare = move || plan::prepare(&settings_copy, loaded, &logger);
-        let plan = match prepared(&system, &mut signals, stage, prepare) {
+        let plan = match prepared(&system, &mut signals, context, prepare) {
             Ok(plan) => plan,
             Err(exit) => return (exit, Closing::default()),
         };
         let (sides, clean_up) = (plan.sides, plan.clean_up());
-        let proven = self.run_plan(plan, stage, &system, &mut signals);
+        let proven = self.run_plan(plan, context, &system, &mut signals);
         let exit = match &proven {
             Ok(proven) => outcome::exit(&proven.outcome, &proven.verdict, &proven.problems, VERIFY),
             Err(unproven) => unproven.exit.clone(),
         };
-        cleaned(clean_up, &exit, &system, &mut signals, stage);
+        cleaned(clean_up, &exit, &system, &mut signals, context);
         let proven = match proven {
             Ok(proven) => proven,
-            Err(unproven) => return (drop_unused_side(unproven, draft), Closing::default()),
+            Err(unproven) => return (drop_unused_side(unproven, report), Closing::default()),
         };
         let produced = proven.outcome.produced.as_ref().and_then(|produced| run_summary::produced(&produced.report));
         let closing = match sides {
             VerifyMode::Producing => Closing::line(produced),
             _ => Closing::new(&exit, |exit| plan::summary(&proven, exit)),
         };
-        warn_of(&proven.outcome, stage);
-        keep(proven, draft);
+        warn_of(&proven.outcome, context);
+        keep(proven, report);
         (exit, closing)
     }
 
     fn run_plan(
         self,
         plan: VerifyPlan,
-        stage: &RunContext,
+        context: &RunContext,
         system: &SystemRunner,
         signals: &mut SignalHandler,
     ) -> Result<VerifyResult, VerifyAborted> {
@@ -172,27 +173,27 @@ impl Program {
             consuming: None,
             producing: None,
             deadline: Some(settings.verify.timeout),
-            logger: stage.logger.clone(),
+            logger: context.logger.clone(),
             settings: Arc::clone(&settings),
         };
         if sides != VerifyMode::Producing {
-            order.consuming = Some(consumer_params(Arc::clone(&settings), true, MessageLog::Off, stage));
+            order.consuming = Some(consumer_params(Arc::clone(&settings), true, MessageLog::Off, context));
         }
         if let Some(consuming) = &mut order.consuming {
             consuming.starts = starts;
         }
         if sides != VerifyMode::Consuming {
-            order.producing = Some(self.producer_params(settings, proof.scope.run, Brokers::Kafka, stage)?);
+            order.producing = Some(self.producer_params(settings, proof.scope.run, Brokers::Kafka, context)?);
         }
-        proof.run(order, system, signals, &stage.logger, &stage.registry)
+        proof.run(order, system, signals, &context.logger, &context.registry)
     }
 }
 
 /// Warns of problems that exit code 0 does not show.
-fn warn_of(outcome: &orchestrator::RunOutcome, stage: &RunContext) {
+fn warn_of(outcome: &orchestrator::RunOutcome, context: &RunContext) {
     let missed = outcome.produced.as_ref().and_then(|produced| run_summary::missed_rate(&produced.report));
     let skipped = outcome.consumed.as_ref().and_then(|consumed| run_summary::skipped_messages(&consumed.report));
-    missed.iter().chain(&skipped).for_each(|text| warn!(stage.logger, "{text}"));
+    missed.iter().chain(&skipped).for_each(|text| warn!(context.logger, "{text}"));
 }
 
 /// Deletes the topic of a run if it was created for it and the run succeeded; a second signal skips that.
@@ -201,13 +202,13 @@ fn cleaned(
     exit: &ExitStatus,
     system: &SystemRunner,
     signals: &mut SignalHandler,
-    stage: &RunContext,
+    context: &RunContext,
 ) {
-    let (ended, logger) = (exit.clone(), stage.logger.clone());
+    let (ended, logger) = (exit.clone(), context.logger.clone());
     let cleaning = move || clean_up.run(&ended, &logger);
-    let cleaning = wait_interruptibly(signals, &stage.logger, &stage.registry, "clean-up", cleaning);
+    let cleaning = wait_interruptibly(signals, &context.logger, &context.registry, "clean-up", cleaning);
     if let Err(left) = system.block_on(cleaning) {
-        warn!(stage.logger, "{}", left.reason);
+        warn!(context.logger, "{}", left.reason);
     }
 }
 
@@ -215,43 +216,43 @@ fn cleaned(
 fn prepared<T: Send + 'static>(
     system: &SystemRunner,
     signals: &mut SignalHandler,
-    stage: &RunContext,
+    context: &RunContext,
     work: impl FnOnce() -> Result<T, ExitStatus> + Send + 'static,
 ) -> Result<T, ExitStatus> {
     let ends = |interrupt: ControlSignal| {
         if interrupt == ControlSignal::Status {
-            info!(stage.logger, "status"; "doing" => "prepare");
+            info!(context.logger, "status"; "doing" => "prepare");
         }
         interrupt.is_end()
     };
     let done =
-        system.block_on(signals.cancellable(alive(&stage.registry, blocking::spawn_blocking("prepare", work)), ends));
+        system.block_on(signals.cancellable(alive(&context.registry, blocking::spawn_blocking("prepare", work)), ends));
     done.ok_or_else(|| ExitStatus::stopped(ExitCode::Failed, NOTHING_DONE))?.map_err(ExitStatus::failed)?
 }
 
 /// Reports a run without a verdict; returns its exit status.
-fn drop_unused_side(VerifyAborted { exit, outcome }: VerifyAborted, draft: &mut ReportBuilder) -> ExitStatus {
+fn drop_unused_side(VerifyAborted { exit, outcome }: VerifyAborted, report: &mut ReportBuilder) -> ExitStatus {
     let outcome = *outcome.unwrap_or_default();
-    draft.produce = outcome.produced.map(|produced| produced.report);
-    draft.consume = outcome.consumed.map(|consumed| consumed.report);
+    report.produce = outcome.produced.map(|produced| produced.report);
+    report.consume = outcome.consumed.map(|consumed| consumed.report);
     exit
 }
 
 /// Adds a verified run to the report.
-fn keep(proven: VerifyResult, draft: &mut ReportBuilder) {
+fn keep(proven: VerifyResult, report: &mut ReportBuilder) {
     let VerifyResult { outcome, verdict, .. } = proven;
-    draft.produce = outcome.produced.map(|produced| produced.report);
+    report.produce = outcome.produced.map(|produced| produced.report);
     if let Some(consumed) = outcome.consumed {
-        draft.consume = Some(consumed.report);
-        draft.verify = Some(verdict);
+        report.consume = Some(consumed.report);
+        report.verify = Some(verdict);
     }
 }
 
 /// Starts the embedded broker of a demo without `--brokers`.
-fn embedded_broker(settings: &mut Settings, partitions: i32, stage: &RunContext) -> Result<MockBroker, ExitStatus> {
+fn embedded_broker(settings: &mut Settings, partitions: i32, context: &RunContext) -> Result<MockBroker, ExitStatus> {
     let broker = MockBroker::start(&settings.kafka.topic, partitions)?;
     settings.kafka.brokers = broker.brokers();
-    warn!(stage.logger, "this is {}", mock_cluster::MOCK_BROKER_NOTICE);
-    info!(stage.logger, "topic created"; "topic" => &settings.kafka.topic, "partitions" => partitions);
+    warn!(context.logger, "this is {}", mock_cluster::MOCK_BROKER_NOTICE);
+    info!(context.logger, "topic created"; "topic" => &settings.kafka.topic, "partitions" => partitions);
     Ok(broker)
 }
