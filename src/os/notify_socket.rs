@@ -6,12 +6,13 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-/// Sends one message.
+/// Sends one message without waiting.
 ///
 /// # Errors
-/// There is no such socket, or its receiver is gone.
+/// [`io::ErrorKind::WouldBlock`] if the receiver's queue is full; otherwise there is no such socket, or its receiver is gone.
 pub fn send(address: &OsStr, message: &[u8]) -> io::Result<()> {
     let socket = UnixDatagram::unbound()?;
+    socket.set_nonblocking(true)?;
     let sent = socket.send_to_addr(message, &parse(address)?)?;
     if sent == message.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
 }
