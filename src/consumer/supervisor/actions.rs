@@ -9,7 +9,7 @@ use slog::{debug, error, info, warn};
 use super::actor::{ConsumerSupervisor, ReapChildren};
 use super::messages::{FetchCommitted, GroupCommits};
 use super::partition::ResumeFrom;
-use super::policy::{Action, Event, StopReason, WorkerExit};
+use super::policy::{Action, Event, ExitCause, Fault, StopReason, WorkerExit};
 use super::worker_connection::WorkerConnection;
 use super::worker_slot::WorkerSlot;
 use super::worker_stderr::{self, LogOutput, LogTail};
@@ -106,7 +106,7 @@ impl ConsumerSupervisor {
                 running.given.remove(partition);
             });
         }
-        self.fleet.slots[slot].say(frame);
+        self.fleet.slots[slot].send(frame);
     }
 
     // ---- starting workers ----
@@ -182,7 +182,7 @@ impl ConsumerSupervisor {
             self.event(Level::Error, "exit", Some(slot), cause.clone());
             self.fleet.slots[slot].resuming = false;
             self.apply_event(
-                Event::Died(slot, WorkerExit { blameless: true, cause, ..WorkerExit::default() }),
+                Event::Exited(slot, WorkerExit { fault: Some(Fault::Worker), text: cause, ..WorkerExit::default() }),
                 context,
             );
         }
@@ -233,7 +233,7 @@ impl ConsumerSupervisor {
         let supervisor = context.address().recipient();
         let link = WorkerConnection::start(started.control, slot, pid, supervisor, self.params.logger.clone())?;
         self.fleet.slots[slot].begin(started.process, link, log, names.into_iter().collect());
-        self.fleet.slots[slot].say(WorkerCommand::Start(Box::new(start)));
+        self.fleet.slots[slot].send(WorkerCommand::Start(Box::new(start)));
         debug!(self.params.logger, "worker {slot} started"; "pid" => pid);
         Ok(())
     }
@@ -329,7 +329,7 @@ impl ConsumerSupervisor {
                 partitions.into_iter().filter(|partition| running.given.insert(partition.clone())).collect();
             running.end_reached = false;
             let starts = supervisor.policy.partitions.starts(&new, supervisor.resume_from());
-            supervisor.fleet.slots[slot].say(WorkerCommand::Assign(starts));
+            supervisor.fleet.slots[slot].send(WorkerCommand::Assign(starts));
         }));
     }
 
@@ -339,7 +339,7 @@ impl ConsumerSupervisor {
     fn stop_for_restart(&mut self, slot: usize, context: &mut Context<Self>) {
         // A worker that is removed leaves its group, which assigns its partitions to other members.
         let stays = self.policy.why(slot) != Some(&StopReason::Fewer);
-        self.fleet.slots[slot].say(if stays { WorkerCommand::StopForRestart } else { WorkerCommand::Stop });
+        self.fleet.slots[slot].send(if stays { WorkerCommand::StopForRestart } else { WorkerCommand::Stop });
         match &self.fleet.slots[slot].running {
             Some(running) => running.process.terminate(),
             None => self.cancel_start(slot, context),
@@ -350,7 +350,7 @@ impl ConsumerSupervisor {
     fn cancel_start(&mut self, slot: usize, context: &mut Context<Self>) {
         self.fleet.slots[slot].attempt += 1;
         self.fleet.slots[slot].resuming = false;
-        self.apply_event(Event::Died(slot, WorkerExit { clean: true, ..WorkerExit::default() }), context);
+        self.apply_event(Event::Exited(slot, WorkerExit { cause: ExitCause::Clean, ..WorkerExit::default() }), context);
     }
 
     /// Ends the run if every partition has stopped: nothing would ever be processed again.

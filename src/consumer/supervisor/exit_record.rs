@@ -6,7 +6,7 @@ use slog::{Logger, error, info};
 
 use super::memory_limits;
 use super::partition::LastPosition;
-use super::policy::{StopReason, WorkerExit};
+use super::policy::{ExitCause, Fault, StopReason, WorkerExit};
 use super::worker_slot::RunningWorker;
 use crate::consumer::protocol::FailedPart;
 use crate::exit::ExitCode;
@@ -21,7 +21,7 @@ use crate::util::panic::PANIC_MESSAGE;
 const SAME_TIME: Duration = Duration::from_secs(1);
 
 /// The number of stderr lines in a cause; the exit record has more.
-const LAST_WORDS_LINES: usize = 5;
+const CAUSE_STDERR_LINES: usize = 5;
 
 /// Counts the kernel's OOM kills. Their time decides whether one of them was a worker's.
 #[derive(Debug, Default)]
@@ -57,34 +57,46 @@ pub(super) fn classify_exit(
     running: &RunningWorker,
     ended: ProcessExit,
     why: Option<&StopReason>,
-    seen: Vec<LastPosition>,
-    kills: &mut OomKillCounter,
+    last_positions: Vec<LastPosition>,
+    oom_kills: &mut OomKillCounter,
     consumer: &Consumer,
 ) -> WorkerExit {
-    let killed = matches!(ended, ProcessExit::Signal { number: 9, .. });
-    let out_of_memory = kills.is_one(killed, proc_stats::oom_kill_count(), Instant::now());
+    let is_killed = matches!(ended, ProcessExit::Signal { number: 9, .. });
+    let out_of_memory = oom_kills.is_one(is_killed, proc_stats::oom_kill_count(), Instant::now());
     let log = running.log.list();
-    let mut own = running.cause(ended);
-    let processor_failed = running.failure.as_ref().is_some_and(|failure| failure.part == FailedPart::Processor);
-    if processor_failed {
-        own.push_str(&last_words(&log));
+    let mut text = running.cause(ended);
+    let fault = fault(running, &log);
+    if matches!(fault, Some(Fault::Processor | Fault::ProcessorWithMessage)) {
+        text.push_str(&stderr_tail(&log));
     }
-    let own = match hint(&log, out_of_memory, consumer) {
-        Some(hint) => format!("{own} ({hint})"),
-        None => own,
+    let text = match hint(&log, out_of_memory, consumer) {
+        Some(hint) => format!("{text} ({hint})"),
+        None => text,
     };
     WorkerExit {
-        killed,
-        crashed: matches!(ended, ProcessExit::Signal { .. }),
-        terminated: matches!(ended, ProcessExit::Signal { number: 15, .. }),
-        out_of_memory,
-        clean: running.finished && ended == ProcessExit::Code(0),
-        forced: !running.finished && ended == ProcessExit::Code(ExitCode::Forced as i32),
-        blameless: (running.failure.is_some() && !running.crashed) || is_librdkafka_abort(&log),
-        processor_failed,
+        cause: match ended {
+            ProcessExit::Signal { number: 9, .. } if out_of_memory => ExitCause::OutOfMemory,
+            ProcessExit::Signal { number: 9, .. } => ExitCause::Killed,
+            ProcessExit::Signal { number: 15, .. } => ExitCause::Terminated,
+            ProcessExit::Signal { .. } => ExitCause::Crashed,
+            ProcessExit::Code(0) if running.finished => ExitCause::Clean,
+            ProcessExit::Code(code) if !running.finished && code == ExitCode::Forced as i32 => ExitCause::Forced,
+            ProcessExit::Code(_) => ExitCause::Exited,
+        },
+        fault,
         permanent: running.permanent_cause(),
-        cause: why.map_or_else(|| own.clone(), |why| format!("{own} ({why})")),
-        seen,
+        text: why.map_or_else(|| text.clone(), |why| format!("{text} ({why})")),
+        last_positions,
+    }
+}
+
+/// The part that has failed, if that is known.
+fn fault(running: &RunningWorker, log: &[String]) -> Option<Fault> {
+    let is_blameless = (running.failure.is_some() && !running.crashed) || is_librdkafka_abort(log);
+    match running.failure.as_ref().map(|failure| failure.part) {
+        Some(FailedPart::Processor) if is_blameless => Some(Fault::Processor),
+        Some(FailedPart::Processor) => Some(Fault::ProcessorWithMessage),
+        _ => is_blameless.then_some(Fault::Worker),
     }
 }
 
@@ -102,9 +114,9 @@ fn hint(log: &[String], out_of_memory: bool, consumer: &Consumer) -> Option<Stri
 }
 
 /// The last stderr lines of the processor or its program, as the end of a cause; empty if there are none.
-fn last_words(log: &[String]) -> String {
+fn stderr_tail(log: &[String]) -> String {
     let own: Vec<_> = log.iter().map(String::as_str).filter(|line| !is_log_line(line)).collect();
-    let last = &own[own.len().saturating_sub(LAST_WORDS_LINES)..];
+    let last = &own[own.len().saturating_sub(CAUSE_STDERR_LINES)..];
     if last.is_empty() { String::new() } else { format!("; its stderr ends with: {}", last.join(" | ")) }
 }
 
@@ -129,35 +141,35 @@ fn is_librdkafka_abort(log: &[String]) -> bool {
 /// Creates the record, for the report and as one log line.
 pub(super) fn record(
     running: &RunningWorker,
-    death: &WorkerExit,
+    exit: &WorkerExit,
     why: Option<&StopReason>,
     slot: usize,
     logger: &Logger,
 ) -> RestartReport {
-    let planned = is_planned(death, why);
-    let partitions: Vec<_> = death.seen.iter().map(row).collect();
-    let in_hand =
+    let planned = is_planned(exit, why);
+    let partitions: Vec<_> = exit.last_positions.iter().map(row).collect();
+    let in_flight =
         partitions.iter().filter_map(|row| Some(format!("{}/{}@{}", row.topic, row.partition, row.in_flight?)));
-    let in_hand = in_hand.collect::<Vec<_>>().join(", ");
+    let in_flight = in_flight.collect::<Vec<_>>().join(", ");
     let uptime = Instant::now().duration_since(running.since).as_secs_f64();
     let pid = running.process.pid();
     let memory = running.resident.map_or_else(|| "unknown".to_owned(), |mib| mib.to_string());
     let log = running.log.list();
     let panicked = is_panic(&log);
     if planned {
-        info!(logger, "worker {slot} (pid {pid}) has ended to be replaced: {}", death.cause; "uptime" => format!("{uptime:.1}"), "rss_mib" => memory);
+        info!(logger, "worker {slot} (pid {pid}) has ended to be replaced: {}", exit.text; "uptime" => format!("{uptime:.1}"), "rss_mib" => memory);
     } else {
-        error!(logger, "worker {slot} (pid {pid}) died: {}", death.cause;
-            "uptime" => format!("{uptime:.1}"), "rss_mib" => memory, "partitions" => partitions.len(), "in_processing" => in_hand);
+        error!(logger, "worker {slot} (pid {pid}) died: {}", exit.text;
+            "uptime" => format!("{uptime:.1}"), "rss_mib" => memory, "partitions" => partitions.len(), "in_flight" => in_flight);
     }
     RestartReport {
-        kind: kind(running, death, why, panicked),
-        cause: death.cause.clone(),
+        kind: kind(running, exit, why, panicked),
+        cause: exit.text.clone(),
         at: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
         uptime,
         pid,
         rss_mb: running.resident,
-        out_of_memory: death.out_of_memory,
+        out_of_memory: exit.cause == ExitCause::OutOfMemory,
         panicked,
         partitions,
         log,
@@ -165,12 +177,12 @@ pub(super) fn record(
 }
 
 /// Whether the process has exited as it was requested to.
-pub(super) fn is_planned(death: &WorkerExit, why: Option<&StopReason>) -> bool {
-    why.is_some_and(|why| death.clean || (death.terminated && why.is_planned()))
+pub(super) fn is_planned(exit: &WorkerExit, why: Option<&StopReason>) -> bool {
+    why.is_some_and(|why| exit.cause == ExitCause::Clean || (exit.cause == ExitCause::Terminated && why.is_planned()))
 }
 
 /// The kind of the exit. There are few kinds, so that they can be the label of a metric.
-fn kind(running: &RunningWorker, death: &WorkerExit, why: Option<&StopReason>, panicked: bool) -> RestartKind {
+fn kind(running: &RunningWorker, exit: &WorkerExit, why: Option<&StopReason>, panicked: bool) -> RestartKind {
     match why {
         Some(StopReason::Silent(_)) => RestartKind::Silent,
         Some(StopReason::Hung { .. } | StopReason::NotReady(_)) => RestartKind::Hung,
@@ -182,22 +194,24 @@ fn kind(running: &RunningWorker, death: &WorkerExit, why: Option<&StopReason>, p
         Some(StopReason::Roll) => RestartKind::Roll,
         Some(StopReason::Fewer) => RestartKind::Fewer,
         None if panicked => RestartKind::Panic,
-        None if death.out_of_memory => RestartKind::OutOfMemory,
-        None if death.killed => RestartKind::Killed,
-        None if running.failure.is_some() => RestartKind::Broken,
-        None if death.clean => RestartKind::Asked,
-        None if death.crashed => RestartKind::Crash,
-        None => RestartKind::Exit,
+        None => match exit.cause {
+            ExitCause::OutOfMemory => RestartKind::OutOfMemory,
+            ExitCause::Killed => RestartKind::Killed,
+            _ if running.failure.is_some() => RestartKind::Broken,
+            ExitCause::Clean => RestartKind::Asked,
+            ExitCause::Terminated | ExitCause::Crashed => RestartKind::Crash,
+            ExitCause::Forced | ExitCause::Exited => RestartKind::Exit,
+        },
     }
 }
 
-fn row(seen: &LastPosition) -> ExitPosition {
+fn row(last: &LastPosition) -> ExitPosition {
     ExitPosition {
-        topic: seen.partition.topic.clone(),
-        partition: seen.partition.partition,
-        position: seen.next,
-        committed: Some(seen.committed),
-        in_flight: seen.in_flight,
+        topic: last.partition.topic.clone(),
+        partition: last.partition.partition,
+        position: last.next,
+        committed: Some(last.committed),
+        in_flight: last.in_flight,
     }
 }
 
@@ -209,13 +223,13 @@ mod tests {
     fn memory_that_ran_out_before_another_death_has_killed_nobody_later() {
         let begun = Instant::now();
         let at = |seconds| begun + Duration::from_secs(seconds);
-        let mut kills = OomKillCounter { known: Some(3), unclaimed: None };
-        assert!(!kills.is_one(true, Some(3), at(0)), "somebody has sent SIGKILL");
-        assert!(kills.is_one(true, Some(4), at(1)));
-        assert!(!kills.is_one(false, Some(5), at(2)), "another process of the group");
-        assert!(!kills.is_one(true, Some(5), at(60)), "that was long ago");
-        assert!(!kills.is_one(true, None, at(61)));
-        assert!(!kills.is_one(true, Some(9), at(62)), "since when is not known");
+        let mut oom_kills = OomKillCounter { known: Some(3), unclaimed: None };
+        assert!(!oom_kills.is_one(true, Some(3), at(0)), "somebody has sent SIGKILL");
+        assert!(oom_kills.is_one(true, Some(4), at(1)));
+        assert!(!oom_kills.is_one(false, Some(5), at(2)), "another process of the group");
+        assert!(!oom_kills.is_one(true, Some(5), at(60)), "that was long ago");
+        assert!(!oom_kills.is_one(true, None, at(61)));
+        assert!(!oom_kills.is_one(true, Some(9), at(62)), "since when is not known");
     }
 
     #[test]
@@ -231,14 +245,14 @@ mod tests {
     fn a_processors_last_words_are_not_the_log() {
         let log = ["21:07:54.823 INFO reading, worker: 0", "Traceback", "", "ModuleNotFoundError: no database"];
         let log: Vec<_> = log.iter().filter(|line| !line.is_empty()).map(|line| (*line).to_owned()).collect();
-        assert_eq!(last_words(&log), "; its stderr ends with: Traceback | ModuleNotFoundError: no database");
-        assert_eq!(last_words(&log[..1]), "");
+        assert_eq!(stderr_tail(&log), "; its stderr ends with: Traceback | ModuleNotFoundError: no database");
+        assert_eq!(stderr_tail(&log[..1]), "");
     }
 
     #[test]
     fn several_may_die_of_the_same_lack() {
         let now = Instant::now();
-        let mut kills = OomKillCounter { known: Some(3), unclaimed: None };
-        assert_eq!([5, 5, 5].map(|count| kills.is_one(true, Some(count), now)), [true, true, false]);
+        let mut oom_kills = OomKillCounter { known: Some(3), unclaimed: None };
+        assert_eq!([5, 5, 5].map(|count| oom_kills.is_one(true, Some(count), now)), [true, true, false]);
     }
 }

@@ -140,7 +140,7 @@ impl ConsumerSupervisor {
     fn skip_gap(&self, gap: OffsetGap) {
         if let Some(slot) = self.policy.partitions.consumer(&gap.partition) {
             debug!(self.params.logger, "{}: no message from offset {} to {}", gap.partition, gap.start, gap.end);
-            self.fleet.slots[slot].say(WorkerCommand::SkipGaps(vec![gap]));
+            self.fleet.slots[slot].send(WorkerCommand::SkipGaps(vec![gap]));
         }
     }
 

@@ -56,7 +56,7 @@ impl ConsumerSupervisor {
         }
         let now = self.now();
         for (slot, starts) in self.policy.partitions.restart(found, self.is_group(), now) {
-            self.fleet.slots[slot].say(WorkerCommand::Restart(starts));
+            self.fleet.slots[slot].send(WorkerCommand::Restart(starts));
         }
         self.add_partitions(found, context);
         self.apply_event(Event::StopOffsets(self.policy.partitions.stop_offsets()), context);

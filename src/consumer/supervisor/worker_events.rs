@@ -132,7 +132,7 @@ impl ConsumerSupervisor {
             // It is not known yet which partitions it will own.
             let untils: Vec<_> = self.policy.partitions.stop_offsets().into_iter().collect();
             if !untils.is_empty() {
-                self.fleet.slots[slot].say(WorkerCommand::ReadUntil(untils));
+                self.fleet.slots[slot].send(WorkerCommand::ReadUntil(untils));
             }
         }
         self.clock.record(Instant::now());

@@ -8,7 +8,7 @@ use slog::{debug, error, info, warn};
 use super::actor::ConsumerSupervisor;
 use super::exit_record;
 use super::messages::{CommittedOffsets, Recommit, VerifyCommitted};
-use super::policy::{ControlCommand, Event};
+use super::policy::{ControlCommand, Event, ExitCause};
 use super::worker_slot::RunningWorker;
 use crate::exit::ExitStatus;
 use crate::kafka::error::KafkaError;
@@ -44,7 +44,7 @@ impl ConsumerSupervisor {
         let why = self.policy.why(slot).cloned();
         let seen = self.policy.partitions.last_positions(slot, self.resume_from());
         let consumer = &self.params.settings.consumer;
-        let death = exit_record::classify_exit(running, ended, why.as_ref(), seen, &mut self.fleet.oom_kills, consumer);
+        let exit = exit_record::classify_exit(running, ended, why.as_ref(), seen, &mut self.fleet.oom_kills, consumer);
         let killed_by_us = self.shutdown.is_past_deadline();
         self.policy.partitions.process_ended(slot, killed_by_us);
         // During a shutdown the report states which worker had them.
@@ -55,24 +55,24 @@ impl ConsumerSupervisor {
         }
         let mut kind = None;
         if self.shutdown.is_stopping() {
-            if death.clean {
+            if exit.cause == ExitCause::Clean {
                 debug!(self.params.logger, "worker {slot} has ended");
             } else {
-                let record = exit_record::record(running, &death, why.as_ref(), slot, &self.params.logger);
+                let record = exit_record::record(running, &exit, why.as_ref(), slot, &self.params.logger);
                 self.publish_exit(slot, &record, false);
                 self.shutdown.fail(format!(
                     "worker {slot} ended in the shutdown ({}): what it had not committed is processed again at the next start",
-                    death.cause
+                    exit.text
                 ));
                 self.fleet.slots[slot].record_exit(record);
             }
-        } else if death.permanent.is_none() {
-            let record = exit_record::record(running, &death, why.as_ref(), slot, &self.params.logger);
-            self.publish_exit(slot, &record, exit_record::is_planned(&death, why.as_ref()));
+        } else if exit.permanent.is_none() {
+            let record = exit_record::record(running, &exit, why.as_ref(), slot, &self.params.logger);
+            self.publish_exit(slot, &record, exit_record::is_planned(&exit, why.as_ref()));
             kind = Some(record.kind);
             self.fleet.slots[slot].record_exit(record);
         }
-        self.apply_event(Event::Died(slot, death), context);
+        self.apply_event(Event::Exited(slot, exit), context);
         if let Some(kind) = kind.filter(|_| !self.is_gone(slot)) {
             self.fleet.slots[slot].restarts(kind);
         }

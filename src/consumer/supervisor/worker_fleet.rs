@@ -22,7 +22,7 @@ impl WorkerFleet {
 
     /// Sends a command to every worker.
     pub(super) fn broadcast(&self, command: &WorkerCommand) {
-        self.slots.iter().for_each(|slot| slot.say(command.clone()));
+        self.slots.iter().for_each(|slot| slot.send(command.clone()));
     }
 
     /// The running processes.

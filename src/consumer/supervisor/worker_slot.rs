@@ -111,7 +111,7 @@ impl WorkerSlot {
     }
 
     /// Sends a command to the process, if there is one.
-    pub(super) fn say(&self, frame: WorkerCommand) {
+    pub(super) fn send(&self, frame: WorkerCommand) {
         if let Some(running) = &self.running {
             running.link.do_send(SendCommand(frame));
         }
@@ -219,8 +219,8 @@ impl WorkerSlot {
     }
 
     /// Records the exit of its process.
-    pub(super) fn record_exit(&mut self, death: RestartReport) {
-        remember(&mut self.restarts, death);
+    pub(super) fn record_exit(&mut self, exit: RestartReport) {
+        remember(&mut self.restarts, exit);
     }
 
     /// Counts a restart after an exit of this kind.

@@ -15,24 +15,17 @@ use crate::settings::{LastResort, Watchdog};
 /// fault.
 const SUSPENDED_THRESHOLD: Duration = Duration::from_secs(3);
 
-/// How often partitions are checked for stalls. There may be thousands of partitions; a stall is detected later
-/// by at most this time.
-const STALL_CHECK_INTERVAL: Duration = Duration::from_millis(500);
-
 /// The minimum timeout for a worker's start, whatever `stall_timeout` is: its processor may have to load data.
 const LEAST_START: Duration = Duration::from_secs(60);
 
 impl Policy {
-    pub(super) fn tick(&mut self) {
-        let looks = self.now.saturating_sub(self.looked) >= STALL_CHECK_INTERVAL;
-        if looks {
-            self.looked = self.now;
-        }
+    pub(super) fn on_tick(&mut self) {
+        let is_check_due = self.watchdog.is_check_due(self.now);
         for number in 0..self.slots.len() {
             match self.slots[number].phase {
                 Lifecycle::Backoff { until } if until <= self.now && !self.stopping => self.start(number),
-                Lifecycle::Stopping { .. } => self.look_after_end(number),
-                Lifecycle::Running if !self.stopping => self.check_worker(number, looks),
+                Lifecycle::Stopping { .. } => self.check_stopping(number),
+                Lifecycle::Running if !self.stopping => self.check_worker(number, is_check_due),
                 _ => {}
             }
         }
@@ -40,7 +33,7 @@ impl Policy {
             if !self.slots.iter().any(SlotState::may_be_running) {
                 self.end_failed_trial();
             }
-            self.replace_next();
+            self.restart_next();
         }
     }
 
@@ -52,7 +45,7 @@ impl Policy {
         ends
     }
 
-    pub(super) fn first_result(&mut self, number: usize) {
+    pub(super) fn on_first_result(&mut self, number: usize) {
         let slot = &mut self.slots[number];
         (slot.has_result, slot.has_ever_result) = (true, true);
         self.trial.passed();
@@ -60,10 +53,10 @@ impl Policy {
     }
 
     /// Checks a worker that is stopping: kills it when the stop takes too long or heartbeats are missing.
-    fn look_after_end(&mut self, number: usize) {
+    fn check_stopping(&mut self, number: usize) {
         let slot = &self.slots[number];
         let Lifecycle::Stopping { why, kill_at } = &slot.phase else { return };
-        let silent = self.now.saturating_sub(slot.heard);
+        let silent = self.now.saturating_sub(slot.last_heartbeat);
         let Watchdog { heartbeat_timeout, kill_grace, .. } = self.settings.watchdog;
         let text = if *kill_at <= self.now {
             let (timeout, setting) = self.stop_timeout(why);
@@ -82,24 +75,24 @@ impl Policy {
     }
 
     /// Checks a running worker: heartbeat timeout, stalled partitions, and recycle limits.
-    pub(super) fn check_worker(&mut self, number: usize, looks: bool) {
-        let silent = self.now.saturating_sub(self.slots[number].heard);
+    fn check_worker(&mut self, number: usize, is_check_due: bool) {
+        let silent = self.now.saturating_sub(self.slots[number].last_heartbeat);
         if silent >= self.settings.watchdog.heartbeat_timeout {
-            self.leave(number, StopReason::Silent(silent));
+            self.stop_failed(number, StopReason::Silent(silent));
             return;
         }
         if let Some(time) = self.starts_for_too_long(number) {
-            self.leave(number, StopReason::NotReady(time));
+            self.stop_failed(number, StopReason::NotReady(time));
             return;
         }
         if self.slots[number].is_old(self.now) {
-            self.plan_replacement(number, StopReason::Age);
+            self.plan_restart(number, StopReason::Age);
         }
-        if looks && self.slots[number].ready && self.look_after_reach(number) {
+        if is_check_due && self.slots[number].ready && self.check_reach(number) {
             return;
         }
         // The partitions of a worker with a late heartbeat may have moved meanwhile.
-        if !looks || self.paused || !self.slots[number].ready || silent > SUSPENDED_THRESHOLD {
+        if !is_check_due || self.paused || !self.slots[number].ready || silent > SUSPENDED_THRESHOLD {
             return;
         }
         let own = self.partitions.owned_by(number);
@@ -122,8 +115,8 @@ impl Policy {
     }
 
     /// Handles the high watermarks from the brokers; `None` if the brokers did not reply.
-    pub(super) fn ends(&mut self, ends: Option<&Offsets>) {
-        self.watchdog.ends(ends, self.now);
+    pub(super) fn on_watermarks(&mut self, ends: Option<&Offsets>) {
+        self.watchdog.on_watermarks(ends, self.now);
         if ends.is_none() {
             // A worker that sends requests to the brokers during its start has to wait as well.
             let starting = self.slots.iter_mut().filter_map(|slot| slot.starting.as_mut());
@@ -133,16 +126,16 @@ impl Policy {
 
     /// The brokers throttle the client: these partitions receive nothing for this time, and no worker is at
     /// fault.
-    pub(super) fn throttled(&mut self, number: usize, partitions: &[TopicPartition], time: Duration) {
+    pub(super) fn on_throttled(&mut self, number: usize, partitions: &[TopicPartition], time: Duration) {
         for partition in partitions.iter().filter(|partition| self.partitions.owner(partition) == Some(number)) {
-            self.watchdog.throttled(partition, self.now + time);
+            self.watchdog.on_throttled(partition, self.now + time);
         }
     }
 
-    pub(super) fn output_full(&mut self, still: bool, log: bool) {
-        self.watchdog.output_full(still, self.now);
+    pub(super) fn on_output_full(&mut self, still: bool, log: bool) {
+        self.watchdog.on_output_full(still, self.now);
         for slot in self.slots.iter_mut().filter(|slot| log && matches!(slot.phase, Lifecycle::Running)) {
-            slot.heard = self.now;
+            slot.last_heartbeat = self.now;
             slot.starting.iter_mut().for_each(|since| *since = self.now);
         }
     }
@@ -151,11 +144,11 @@ impl Policy {
     pub(super) fn remediate(&mut self, number: usize, partition: TopicPartition, remedy: Remediation) -> bool {
         match remedy {
             Remediation::Restart(text) => {
-                self.leave(number, StopReason::Stuck(partition, text));
+                self.stop_failed(number, StopReason::Stuck(partition, text));
                 true
             }
             Remediation::Hung { offset, age } => {
-                self.leave(number, StopReason::Hung { partition, offset, age });
+                self.stop_failed(number, StopReason::Hung { partition, offset, age });
                 true
             }
             Remediation::LastResort(text) => {
@@ -172,7 +165,7 @@ impl Policy {
             self.act(Action::Warn(format!(
                 "{partition}: {text}; a new worker did not help, it is left alone until it moves"
             )));
-            self.watchdog.give_up(&partition);
+            self.watchdog.leave_alone(&partition);
             return;
         }
         let was_moved = self.watchdog.was_moved(&partition);
@@ -182,7 +175,7 @@ impl Policy {
         match other {
             Some(to) => {
                 self.act(Action::Warn(format!("{partition}: {text}; worker {to} gets it")));
-                self.watchdog.moving(&partition, self.now);
+                self.watchdog.on_move(&partition, self.now);
                 self.move_to(number, vec![partition], to);
             }
             None => {
@@ -192,10 +185,10 @@ impl Policy {
         }
     }
 
-    pub(super) fn ready(&mut self, number: usize) {
+    pub(super) fn on_ready(&mut self, number: usize) {
         let slot = &mut self.slots[number];
         let was_ready = std::mem::replace(&mut slot.ready, true);
-        slot.heard = self.now;
+        slot.last_heartbeat = self.now;
         if !was_ready {
             // The worker could not consume during its start, however long that took.
             self.partitions
@@ -203,24 +196,23 @@ impl Policy {
                 .iter()
                 .for_each(|partition| self.watchdog.reset_timer(partition, self.now));
             let going = self.partitions.going_from(number);
-            self.ask_for(number, going.into_iter().map(|(partition, _)| partition).collect());
+            self.send_revoke(number, going.into_iter().map(|(partition, _)| partition).collect());
         }
-        if self.replacing == Some(number) && matches!(self.slots[number].phase, Lifecycle::Running) {
-            self.replacing = None;
-            self.replace_next();
+        if matches!(self.slots[number].phase, Lifecycle::Running) && self.planned.complete(number) {
+            self.restart_next();
         }
     }
 
-    pub(super) fn heard(&mut self, number: usize, progress: &[PartitionProgress]) {
+    pub(super) fn on_heartbeat(&mut self, number: usize, progress: &[PartitionProgress]) {
         let slot = &mut self.slots[number];
-        if self.now.saturating_sub(slot.heard) > SUSPENDED_THRESHOLD {
+        if self.now.saturating_sub(slot.last_heartbeat) > SUSPENDED_THRESHOLD {
             // The worker did not run meanwhile, so it had no time to process anything.
             self.partitions
                 .owned_by(number)
                 .iter()
                 .for_each(|partition| self.watchdog.reset_timer(partition, self.now));
         }
-        slot.heard = self.now;
+        slot.last_heartbeat = self.now;
         for progress in progress {
             slot.record_progress(progress);
             if slot
@@ -232,7 +224,7 @@ impl Policy {
             }
             // The last report about a partition that has another owner by now is ignored.
             if self.partitions.owner(&progress.partition) == Some(number) {
-                self.watchdog.progress(progress, self.now);
+                self.watchdog.on_progress(progress, self.now);
                 self.suspects.progressed(&progress.partition, progress.next);
             }
         }
@@ -245,21 +237,21 @@ impl Policy {
         }
         let limit = self.settings.recycle.max_messages;
         if limit > 0 && self.slots[number].handled >= limit {
-            self.plan_replacement(number, StopReason::Messages(self.slots[number].handled));
+            self.plan_restart(number, StopReason::Messages(self.slots[number].handled));
         }
     }
 
-    pub(super) fn announced(&mut self, number: usize, partition: TopicPartition, offset: i64) {
+    pub(super) fn on_process_requested(&mut self, number: usize, partition: TopicPartition, offset: i64) {
         let slot = &mut self.slots[number];
         slot.announced = Some((partition.clone(), offset));
         self.act(Action::Send(number, WorkerCommand::AllowProcess(partition, offset)));
     }
 
-    pub(super) fn measured(&mut self, number: usize, rss_mb: u64) {
+    pub(super) fn on_rss_sampled(&mut self, number: usize, rss_mb: u64) {
         self.slots[number].starting.get_or_insert(self.now);
         let limit = self.settings.recycle.max_rss_mb;
         if limit > 0 && rss_mb > limit {
-            self.plan_replacement(number, StopReason::Memory { rss_mb, limit });
+            self.plan_restart(number, StopReason::Memory { rss_mb, limit });
         }
     }
 }

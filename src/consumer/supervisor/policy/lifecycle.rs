@@ -28,7 +28,7 @@ impl Policy {
             }
             ControlCommand::RollingRestart => {
                 self.act(Action::Info("all workers are replaced, one after the other".to_owned()));
-                (0..self.slots.len()).for_each(|number| self.plan_replacement(number, StopReason::Roll));
+                (0..self.slots.len()).for_each(|number| self.plan_restart(number, StopReason::Roll));
             }
             ControlCommand::Resume if !self.paused => {}
             ControlCommand::Pause | ControlCommand::Resume => {
@@ -97,7 +97,7 @@ impl Policy {
     }
 
     /// Requests a worker to stop because of a failure.
-    pub(super) fn leave(&mut self, number: usize, why: StopReason) {
+    pub(super) fn stop_failed(&mut self, number: usize, why: StopReason) {
         self.act(Action::Warn(format!("worker {number}: {why}; asked to end")));
         self.request_stop(number, why);
     }
@@ -117,31 +117,6 @@ impl Policy {
             (for_a_message, "consumer.watchdog.stall_timeout")
         } else {
             (kill_grace, "consumer.watchdog.kill_grace")
-        }
-    }
-
-    pub(super) fn plan_replacement(&mut self, number: usize, why: StopReason) {
-        let waits = self.planned.iter().any(|(other, _)| *other == number);
-        if !waits && matches!(self.slots[number].phase, Lifecycle::Running) {
-            self.planned.push_back((number, why));
-        }
-    }
-
-    /// Restarts one worker at a time: the next one when the successor of the last one is ready.
-    pub(super) fn replace_next(&mut self) {
-        if let Some(number) = self.replacing {
-            if !matches!(self.slots[number].phase, Lifecycle::Failed | Lifecycle::ScaledDown) {
-                return;
-            }
-            self.replacing = None;
-        }
-        while let Some((number, why)) = self.planned.pop_front() {
-            if matches!(self.slots[number].phase, Lifecycle::Running) {
-                self.act(Action::Info(format!("worker {number} is replaced: {why}")));
-                self.replacing = Some(number);
-                self.request_stop(number, why);
-                return;
-            }
         }
     }
 }

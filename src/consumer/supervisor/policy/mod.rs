@@ -1,8 +1,9 @@
 //! The supervision policy: which actions follow from which events. Pure: events and times in, actions out.
 //!
 //! - [`Policy`]: the events that it receives and the actions that it returns. `health`: running workers;
-//!   `restarts`: exited workers; `lifecycle`: starts and stops; `rebalance`: moves of partitions.
-//! - `slot_state`: the state of one worker, its exits and restart delays; `watchdog`: stalled partitions and the escalation for them; `reachability`: workers that do not
+//!   `restarts`: exited workers; `planned_restarts`: restarts one after the other; `lifecycle`: starts and stops;
+//!   `rebalance`: moves of partitions.
+//! - `slot_state`: the state of one worker, its exits and restart delays; `worker_exit`: how its process has exited; `watchdog`: stalled partitions and the escalation for them; `reachability`: workers that do not
 //!   reach the cluster; `poison_messages`: messages that kill their worker; `processor_trial`: processors that
 //!   do not work at all.
 //! - `tests`: invariants in single histories; `tests/properties`: the same in generated histories.
@@ -10,13 +11,11 @@
 //! Times count from the supervisor's start and exclude the time in which the supervisor itself did not run: time
 //! during a suspension of the machine does not count towards a timeout (see [`super::active_clock`]).
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use rand::SeedableRng;
 use rand_xoshiro::SplitMix64;
 
-use super::partition::LastPosition;
 use super::partition_table::PartitionTable;
 use crate::consumer::protocol::{PartitionProgress, PoisonMessage, WorkerCommand, WorkerHealth};
 use crate::exit::ExitStatus;
@@ -29,6 +28,7 @@ use assignor::assign_partitions;
 mod assignor;
 mod health;
 mod lifecycle;
+mod planned_restarts;
 mod poison_messages;
 mod processor_trial;
 mod reachability;
@@ -38,13 +38,16 @@ mod slot_state;
 #[cfg(test)]
 mod tests;
 mod watchdog;
+mod worker_exit;
 
+use planned_restarts::PlannedRestarts;
 use poison_messages::PoisonDetector;
 use processor_trial::ProcessorTrial;
 use reachability::Reach;
 use slot_state::SlotState;
 pub(super) use slot_state::StopReason;
 use watchdog::Watchdog;
+pub(super) use worker_exit::{ExitCause, Fault, WorkerExit};
 
 /// The maximum number of workers; `consumer.processes` has the same limit.
 const MOST_WORKERS: usize = 256;
@@ -89,7 +92,7 @@ pub(super) enum Event {
     /// A worker's resident set size in MiB. The process exists.
     RssSampled(usize, u64),
     /// A worker's process has exited and is reaped: its partitions have no consumer.
-    Died(usize, WorkerExit),
+    Exited(usize, WorkerExit),
     /// Writes to stdout or stderr block, and processing that waits for them does not hang. `still`: no message
     /// moves; `log`: it is stderr, so that a worker may block in any of its work.
     OutputFull { still: bool, log: bool },
@@ -110,7 +113,7 @@ impl Event {
             | Self::Health(number, _)
             | Self::RssSampled(number, _)
             | Self::Throttled(number, _, _)
-            | Self::Died(number, _) => Some(*number),
+            | Self::Exited(number, _) => Some(*number),
             _ => None,
         }
     }
@@ -131,33 +134,6 @@ pub(super) enum ControlCommand {
     Resume,
     /// Stop the run.
     Stop,
-}
-
-/// How a worker's process exited.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct WorkerExit {
-    /// It received SIGKILL: from outside, or from the kernel's OOM killer, unless the policy has sent it.
-    pub(super) killed: bool,
-    /// It was terminated by a signal.
-    pub(super) crashed: bool,
-    /// The kernel's OOM killer has killed it.
-    pub(super) out_of_memory: bool,
-    /// It was terminated by SIGTERM before it had installed its signal handlers.
-    pub(super) terminated: bool,
-    /// It had committed its offsets and closed its client.
-    pub(super) clean: bool,
-    /// It exited at its own deadline: it was requested to stop and could not finish the messages in flight.
-    pub(super) forced: bool,
-    /// It reported a failure that no message has caused, or librdkafka has terminated it.
-    pub(super) blameless: bool,
-    /// Its processor has failed.
-    pub(super) processor_failed: bool,
-    /// The reason of a permanent failure: another start would fail in the same way.
-    pub(super) permanent: Option<String>,
-    /// The cause of the exit as text for the operator.
-    pub(super) cause: String,
-    /// The last known positions of its partitions.
-    pub(super) seen: Vec<LastPosition>,
 }
 
 /// An action that the supervisor carries out.
@@ -195,17 +171,12 @@ pub(super) struct Policy {
     suspects: PoisonDetector,
     trial: ProcessorTrial,
     reach: Reach,
-    /// Planned restarts, which are carried out one after the other.
-    planned: VecDeque<(usize, StopReason)>,
-    /// The worker that is being restarted by plan.
-    replacing: Option<usize>,
+    planned: PlannedRestarts,
     paused: bool,
     stopping: bool,
     /// Jitter from a seed: a policy is a pure function of its events.
     rng: SplitMix64,
     now: Duration,
-    /// When partitions were last checked for stalls.
-    looked: Duration,
     actions: Vec<Action>,
 }
 
@@ -220,13 +191,11 @@ impl Policy {
             suspects: PoisonDetector::default(),
             trial: ProcessorTrial::default(),
             reach: Reach::default(),
-            planned: VecDeque::new(),
-            replacing: None,
+            planned: PlannedRestarts::default(),
             paused: false,
             stopping: false,
             rng: SplitMix64::seed_from_u64(seed),
             now: Duration::ZERO,
-            looked: Duration::ZERO,
             actions: Vec::new(),
         }
     }
@@ -260,26 +229,26 @@ impl Policy {
             return Vec::new();
         }
         match event {
-            Event::Tick => self.tick(),
-            Event::Ready(slot) => self.ready(slot),
-            Event::FirstResult(slot) => self.first_result(slot),
-            Event::Heartbeat(slot, progress) => self.heard(slot, &progress),
-            Event::Assigned(slot, partitions) => self.assigned(slot, partitions),
+            Event::Tick => self.on_tick(),
+            Event::Ready(slot) => self.on_ready(slot),
+            Event::FirstResult(slot) => self.on_first_result(slot),
+            Event::Heartbeat(slot, progress) => self.on_heartbeat(slot, &progress),
+            Event::Assigned(slot, partitions) => self.on_assigned(slot, partitions),
             Event::Delayed(partitions) => {
                 partitions.iter().for_each(|partition| self.watchdog.reset_timer(partition, self.now));
             }
-            Event::Revoked(slot, partitions) => self.revoked(slot, &partitions),
-            Event::ProcessRequested(slot, partition, offset) => self.announced(slot, partition, offset),
-            Event::Stopped(partition) => self.stopped(&partition),
-            Event::WatermarksFetched(ends) => self.ends(ends.as_ref()),
-            Event::Throttled(slot, partitions, time) => self.throttled(slot, &partitions, time),
-            Event::StopOffsets(ends) => self.watchdog.until(&ends),
-            Event::Found(partitions) => self.found(partitions),
-            Event::Health(slot, health) => self.health_reported(slot, &health),
-            Event::Probed(reached) => self.probed(reached),
-            Event::RssSampled(slot, rss_mb) => self.measured(slot, rss_mb),
-            Event::Died(slot, death) => self.died(slot, &death),
-            Event::OutputFull { still, log } => self.output_full(still, log),
+            Event::Revoked(slot, partitions) => self.on_revoked(slot, &partitions),
+            Event::ProcessRequested(slot, partition, offset) => self.on_process_requested(slot, partition, offset),
+            Event::Stopped(partition) => self.on_stopped(&partition),
+            Event::WatermarksFetched(ends) => self.on_watermarks(ends.as_ref()),
+            Event::Throttled(slot, partitions, time) => self.on_throttled(slot, &partitions, time),
+            Event::StopOffsets(ends) => self.watchdog.set_stop_offsets(&ends),
+            Event::Found(partitions) => self.on_found(partitions),
+            Event::Health(slot, health) => self.on_health(slot, &health),
+            Event::Probed(reached) => self.on_probed(reached),
+            Event::RssSampled(slot, rss_mb) => self.on_rss_sampled(slot, rss_mb),
+            Event::Exited(slot, exit) => self.on_exit(slot, &exit),
+            Event::OutputFull { still, log } => self.on_output_full(still, log),
             Event::Command(command) => self.on_command(command),
         }
         std::mem::take(&mut self.actions)

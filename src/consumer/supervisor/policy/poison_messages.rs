@@ -18,9 +18,9 @@ use crate::consumer::protocol::PoisonMessage;
 use crate::record::TopicPartition;
 
 /// The number of deaths at one position after which the next worker is isolated.
-const DEATHS_UNTIL_ISOLATION: u32 = 2;
+const CRASHES_UNTIL_ISOLATION: u32 = 2;
 /// The number of deaths with one requested message that make it poison.
-const DEATHS_OF_POISON: u32 = 2;
+const CRASHES_OF_POISON: u32 = 2;
 /// The largest progress that a worker may have left unreported. The last heartbeat is a tenth of a second old: a
 /// worker may have processed this number of further messages before it died. A slow worker has processed fewer.
 const MAX_UNREPORTED: i64 = 1_000;
@@ -37,7 +37,7 @@ pub(super) enum Evidence {
 /// Detects poison messages: see the [module](self).
 #[derive(Clone, Debug, Default)]
 pub(super) struct PoisonDetector {
-    places: BTreeMap<TopicPartition, Suspect>,
+    suspects: BTreeMap<TopicPartition, Suspect>,
     /// The message of each partition that was requested when its worker died, and the number of such deaths.
     announced: BTreeMap<TopicPartition, (i64, u32)>,
     /// The messages with which programs died without a reply, since the last reply of any program.
@@ -70,9 +70,9 @@ pub(super) struct Suspicion<'a> {
 impl PoisonDetector {
     /// Handles the death of a worker that a message may have caused. Returns the poison message, if it is known
     /// now.
-    pub(super) fn died(&mut self, suspicion: &Suspicion<'_>) -> Option<PoisonMessage> {
+    pub(super) fn on_crash(&mut self, suspicion: &Suspicion<'_>) -> Option<PoisonMessage> {
         let (partition, offset, times) = self.find(suspicion)?;
-        self.places.remove(&partition);
+        self.suspects.remove(&partition);
         self.announced.remove(&partition);
         let reason = format!("it has killed its worker {times}, at last with: {}", suspicion.cause);
         let poison_messages = PoisonMessage { partition, offset, reason };
@@ -95,23 +95,24 @@ impl PoisonDetector {
         let mut named = announced.as_ref().and_then(|(partition, offset)| {
             let known = self.announced.entry(partition.clone()).or_insert((*offset, 0));
             *known = if known.0 == *offset { (*offset, known.1 + 1) } else { (*offset, 1) };
-            (known.1 >= DEATHS_OF_POISON).then(|| (partition.clone(), *offset, "each time that it was processed alone"))
+            (known.1 >= CRASHES_OF_POISON)
+                .then(|| (partition.clone(), *offset, "each time that it was processed alone"))
         });
         for seen in suspicion.seen.iter().filter(|seen| seen.has_work) {
             let hung = hung.as_ref().filter(|(partition, _)| *partition == seen.partition).map(|(_, offset)| *offset);
-            let place = self.places.entry(seen.partition.clone()).or_insert(Suspect {
+            let suspect = self.suspects.entry(seen.partition.clone()).or_insert(Suspect {
                 deaths: 0,
                 hung: None,
                 reached: seen.next,
             });
-            if hung.is_some() && place.hung == hung {
+            if hung.is_some() && suspect.hung == hung {
                 named = named.or(hung.map(|offset| (seen.partition.clone(), offset, "twice")));
             }
-            place.deaths += 1;
-            place.hung = hung;
+            suspect.deaths += 1;
+            suspect.hung = hung;
             // The rate is unknown: assume the distance since the start once more, and a little in addition.
             let ahead = seen.next.saturating_sub(seen.committed).saturating_add(MAX_UNREPORTED);
-            place.reached = place.reached.max(seen.next.saturating_add(ahead));
+            suspect.reached = suspect.reached.max(seen.next.saturating_add(ahead));
         }
         let is_proven = match suspicion.evidence {
             Evidence::Strong => true,
@@ -129,15 +130,15 @@ impl PoisonDetector {
     pub(super) fn is_any(&self, partitions: &[TopicPartition]) -> bool {
         let suspicious = |partition| {
             self.announced.contains_key(partition)
-                || self.places.get(partition).is_some_and(|place| place.deaths >= DEATHS_UNTIL_ISOLATION)
+                || self.suspects.get(partition).is_some_and(|suspect| suspect.deaths >= CRASHES_UNTIL_ISOLATION)
         };
         partitions.iter().any(suspicious)
     }
 
     /// Records the position of a partition.
     pub(super) fn progressed(&mut self, partition: &TopicPartition, next: i64) {
-        if self.places.get(partition).is_some_and(|place| next > place.reached) {
-            self.places.remove(partition);
+        if self.suspects.get(partition).is_some_and(|suspect| next > suspect.reached) {
+            self.suspects.remove(partition);
         }
         if self.announced.get(partition).is_some_and(|(offset, _)| next > *offset) {
             self.announced.remove(partition);

@@ -44,7 +44,7 @@ fn cut_off(rules: &Consumer, health: &WorkerHealth) -> Option<String> {
 
 impl Policy {
     /// Handles a worker's report about its client.
-    pub(super) fn health_reported(&mut self, number: usize, health: &WorkerHealth) {
+    pub(super) fn on_health(&mut self, number: usize, health: &WorkerHealth) {
         self.slots[number].cut_off = cut_off(&self.settings, health);
         if self.slots.iter().all(|slot| slot.cut_off.is_none()) {
             self.reach.reachable_since = None;
@@ -52,18 +52,18 @@ impl Policy {
     }
 
     /// Handles the result of a probe: whether a new client has reached the cluster and the group coordinator.
-    pub(super) fn probed(&mut self, reached: bool) {
+    pub(super) fn on_probed(&mut self, reached: bool) {
         self.reach.probing = false;
         self.reach.reachable_since = if reached { self.reach.reachable_since.or(Some(self.now)) } else { None };
     }
 
     /// Checks a worker that may not reach the cluster. Returns whether it does not. The worker is restarted once
     /// new clients have reached the cluster for long enough.
-    pub(super) fn look_after_reach(&mut self, number: usize) -> bool {
+    pub(super) fn check_reach(&mut self, number: usize) -> bool {
         let Some(text) = self.slots[number].cut_off.clone() else { return false };
         let timeout = self.settings.watchdog.stall_timeout.min(RECONNECT_TIME);
         if self.reach.reachable_since.is_some_and(|since| self.now.saturating_sub(since) >= timeout) {
-            self.leave(number, StopReason::CutOff(text));
+            self.stop_failed(number, StopReason::CutOff(text));
             return true;
         }
         let due = self.now.saturating_sub(self.reach.probed) >= PROBE_INTERVAL;

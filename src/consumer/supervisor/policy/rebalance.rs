@@ -7,7 +7,7 @@ use crate::consumer::protocol::WorkerCommand;
 use crate::record::TopicPartition;
 
 impl Policy {
-    pub(super) fn assigned(&mut self, number: usize, partitions: Vec<TopicPartition>) {
+    pub(super) fn on_assigned(&mut self, number: usize, partitions: Vec<TopicPartition>) {
         if !self.is_group() {
             return;
         }
@@ -26,7 +26,7 @@ impl Policy {
         }
     }
 
-    pub(super) fn revoked(&mut self, number: usize, partitions: &[TopicPartition]) {
+    pub(super) fn on_revoked(&mut self, number: usize, partitions: &[TopicPartition]) {
         let announced = &mut self.slots[number].announced;
         if announced.as_ref().is_some_and(|(partition, _)| partitions.contains(partition)) {
             // The worker released it unprocessed: a later failure of this worker does not come from that
@@ -56,7 +56,7 @@ impl Policy {
         shares.into_iter().for_each(|(to, share)| self.start_transfer(to, share));
     }
 
-    pub(super) fn stopped(&mut self, partition: &TopicPartition) {
+    pub(super) fn on_stopped(&mut self, partition: &TopicPartition) {
         if self.is_group() {
             self.watchdog.forget(partition);
         } else {
@@ -74,7 +74,7 @@ impl Policy {
         }
     }
 
-    pub(super) fn found(&mut self, partitions: Vec<TopicPartition>) {
+    pub(super) fn on_found(&mut self, partitions: Vec<TopicPartition>) {
         for partition in partitions {
             if self.partitions.is_assigned(&partition) {
                 continue;
@@ -117,7 +117,7 @@ impl Policy {
     pub(super) fn move_to(&mut self, from: usize, mut partitions: Vec<TopicPartition>, to: usize) {
         if self.slots[from].may_be_running() {
             partitions.retain(|partition| self.partitions.plan_move(partition, to));
-            self.ask_for(from, partitions);
+            self.send_revoke(from, partitions);
         } else {
             partitions.iter().for_each(|partition| self.partitions.give(partition, to));
             self.start_transfer(to, partitions);
@@ -126,7 +126,7 @@ impl Policy {
 
     /// Sends a revocation for partitions that are to move. A worker that is just being started may have no
     /// process that receives it: it gets the revocation when it is ready.
-    pub(super) fn ask_for(&mut self, from: usize, partitions: Vec<TopicPartition>) {
+    pub(super) fn send_revoke(&mut self, from: usize, partitions: Vec<TopicPartition>) {
         if self.slots[from].ready && !partitions.is_empty() {
             self.act(Action::Send(from, WorkerCommand::Revoke(partitions)));
         }
@@ -159,7 +159,7 @@ impl Policy {
         }
         for (owner, partitions) in moves {
             if self.slots[owner].may_be_running() {
-                self.ask_for(owner, partitions);
+                self.send_revoke(owner, partitions);
             } else {
                 self.transfer(partitions.into_iter().map(|partition| (partition, number)).collect());
             }

@@ -12,16 +12,15 @@ use crate::settings::OnExceeded;
 use crate::util::backoff;
 
 impl Policy {
-    pub(super) fn died(&mut self, number: usize, death: &WorkerExit) {
+    pub(super) fn on_exit(&mut self, number: usize, exit: &WorkerExit) {
         let slot = &mut self.slots[number];
         let life = slot.end(self.now);
-        // A planned restart was planned for the process that has exited.
-        self.planned.retain(|(planned, _)| *planned != number);
+        self.planned.on_exit(number);
         if self.stopping {
             slot.phase = Lifecycle::Ended;
             return;
         }
-        if let Some(reason) = &death.permanent {
+        if let Some(reason) = &exit.permanent {
             slot.phase = Lifecycle::Ended;
             self.act(Action::End(ExitStatus::failed(format!("worker {number}: {reason}"))));
             return;
@@ -49,30 +48,30 @@ impl Policy {
                     "worker {number} had {rss_mb} MiB of memory before it had dealt with any message: set \
                      consumer.recycle.max_rss_mb ({limit}) to more"
                 )));
-                self.schedule_restart(number, false, &death.cause);
+                self.schedule_restart(number, false, &exit.text);
                 return;
             }
             // The messages in flight were not finished in time, by the supervisor's clock or the worker's own;
             // or the process had not installed its signal handlers yet.
-            Some(why) if why.is_planned() && (death.clean || death.forced || death.terminated || life.was_killed) => {
+            Some(why) if why.is_planned() && (exit.has_obeyed() || life.was_killed) => {
                 self.start(number);
                 return;
             }
             Some(StopReason::Hung { partition, offset, .. }) => hung = Some((partition, offset)),
             _ => {}
         }
-        if !life.has_result && (death.processor_failed || (hung.is_some() && self.has_program())) {
-            self.trial.failed(self.now, &death.cause);
+        if !life.has_result && (exit.has_failed_processor() || (hung.is_some() && self.has_program())) {
+            self.trial.failed(self.now, &exit.text);
             if self.end_failed_trial() {
                 self.slots[number].phase = Lifecycle::Ended;
                 return;
             }
         }
         let (lived, handled) = (life.lived, life.handled);
-        self.attribute_crash(number, death, hung, life);
-        let idle = !death.seen.iter().any(|seen| seen.has_work);
+        self.attribute_crash(number, exit, hung, life);
+        let idle = !exit.last_positions.iter().any(|seen| seen.has_work);
         let healthy = lived >= self.settings.restart.healthy_after && (handled > 0 || idle);
-        self.schedule_restart(number, healthy, &death.cause);
+        self.schedule_restart(number, healthy, &exit.text);
     }
 
     /// Whether an external program processes the messages.
@@ -84,23 +83,26 @@ impl Policy {
     pub(super) fn attribute_crash(
         &mut self,
         number: usize,
-        death: &WorkerExit,
+        exit: &WorkerExit,
         hung: Option<(TopicPartition, i64)>,
         life: ProcessLifetime,
     ) {
         // SIGKILL comes from outside, or from the kernel because of the memory that the whole worker uses. A
         // worker that was requested to stop, by the supervisor or from outside, did not die of its messages in
         // flight. One that was not ready had none.
-        let was_ended = death.killed || death.clean || death.forced;
-        if !life.was_ready || (was_ended && hung.is_none()) || death.blameless {
+        if !life.was_ready || (exit.was_ended() && hung.is_none()) || exit.is_blameless() {
             return;
         }
         // A quarantined partition cannot be the cause.
-        let seen: Vec<_> =
-            death.seen.iter().filter(|seen| !self.partitions.is_quarantined(&seen.partition)).cloned().collect();
+        let seen: Vec<_> = exit
+            .last_positions
+            .iter()
+            .filter(|seen| !self.partitions.is_quarantined(&seen.partition))
+            .cloned()
+            .collect();
         // With several messages in flight any of them may block the others.
-        let in_hand = seen.iter().filter(|seen| seen.in_flight.is_some()).count();
-        let hung = hung.filter(|_| in_hand == 1);
+        let in_flight = seen.iter().filter(|seen| seen.in_flight.is_some()).count();
+        let hung = hung.filter(|_| in_flight == 1);
         let is_weak = self.has_program() && !life.has_result;
         let suspicion = Suspicion {
             seen: &seen,
@@ -108,9 +110,9 @@ impl Policy {
             announced: life.announced,
             evidence: if is_weak { Evidence::ProgramNeverAnswered } else { Evidence::Strong },
             has_replied: self.slots[number].has_ever_result,
-            cause: &death.cause,
+            cause: &exit.text,
         };
-        if let Some(poison_messages) = self.suspects.died(&suspicion) {
+        if let Some(poison_messages) = self.suspects.on_crash(&suspicion) {
             let PoisonMessage { partition, offset, reason } = poison_messages;
             self.act(Action::Warn(format!(
                 "{partition}@{offset} is a poison message, it is not processed any more (consumer.on_failure decides what follows): {reason}"
@@ -129,7 +131,7 @@ impl Policy {
     pub(super) fn schedule_restart(&mut self, number: usize, healthy: bool, cause: &str) {
         let restart = &self.settings.restart;
         let slot = &mut self.slots[number];
-        let deaths = slot.count_death(self.now, restart.window, healthy);
+        let deaths = slot.count_exit(self.now, restart.window, healthy);
         if restart.max_restarts > 0 && deaths > restart.max_restarts as usize {
             let text = format!(
                 "worker {number} has died {deaths} times within {:?} (consumer.restart.max_restarts = {}, window), \
@@ -138,7 +140,7 @@ impl Policy {
             );
             match restart.on_exceeded {
                 OnExceeded::Exit => self.act(Action::End(ExitStatus::failed(text))),
-                OnExceeded::FailWorker => self.give_up_worker(number, &text),
+                OnExceeded::FailWorker => self.fail_worker(number, &text),
             }
             return;
         }
@@ -148,11 +150,9 @@ impl Policy {
         self.act(Action::Info(format!("worker {number} is started again in {pause:.0?}{caution}")));
     }
 
-    pub(super) fn give_up_worker(&mut self, number: usize, text: &str) {
+    pub(super) fn fail_worker(&mut self, number: usize, text: &str) {
         self.slots[number].phase = Lifecycle::Failed;
-        if self.replacing == Some(number) {
-            self.replacing = None;
-        }
+        self.planned.complete(number);
         if self.end_without_workers(text) {
             return;
         }

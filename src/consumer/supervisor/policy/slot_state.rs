@@ -17,7 +17,7 @@ pub(super) struct SlotState {
     /// brokers, which receive a request for the start offsets first.
     pub(super) starting: Option<Duration>,
     /// The time of the last heartbeat or start.
-    pub(super) heard: Duration,
+    pub(super) last_heartbeat: Duration,
     /// The processor of the current process has returned a result.
     pub(super) has_result: bool,
     /// The processor of any process of this slot has returned a result.
@@ -153,7 +153,7 @@ impl SlotState {
     /// is 0 to 1.
     pub(super) fn begin(&mut self, now: Duration, age: Duration, jitter: f64) {
         self.phase = Lifecycle::Running;
-        (self.ready, self.heard, self.started_at) = (false, now, now);
+        (self.ready, self.last_heartbeat, self.started_at) = (false, now, now);
         (self.starting, self.cut_off) = (None, None);
         self.has_result = false;
         self.handled = 0;
@@ -220,7 +220,7 @@ impl SlotState {
     }
 
     /// Returns the number of unplanned exits `within` that time, including this one.
-    pub(super) fn count_death(&mut self, now: Duration, within: Duration, healthy: bool) -> usize {
+    pub(super) fn count_exit(&mut self, now: Duration, within: Duration, healthy: bool) -> usize {
         self.deaths.push_back(now);
         while self.deaths.front().is_some_and(|at| now.saturating_sub(*at) > within) {
             self.deaths.pop_front();

@@ -12,6 +12,10 @@ use crate::kafka::offsets::Offsets;
 use crate::record::TopicPartition;
 use crate::settings::Consumer;
 
+/// How often partitions are checked. There may be thousands of partitions; a stall is detected later by at most
+/// this time.
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
+
 /// Detects stalled partitions: see the [module](self).
 #[derive(Clone, Debug, Default)]
 pub(super) struct Watchdog {
@@ -27,6 +31,8 @@ pub(super) struct Watchdog {
     /// The stop offsets of partitions, whichever worker owns them.
     untils: Offsets,
     watched: BTreeMap<TopicPartition, WatchedPartition>,
+    /// When partitions were last checked.
+    checked_at: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -109,14 +115,14 @@ impl Watchdog {
     }
 
     /// The partition receives nothing until then. A message in processing does not wait for that.
-    pub(super) fn throttled(&mut self, partition: &TopicPartition, until: Duration) {
+    pub(super) fn on_throttled(&mut self, partition: &TopicPartition, until: Duration) {
         if let Some(watched) = self.watched.get_mut(partition) {
             watched.moved = watched.moved.max(until);
         }
     }
 
     /// The partition is moving to another worker.
-    pub(super) fn moving(&mut self, partition: &TopicPartition, now: Duration) {
+    pub(super) fn on_move(&mut self, partition: &TopicPartition, now: Duration) {
         self.reset_timer(partition, now);
         if let Some(watched) = self.watched.get_mut(partition) {
             watched.was_moved = true;
@@ -124,7 +130,7 @@ impl Watchdog {
     }
 
     /// Tries no further remedy until the position moves.
-    pub(super) fn give_up(&mut self, partition: &TopicPartition) {
+    pub(super) fn leave_alone(&mut self, partition: &TopicPartition) {
         if let Some(watched) = self.watched.get_mut(partition) {
             watched.rung = EscalationLevel::LeftAlone;
         }
@@ -135,7 +141,7 @@ impl Watchdog {
     }
 
     /// Records the progress that a worker has reported.
-    pub(super) fn progress(&mut self, progress: &PartitionProgress, now: Duration) {
+    pub(super) fn on_progress(&mut self, progress: &PartitionProgress, now: Duration) {
         let Some(watched) = self.watched.get_mut(&progress.partition) else { return };
         if watched.next != progress.next {
             watched.next = progress.next;
@@ -148,7 +154,7 @@ impl Watchdog {
     }
 
     /// Records the high watermarks. Without a reply of the brokers no partition counts as stalled.
-    pub(super) fn ends(&mut self, ends: Option<&Offsets>, now: Duration) {
+    pub(super) fn on_watermarks(&mut self, ends: Option<&Offsets>, now: Duration) {
         for (partition, watched) in &mut self.watched {
             match ends.and_then(|ends| ends.get(partition)) {
                 Some(end) => {
@@ -163,7 +169,7 @@ impl Watchdog {
         }
     }
 
-    pub(super) fn until(&mut self, ends: &Offsets) {
+    pub(super) fn set_stop_offsets(&mut self, ends: &Offsets) {
         self.untils.extend(ends.iter().map(|(partition, end)| (partition.clone(), *end)));
         for (partition, end) in ends {
             if let Some(watched) = self.watched.get_mut(partition) {
@@ -173,11 +179,20 @@ impl Watchdog {
     }
 
     /// Records that writes to stdout or stderr block; `still`: no message moves either.
-    pub(super) fn output_full(&mut self, still: bool, now: Duration) {
+    pub(super) fn on_output_full(&mut self, still: bool, now: Duration) {
         self.output_full = Some(now);
         if still {
             self.all_waited = Some(now);
         }
+    }
+
+    /// Whether the partitions are to be checked again; if so, the next check is due after an interval.
+    pub(super) fn is_check_due(&mut self, now: Duration) -> bool {
+        let is_due = now.saturating_sub(self.checked_at) >= CHECK_INTERVAL;
+        if is_due {
+            self.checked_at = now;
+        }
+        is_due
     }
 
     /// The age of the message that has been in processing for longest in these partitions.

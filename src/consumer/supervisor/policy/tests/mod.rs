@@ -3,6 +3,7 @@
 use super::*;
 use crate::consumer::protocol::{InFlight, PartitionAssignment};
 use crate::consumer::supervisor::messages::DiscoveredPartition;
+use crate::consumer::supervisor::partition::LastPosition;
 use crate::partition_counts::PartitionCounts;
 use crate::settings::OnExceeded;
 
@@ -110,8 +111,8 @@ pub(super) fn at(number: i32, next: i64) -> PartitionProgress {
 
 impl World {
     /// A ready worker dies in this way; its successor becomes ready, too.
-    fn dies(&mut self, slot: usize, death: WorkerExit) {
-        self.on(Event::Died(slot, death));
+    fn dies(&mut self, slot: usize, exit: WorkerExit) {
+        self.on(Event::Exited(slot, exit));
         self.pass(60 * A_SECOND, &[(1 - slot.min(1), at(1, 0))]);
         self.on(Event::Ready(slot));
     }
@@ -131,9 +132,9 @@ impl World {
 }
 
 fn crash(committed: i64) -> WorkerExit {
-    let seen =
+    let last =
         LastPosition { partition: partition(0), next: committed + 5, committed, in_flight: None, has_work: true };
-    WorkerExit { cause: "SIGABRT".to_owned(), seen: vec![seen], ..WorkerExit::default() }
+    WorkerExit { text: "SIGABRT".to_owned(), last_positions: vec![last], ..WorkerExit::default() }
 }
 
 fn world_with_moves() -> World {

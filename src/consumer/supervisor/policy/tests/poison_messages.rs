@@ -13,7 +13,11 @@ fn with_program() -> Consumer {
 
 /// The exit of a worker whose program has ended.
 fn program_ends(committed: i64) -> WorkerExit {
-    WorkerExit { cause: "exit code 1: the program ended".to_owned(), processor_failed: true, ..crash(committed) }
+    WorkerExit {
+        text: "exit code 1: the program ended".to_owned(),
+        fault: Some(Fault::ProcessorWithMessage),
+        ..crash(committed)
+    }
 }
 
 #[test]
@@ -48,22 +52,22 @@ fn two_messages_that_were_announced_at_a_death_each_are_not_poison() {
 
 #[test]
 fn deaths_that_no_message_can_have_caused_do_not_count() {
-    let from_outside = WorkerExit { killed: true, ..crash(5) };
-    let out_of_memory = WorkerExit { killed: true, out_of_memory: true, ..crash(5) };
-    let forced = WorkerExit { forced: true, ..crash(5) };
-    let librdkafka = WorkerExit { blameless: true, ..crash(5) };
-    for death in [from_outside, out_of_memory, forced, librdkafka] {
+    let from_outside = WorkerExit { cause: ExitCause::Killed, ..crash(5) };
+    let out_of_memory = WorkerExit { cause: ExitCause::OutOfMemory, ..crash(5) };
+    let forced = WorkerExit { cause: ExitCause::Forced, ..crash(5) };
+    let librdkafka = WorkerExit { fault: Some(Fault::Worker), ..crash(5) };
+    for exit in [from_outside, out_of_memory, forced, librdkafka] {
         let mut world = world(2, &unlimited());
         for _ in 0..5 {
             world.announce(5..8);
-            world.dies(0, death.clone());
+            world.dies(0, exit.clone());
         }
-        assert!(!world.policy.is_isolated(0) && world.poison_messages().is_empty(), "{death:?}");
+        assert!(!world.policy.is_isolated(0) && world.poison_messages().is_empty(), "{exit:?}");
     }
     // A worker has no message before it is ready.
     let mut world = world(2, &unlimited());
     for _ in 0..5 {
-        world.on(Event::Died(0, crash(5)));
+        world.on(Event::Exited(0, crash(5)));
         world.pass(60 * A_SECOND, &[(1, at(1, 0))]);
     }
     assert!(!world.policy.is_isolated(0) && world.poison_messages().is_empty());
@@ -86,7 +90,7 @@ fn a_program_that_has_never_answered_blames_no_message_and_ends_the_run() {
 fn a_program_that_works_after_some_time_is_waited_for() {
     let mut world = world(2, &with_program());
     for _ in 0..5 {
-        world.on(Event::Died(0, program_ends(5)));
+        world.on(Event::Exited(0, program_ends(5)));
         world.pass(A_SECOND, &[]);
         world.on(Event::Ready(0));
     }
@@ -104,9 +108,9 @@ fn the_end_of_a_trial_does_not_wait_for_another_start() {
         (rules.processes, rules.restart.backoff, rules.restart.backoff_max) = (1, 15 * A_SECOND, 3_600 * A_SECOND);
     });
     let mut world = world(1, &late);
-    world.on(Event::Died(0, program_ends(5)));
+    world.on(Event::Exited(0, program_ends(5)));
     world.pass(19 * A_SECOND, &[]);
-    world.on(Event::Died(0, program_ends(5)));
+    world.on(Event::Exited(0, program_ends(5)));
     assert!(!world.has(|action| matches!(action, Action::End(_))));
     world.pass(2 * A_SECOND, &[]);
     assert!(world.has(|action| matches!(action, Action::End(_))), "{:?}", world.log);
@@ -171,9 +175,9 @@ fn a_message_that_hangs_twice_is_named() {
         world.on(Event::Heartbeat(0, vec![hung]));
         world.pass(A_SECOND, &[(1, at(1, 0))]);
         assert_eq!(world.retired().len(), turn + 1);
-        let mut death = WorkerExit { killed: true, ..crash(5) };
-        death.seen[0].in_flight = Some(9);
-        world.on(Event::Died(0, death));
+        let mut exit = WorkerExit { cause: ExitCause::Killed, ..crash(5) };
+        exit.last_positions[0].in_flight = Some(9);
+        world.on(Event::Exited(0, exit));
         world.pass(A_SECOND, &[(1, at(1, 0))]);
     }
     assert_eq!(world.policy.poison_messages()[0].offset, 9);
@@ -187,10 +191,14 @@ fn of_several_messages_in_hand_none_is_named_before_they_come_one_by_one() {
         let hung = PartitionProgress { in_flight: Some(InFlight { offset: 9, age_ms: 60_000 }), ..at(0, 9) };
         world.on(Event::Heartbeat(0, vec![hung]));
         world.pass(A_SECOND, &[(1, at(1, 0))]);
-        let mut death = WorkerExit { killed: true, ..crash(5) };
-        death.seen[0].in_flight = Some(9);
-        death.seen.push(LastPosition { partition: partition(7), committed: 5 + turn, ..death.seen[0].clone() });
-        world.on(Event::Died(0, death));
+        let mut exit = WorkerExit { cause: ExitCause::Killed, ..crash(5) };
+        exit.last_positions[0].in_flight = Some(9);
+        exit.last_positions.push(LastPosition {
+            partition: partition(7),
+            committed: 5 + turn,
+            ..exit.last_positions[0].clone()
+        });
+        world.on(Event::Exited(0, exit));
         world.pass(A_SECOND, &[(1, at(1, 0))]);
     }
     assert!(world.policy.poison_messages().is_empty());
@@ -200,15 +208,15 @@ fn of_several_messages_in_hand_none_is_named_before_they_come_one_by_one() {
 #[test]
 fn a_clean_end_is_no_messages_fault() {
     let mut world = world(2, &rules(|rules| rules.restart.max_restarts = 0));
-    let clean = || WorkerExit { clean: true, ..crash(5) };
+    let clean = || WorkerExit { cause: ExitCause::Clean, ..crash(5) };
     for _ in 0..5 {
-        world.on(Event::Died(0, clean()));
+        world.on(Event::Exited(0, clean()));
         world.pass(60 * A_SECOND, &[(1, at(1, 0))]);
     }
     assert!(!world.policy.is_isolated(0));
     for _ in 0..2 {
         world.on(Event::Ready(0));
-        world.on(Event::Died(0, crash(5)));
+        world.on(Event::Exited(0, crash(5)));
         world.pass(60 * A_SECOND, &[(1, at(1, 0))]);
     }
     assert!(world.policy.is_isolated(0));
@@ -217,7 +225,7 @@ fn a_clean_end_is_no_messages_fault() {
         world.on(Event::Ready(0));
         world.on(Event::ProcessRequested(0, partition(0), 7));
         world.pass(silence * A_SECOND, &[(1, at(1, 0))]);
-        world.on(Event::Died(0, clean()));
+        world.on(Event::Exited(0, clean()));
         world.pass(60 * A_SECOND, &[(1, at(1, 0))]);
         assert!(world.policy.poison_messages().is_empty(), "{:?}", world.policy.poison_messages());
     }
@@ -232,9 +240,9 @@ fn a_message_that_hangs_is_named_also_if_its_worker_ends_cleanly() {
         let hung = PartitionProgress { in_flight: Some(InFlight { offset: 9, age_ms: 60_000 }), ..at(0, 9) };
         world.on(Event::Heartbeat(0, vec![hung]));
         world.pass(A_SECOND, &[(1, at(1, 0))]);
-        let mut death = WorkerExit { clean: true, ..crash(5) };
-        death.seen[0].in_flight = Some(9);
-        world.on(Event::Died(0, death));
+        let mut exit = WorkerExit { cause: ExitCause::Clean, ..crash(5) };
+        exit.last_positions[0].in_flight = Some(9);
+        world.on(Event::Exited(0, exit));
         world.pass(A_SECOND, &[(1, at(1, 0))]);
     }
     assert_eq!(world.policy.poison_messages()[0].offset, 9);
@@ -262,7 +270,7 @@ fn a_cautious_worker_stays_so_until_its_group_has_dealt_something() {
     for _ in 0..2 {
         world.on(Event::Assigned(0, vec![partition(0)]));
         world.on(Event::Revoked(0, vec![partition(0)]));
-        world.on(Event::Died(0, crash(10)));
+        world.on(Event::Exited(0, crash(10)));
         world.pass(5 * A_SECOND, &[]);
         world.on(Event::Ready(0));
     }
@@ -274,10 +282,10 @@ fn a_cautious_worker_stays_so_until_its_group_has_dealt_something() {
 #[test]
 fn a_suspicious_partition_makes_its_next_worker_cautious_whoever_that_is() {
     let mut world = world(2, &rules(|rules| rules.restart.max_restarts = 1));
-    world.on(Event::Died(0, crash(10)));
+    world.on(Event::Exited(0, crash(10)));
     world.pass(A_SECOND, &[(1, at(1, 0))]);
     world.on(Event::Ready(0));
-    world.on(Event::Died(0, crash(10)));
+    world.on(Event::Exited(0, crash(10)));
     assert!(world.has(|action| matches!(action, Action::Assign(1, _))), "it has failed");
     assert!(world.has(|action| matches!(action, Action::Send(1, WorkerCommand::SetIsolation(true)))));
 }
@@ -287,6 +295,6 @@ fn a_message_that_was_announced_and_given_back_is_not_blamed_for_what_comes_late
     let mut world = world(2, &rules(|rules| rules.processes = 1));
     world.on(Event::ProcessRequested(0, partition(0), 7));
     world.on(Event::Revoked(0, vec![partition(0)]));
-    world.on(Event::Died(0, crash(0)));
+    world.on(Event::Exited(0, crash(0)));
     assert!(world.policy.poison_messages().is_empty());
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::super::*;
-use super::{at, begun, insert};
+use super::{LastPosition, at, begun, insert};
 use crate::consumer::protocol::{InFlight, WorkerHealth};
 use crate::kafka::health::ClientHealth;
 use crate::kafka::quota_throttle::Throttled;
@@ -144,17 +144,22 @@ impl World {
             return None;
         }
         let own = self.readers.iter().filter(|(_, reader)| **reader == slot);
-        let seen = own.map(|(partition, _)| LastPosition {
+        let cause = match (clean, by_message) {
+            (true, _) => ExitCause::Clean,
+            (false, true) => ExitCause::Crashed,
+            (false, false) => ExitCause::Killed,
+        };
+        let last_positions = own.map(|(partition, _)| LastPosition {
             partition: partition.clone(),
             next: 20,
             committed: 10,
             in_flight: Some(20),
             has_work: true,
         });
-        let death = WorkerExit { killed: !by_message, clean, seen: seen.collect(), ..WorkerExit::default() };
+        let exit = WorkerExit { cause, last_positions: last_positions.collect(), ..WorkerExit::default() };
         self.readers.retain(|_, reader| *reader != slot);
         self.giving_up.remove(&slot);
-        Some(Event::Died(slot, death))
+        Some(Event::Exited(slot, exit))
     }
 }
 
@@ -247,16 +252,19 @@ fn broken_frames() -> impl Strategy<Value = Vec<Event>> {
         let frame = serde_json::to_string(&Throttled { remaining, ..Throttled::default() }).unwrap();
         Event::Throttled(slot, partitions, serde_json::from_str::<Throttled>(&frame).unwrap().remaining)
     });
-    let seen = (partition(), offset(), offset(), proptest::option::of(offset()));
-    let seen = seen.prop_map(|(partition, next, committed, in_flight)| LastPosition {
+    let last = (partition(), offset(), offset(), proptest::option::of(offset()));
+    let last = last.prop_map(|(partition, next, committed, in_flight)| LastPosition {
         partition,
         next,
         committed,
         in_flight,
         has_work: true,
     });
-    let died = (slot(), any::<bool>(), proptest::collection::vec(seen, 0..3))
-        .prop_map(|(slot, clean, seen)| Event::Died(slot, WorkerExit { clean, seen, ..WorkerExit::default() }));
+    let died =
+        (slot(), any::<bool>(), proptest::collection::vec(last, 0..3)).prop_map(|(slot, clean, last_positions)| {
+            let cause = if clean { ExitCause::Clean } else { ExitCause::Exited };
+            Event::Exited(slot, WorkerExit { cause, last_positions, ..WorkerExit::default() })
+        });
     let event = prop_oneof![
         6 => Just(Event::Tick),
         4 => slot().prop_map(Event::Ready),

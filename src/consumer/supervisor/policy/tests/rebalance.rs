@@ -17,10 +17,10 @@ fn one_worker_more_gets_its_share_and_one_less_gives_it_back() {
     world.on(Event::Command(ControlCommand::ScaleDown));
     assert_eq!(world.retired(), [2]);
     assert_eq!(world.policy.partitions(2).len(), 2, "until it is dead");
-    world.on(Event::Died(2, WorkerExit { clean: true, ..WorkerExit::default() }));
+    world.on(Event::Exited(2, WorkerExit { cause: ExitCause::Clean, ..WorkerExit::default() }));
     assert_eq!((0..2).map(|slot| world.policy.partitions(slot).len()).collect::<Vec<_>>(), [3, 3]);
     world.on(Event::Command(ControlCommand::ScaleDown));
-    world.on(Event::Died(1, WorkerExit { clean: true, ..WorkerExit::default() }));
+    world.on(Event::Exited(1, WorkerExit { cause: ExitCause::Clean, ..WorkerExit::default() }));
     world.on(Event::Command(ControlCommand::ScaleDown));
     assert_eq!(world.policy.partitions(0).len(), 6, "the last one stays");
 }
@@ -39,7 +39,7 @@ fn with_max_messages_no_worker_is_added() {
 fn what_was_to_move_to_a_worker_that_is_taken_away_stays_with_those_that_are_there() {
     let mut world = world_with_moves();
     world.on(Event::Command(ControlCommand::ScaleDown));
-    world.on(Event::Died(2, WorkerExit { clean: true, ..WorkerExit::default() }));
+    world.on(Event::Exited(2, WorkerExit { cause: ExitCause::Clean, ..WorkerExit::default() }));
     world.log.clear();
     for slot in 0..2 {
         let given = world.policy.partitions(slot).pop().unwrap();
@@ -69,7 +69,7 @@ fn what_is_given_up_for_a_worker_that_is_leaving_goes_to_one_that_stays() {
 fn what_was_to_move_to_a_worker_that_has_failed_is_read_by_another() {
     let mut world = world_with_moves();
     for _ in 0..2 {
-        world.on(Event::Died(2, WorkerExit { seen: Vec::new(), ..crash(0) }));
+        world.on(Event::Exited(2, WorkerExit { last_positions: Vec::new(), ..crash(0) }));
         world.pass(A_SECOND, &[(0, at(0, 1)), (1, at(3, 1))]);
     }
     for slot in 0..2 {
@@ -83,17 +83,17 @@ fn what_was_to_move_to_a_worker_that_has_failed_is_read_by_another() {
 fn what_a_dead_worker_was_to_give_to_one_that_is_gone_is_read_by_another() {
     let mut world = world_with_moves();
     world.on(Event::Command(ControlCommand::ScaleDown));
-    world.on(Event::Died(0, WorkerExit { clean: true, ..WorkerExit::default() }));
+    world.on(Event::Exited(0, WorkerExit { cause: ExitCause::Clean, ..WorkerExit::default() }));
     assert_eq!(shares(&world, 0..3), [3, 3, 0], "the third one is leaving");
-    world.on(Event::Died(2, WorkerExit { clean: true, ..WorkerExit::default() }));
-    world.on(Event::Died(1, WorkerExit { clean: true, ..WorkerExit::default() }));
+    world.on(Event::Exited(2, WorkerExit { cause: ExitCause::Clean, ..WorkerExit::default() }));
+    world.on(Event::Exited(1, WorkerExit { cause: ExitCause::Clean, ..WorkerExit::default() }));
     assert_eq!(shares(&world, 0..3), [3, 3, 0]);
 }
 
 #[test]
 fn a_worker_that_is_not_there_yet_is_asked_for_its_partitions_when_it_is() {
     let mut world = world(6, &rules(|_| ()));
-    world.on(Event::Died(0, WorkerExit { clean: true, ..crash(0) }));
+    world.on(Event::Exited(0, WorkerExit { cause: ExitCause::Clean, ..crash(0) }));
     world.pass(A_SECOND, &[(1, at(3, 1))]);
     world.on(Event::Command(ControlCommand::ScaleUp));
     let asked = |action: &Action| matches!(action, Action::Send(0, WorkerCommand::Revoke(_)));

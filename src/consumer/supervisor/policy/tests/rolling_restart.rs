@@ -9,7 +9,7 @@ fn all_are_replaced_one_after_the_other() {
     world.on(Event::Tick);
     for slot in 0..3 {
         assert_eq!(world.retired(), (0..=slot).collect::<Vec<_>>());
-        world.on(Event::Died(slot, WorkerExit { clean: true, ..WorkerExit::default() }));
+        world.on(Event::Exited(slot, WorkerExit { cause: ExitCause::Clean, ..WorkerExit::default() }));
         world.on(Event::Tick);
         assert_eq!(world.started().len(), slot + 1, "at once, without a pause");
         assert_eq!(world.retired().len(), slot + 1, "not before its successor is ready");
@@ -62,10 +62,10 @@ fn a_worker_that_ends_itself_since_it_could_not_finish_in_time_is_replaced_at_on
         world.on(Event::Command(ControlCommand::RollingRestart));
         world.on(Event::Tick);
         world.log.clear();
-        world.on(Event::Died(0, WorkerExit { forced: true, ..crash(5) }));
+        world.on(Event::Exited(0, WorkerExit { cause: ExitCause::Forced, ..crash(5) }));
         assert_eq!(world.started(), [0]);
         world.on(Event::Ready(0));
-        world.on(Event::Died(1, WorkerExit { clean: true, ..WorkerExit::default() }));
+        world.on(Event::Exited(1, WorkerExit { cause: ExitCause::Clean, ..WorkerExit::default() }));
         world.on(Event::Ready(1));
     }
     assert!(!world.policy.is_isolated(0));
@@ -84,7 +84,7 @@ fn a_worker_beyond_a_limit_is_replaced() {
     world.on(Event::Heartbeat(1, vec![at(1, 50)]));
     world.on(Event::Tick);
     assert_eq!(world.retired(), [0], "the other one waits");
-    world.on(Event::Died(0, WorkerExit { clean: true, ..WorkerExit::default() }));
+    world.on(Event::Exited(0, WorkerExit { cause: ExitCause::Clean, ..WorkerExit::default() }));
     world.on(Event::Ready(0));
     assert_eq!(world.retired(), [0, 1]);
 }
@@ -96,10 +96,10 @@ fn what_was_planned_for_a_process_is_not_done_to_the_next_one() {
     world.on(Event::Tick);
     assert_eq!(world.retired(), [0]);
     // The other worker, which would be restarted next.
-    world.on(Event::Died(1, crash(0)));
+    world.on(Event::Exited(1, crash(0)));
     world.pass(A_SECOND, &[(0, at(0, 0))]);
     world.on(Event::Ready(1));
-    world.on(Event::Died(0, WorkerExit { clean: true, ..WorkerExit::default() }));
+    world.on(Event::Exited(0, WorkerExit { cause: ExitCause::Clean, ..WorkerExit::default() }));
     world.on(Event::Ready(0));
     world.pass(A_SECOND, &[(0, at(0, 0)), (1, at(1, 0))]);
     assert_eq!(world.retired(), [0]);
@@ -112,7 +112,7 @@ fn a_limit_below_what_a_worker_needs_at_once_counts_as_its_death() {
         assert!(!world.has(|action| matches!(action, Action::End(_))), "{:?}", world.log);
         world.on(Event::RssSampled(0, 40));
         world.on(Event::Tick);
-        world.on(Event::Died(0, WorkerExit { clean: true, ..WorkerExit::default() }));
+        world.on(Event::Exited(0, WorkerExit { cause: ExitCause::Clean, ..WorkerExit::default() }));
         let starts = world.started().len();
         for _ in 0..400 {
             if world.started().len() == starts {
@@ -129,6 +129,6 @@ fn a_worker_that_is_asked_to_end_before_it_hears_signals_has_not_died_of_anythin
     let mut world = world(1, &rules(|rules| rules.processes = 1));
     world.on(Event::Command(ControlCommand::RollingRestart));
     world.on(Event::Tick);
-    world.on(Event::Died(0, WorkerExit { crashed: true, terminated: true, ..crash(0) }));
+    world.on(Event::Exited(0, WorkerExit { cause: ExitCause::Terminated, ..crash(0) }));
     assert_eq!(world.started(), [0], "at once");
 }

@@ -13,7 +13,7 @@ fn a_silent_worker_is_asked_to_end_then_killed_then_replaced() {
     assert!(!world.has(|action| matches!(action, Action::Kill(_))));
     world.pass(5 * A_SECOND, &[(1, at(1, 0))]);
     assert!(world.has(|action| matches!(action, Action::Kill(0))));
-    world.on(Event::Died(0, WorkerExit { killed: true, ..crash(0) }));
+    world.on(Event::Exited(0, WorkerExit { cause: ExitCause::Killed, ..crash(0) }));
     world.pass(A_SECOND, &[(1, at(1, 0))]);
     assert_eq!(world.started(), [0]);
 }
@@ -29,7 +29,7 @@ fn a_stuck_partition_gets_a_new_process_then_another_worker_then_nobody() {
     world.pass(2 * A_SECOND, &reported);
     assert_eq!(world.retired(), [0], "the one that is at its end is left alone");
     assert!(matches!(world.policy.why(0), Some(StopReason::Stuck(stuck, _)) if *stuck == partition(0)));
-    world.on(Event::Died(0, WorkerExit { clean: true, ..crash(10) }));
+    world.on(Event::Exited(0, WorkerExit { cause: ExitCause::Clean, ..crash(10) }));
     world.pass(A_SECOND, &reported);
     assert_eq!(world.started(), [0]);
     world.on(Event::Ready(0));
@@ -140,7 +140,7 @@ fn a_partition_whose_client_is_throttled_is_not_stalled_and_one_of_another_broke
     assert!(world.log.is_empty(), "from when it was throttled last: {:?}", world.log);
     world.pass(2 * A_SECOND, &reported);
     assert_eq!(world.retired(), [0]);
-    world.on(Event::Died(0, WorkerExit { clean: true, ..crash(10) }));
+    world.on(Event::Exited(0, WorkerExit { cause: ExitCause::Clean, ..crash(10) }));
     world.pass(A_SECOND, &[]);
     world.on(Event::Ready(0));
     world.log.clear();
@@ -174,11 +174,11 @@ fn a_partition_that_was_stopped_is_read_by_nobody_any_more() {
     assert!(!world.has(|action| matches!(action, Action::Quarantine(..))), "it is told already");
     world.on(Event::Revoked(0, vec![partition(0)]));
     world.on(Event::Found(vec![partition(0)]));
-    world.on(Event::Died(0, crash(0)));
+    world.on(Event::Exited(0, crash(0)));
     world.pass(A_SECOND, &[(1, at(2, 1))]);
     assert_eq!((world.started(), world.policy.partitions(0)), (vec![0], vec![partition(1)]));
     world.on(Event::Command(ControlCommand::ScaleDown));
-    world.on(Event::Died(1, WorkerExit { clean: true, ..WorkerExit::default() }));
+    world.on(Event::Exited(1, WorkerExit { cause: ExitCause::Clean, ..WorkerExit::default() }));
     assert_eq!(world.policy.partitions(0), [1, 2, 3].map(partition));
 }
 
@@ -196,7 +196,7 @@ fn a_partition_that_is_read_no_further_makes_nobody_cautious() {
     let mut world = world(4, &rules(|_| ()));
     world.on(Event::Stopped(partition(0)));
     for _ in 0..3 {
-        world.on(Event::Died(0, crash(5)));
+        world.on(Event::Exited(0, crash(5)));
         world.pass(A_SECOND, &[(1, at(2, 1))]);
     }
     assert!(!world.policy.is_isolated(0), "all these deaths were elsewhere");
@@ -212,7 +212,7 @@ fn what_a_group_assigns_gets_one_new_process_and_is_then_left_alone() {
         world.pass(61 * A_SECOND, &reported);
         if let Some(Action::Retire(0)) = world.log.last() {
             world.on(Event::Revoked(0, vec![partition(0)]));
-            world.on(Event::Died(0, WorkerExit { clean: true, ..crash(100) }));
+            world.on(Event::Exited(0, WorkerExit { cause: ExitCause::Clean, ..crash(100) }));
             world.pass(A_SECOND, &[]);
             world.on(Event::Ready(0));
             world.on(Event::Assigned(0, vec![partition(0)]));
@@ -241,7 +241,7 @@ fn last_words_about_a_partition_that_is_somebody_elses_say_nothing_about_it() {
 fn a_worker_whose_processor_is_never_made_is_found() {
     let start = |stall: Duration| {
         let mut world = world(2, &rules(|rules| rules.watchdog.stall_timeout = stall));
-        world.on(Event::Died(0, crash(0)));
+        world.on(Event::Exited(0, crash(0)));
         world.pass(A_SECOND, &[(1, at(1, 0))]);
         assert_eq!(world.started(), [0]);
         world
@@ -281,18 +281,18 @@ fn a_worker_whose_processor_is_never_made_is_found() {
 fn a_slow_handler_is_left_alone_and_one_that_hangs_is_found() {
     let mut world = world(2, &rules(|_| ()));
     world.ends(1_000, 2);
-    let in_hand = |next, age: Duration| PartitionProgress {
+    let in_flight = |next, age: Duration| PartitionProgress {
         in_flight: Some(InFlight { offset: next, age_ms: age.as_millis() as u64 }),
         ..at(0, next)
     };
     for message in 0..10 {
         for second in 0..59 {
-            world.pass(A_SECOND, &[(0, in_hand(message, second * A_SECOND)), (1, at(1, 1_000))]);
+            world.pass(A_SECOND, &[(0, in_flight(message, second * A_SECOND)), (1, at(1, 1_000))]);
         }
     }
     assert!(world.log.is_empty(), "{:?}", world.log);
     for second in 0..61 {
-        world.pass(A_SECOND, &[(0, in_hand(10, second * A_SECOND)), (1, at(1, 1_000))]);
+        world.pass(A_SECOND, &[(0, in_flight(10, second * A_SECOND)), (1, at(1, 1_000))]);
     }
     assert_eq!(world.retired(), [0]);
     assert!(world.policy.why(0).is_some_and(|why| why.to_string().contains("t/0@10")));
@@ -302,17 +302,17 @@ fn a_slow_handler_is_left_alone_and_one_that_hangs_is_found() {
 fn a_handler_that_waits_for_the_output_does_not_hang() {
     let mut world = world(2, &rules(|_| ()));
     world.ends(1_000, 2);
-    let in_hand = |second: u64| PartitionProgress {
+    let in_flight = |second: u64| PartitionProgress {
         in_flight: Some(InFlight { offset: 10, age_ms: second * 1_000 }),
         ..at(0, 10)
     };
     for second in 0..300 {
-        world.pass(A_SECOND, &[(0, in_hand(second)), (1, at(1, 10))]);
+        world.pass(A_SECOND, &[(0, in_flight(second)), (1, at(1, 10))]);
         world.on(Event::OutputFull { still: true, log: false });
     }
     assert!(world.log.is_empty(), "{:?}", world.log);
     for second in 300..360 {
-        world.pass(A_SECOND, &[(0, in_hand(second)), (1, at(1, 1_000))]);
+        world.pass(A_SECOND, &[(0, in_flight(second)), (1, at(1, 1_000))]);
         assert_eq!(world.retired().len(), usize::from(second == 359), "as long again after it was read: {second}");
     }
 }
@@ -425,7 +425,7 @@ fn a_worker_that_takes_long_to_start_has_its_time_to_read() {
     // A new process, which does not become ready for longer than `stall_timeout`.
     world.pass(62 * A_SECOND, &[(0, at(0, 10))]);
     assert_eq!(world.retired(), [0]);
-    world.on(Event::Died(0, WorkerExit { clean: true, ..crash(10) }));
+    world.on(Event::Exited(0, WorkerExit { cause: ExitCause::Clean, ..crash(10) }));
     world.pass(A_SECOND, &[]);
     assert_eq!(world.started(), [0]);
     world.log.clear();
