@@ -71,11 +71,11 @@ pub fn proven(produce: Option<&ProduceReport>, consume: Option<&ConsumeReport>, 
 /// The warning about a rate that was not reached.
 pub fn missed_rate(report: &ProduceReport) -> Option<String> {
     let schedule = report.schedule.filter(|schedule| !schedule.met)?;
-    let percent = (100.0 * schedule.reached / schedule.wanted).floor();
+    let percent = (100.0 * schedule.actual_rate / schedule.target_rate).floor();
     Some(format!(
         "the rate was not reached: {} of {} ({percent}%); more producer.threads, larger batches, or more brokers may reach it",
-        format_rate(schedule.reached),
-        format_rate(schedule.wanted)
+        format_rate(schedule.actual_rate),
+        format_rate(schedule.target_rate)
     ))
 }
 
@@ -169,7 +169,7 @@ mod tests {
     fn a_rate_that_was_not_reached_is_named_with_the_one_that_was() {
         let mut report = produce_report(1, 1);
         assert_eq!(missed_rate(&report), None);
-        let schedule = ScheduleReport { wanted: 5_000.0, reached: 3_210.0, met: false, worst_delay_us: 9 };
+        let schedule = ScheduleReport { target_rate: 5_000.0, actual_rate: 3_210.0, met: false, worst_delay_us: 9 };
         report.schedule = Some(schedule);
         let text = missed_rate(&report).unwrap();
         assert!(text.starts_with("the rate was not reached: 3,210/s of 5,000/s (64%)"), "{text}");

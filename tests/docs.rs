@@ -158,7 +158,7 @@ fn full_report() -> Report {
         messages_per_second: 1.5,
         latency_us: latency.clone(),
         sent_latency_us: latency.clone(),
-        schedule: Some(ScheduleReport { wanted: 1.5, reached: 1.5, met: true, worst_delay_us: 1 }),
+        schedule: Some(ScheduleReport { target_rate: 1.5, actual_rate: 1.5, met: true, worst_delay_us: 1 }),
         seed: 1,
         faults: FaultsReport { duplicated: 1, corrupt: 1, oversized: 1 },
         threads: vec![ThreadReport {

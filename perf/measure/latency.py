@@ -115,7 +115,7 @@ class RateKept:
                     "--rate",
                     PER_SECOND,
                 )
-            reached = field(report, "produce.schedule.reached") / field(report, "produce.schedule.wanted")
+            reached = field(report, "produce.schedule.actual_rate") / field(report, "produce.schedule.target_rate")
             off.ours.append(Sample(abs(reached - 1) * 100))
             late.ours.append(Sample(field(report, "produce.schedule.worst_delay_us") / 1000))
         return [off, late]

@@ -117,7 +117,7 @@ impl ProducerCoordinator {
         let sent = SendProgress { messages: &messages, limit: self.limit(), last, end: since_begun(end) };
         let AchievedRate { target, actual, met } = self.pacing.schedule.report(&sent)?;
         let worst_delay_us = u64::try_from(self.fleet.worst_delay().as_micros()).unwrap_or(u64::MAX);
-        Some(ScheduleReport { wanted: target, reached: actual, met, worst_delay_us })
+        Some(ScheduleReport { target_rate: target, actual_rate: actual, met, worst_delay_us })
     }
 }
 

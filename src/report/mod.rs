@@ -106,8 +106,8 @@ impl ProduceReport {
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 #[allow(missing_docs, reason = "docs/REPORT.md documents the fields")]
 pub struct ScheduleReport {
-    pub wanted: f64,
-    pub reached: f64,
+    pub target_rate: f64,
+    pub actual_rate: f64,
     pub met: bool,
     pub worst_delay_us: u64,
 }

@@ -148,9 +148,7 @@ pub(super) fn record(
 ) -> RestartReport {
     let planned = is_planned(exit, why);
     let partitions: Vec<_> = exit.last_positions.iter().map(row).collect();
-    let in_flight =
-        partitions.iter().filter_map(|row| Some(format!("{}/{}@{}", row.topic, row.partition, row.in_flight?)));
-    let in_flight = in_flight.collect::<Vec<_>>().join(", ");
+    let in_flight = in_flight(&partitions);
     let uptime = Instant::now().duration_since(running.since).as_secs_f64();
     let pid = running.process.pid();
     let memory = running.resident.map_or_else(|| "unknown".to_owned(), |mib| mib.to_string());
@@ -174,6 +172,12 @@ pub(super) fn record(
         partitions,
         log,
     }
+}
+
+/// The messages in flight, as text.
+pub(super) fn in_flight(partitions: &[ExitPosition]) -> String {
+    let texts = partitions.iter().filter_map(|row| Some(format!("{}/{}@{}", row.topic, row.partition, row.in_flight?)));
+    texts.collect::<Vec<_>>().join(", ")
 }
 
 /// Whether the process has exited as it was requested to.

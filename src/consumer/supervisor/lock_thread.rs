@@ -349,8 +349,8 @@ impl Keeping {
     fn wait_for_order(&self, lock: &mut GroupLock, looked_at: u64) -> Option<Order> {
         let due = looked_at + CHECK_INTERVAL.as_millis() as u64;
         loop {
-            // The next check detects a permission that was revoked.
-            let _seen_later = lock.poll(Duration::ZERO);
+            // A failure, such as a revoked permission, is detected by the next check.
+            lock.poll(Duration::ZERO).ok();
             match self.orders.recv_timeout(POLL) {
                 Ok(order) => return Some(order),
                 Err(RecvTimeoutError::Timeout) => {}

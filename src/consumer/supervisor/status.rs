@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::actor::ConsumerSupervisor;
+use super::exit_record::in_flight;
 use super::worker_slot::RunningWorker;
 use crate::monitoring::status::{ConsumeStatus, EventLevel as Level, Phase};
 use crate::report::RestartReport;
@@ -31,14 +32,10 @@ impl ConsumerSupervisor {
     }
 
     pub(super) fn publish_exit(&self, slot: usize, record: &RestartReport, planned: bool) {
-        let hand = record
-            .partitions
-            .iter()
-            .filter_map(|row| Some(format!("{}/{}@{}", row.topic, row.partition, row.in_flight?)));
-        let hand: Vec<_> = hand.collect();
-        let hand = if hand.is_empty() { String::new() } else { format!("; in processing: {}", hand.join(", ")) };
+        let in_flight = in_flight(&record.partitions);
+        let in_flight = if in_flight.is_empty() { in_flight } else { format!("; in flight: {in_flight}") };
         let (level, kind) = if planned { (Level::Info, "restart") } else { (Level::Error, "exit") };
-        let text = format!("pid {} after {:.1} s: {}{hand}", record.pid, record.uptime, record.cause);
+        let text = format!("pid {} after {:.1} s: {}{in_flight}", record.pid, record.uptime, record.cause);
         self.event(level, kind, Some(slot), text);
     }
 
