@@ -6,10 +6,10 @@
 //! offset is committed; the partition is unassigned; the supervisor is informed.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use actix::Recipient;
-use slog::{Logger, warn};
+use slog::Logger;
 
 use super::commit_timer::CommitTimer;
 use super::commit_tracker::{AssignedPartitions, CommitTracker};
@@ -19,23 +19,20 @@ use super::latency_recorder::SharedLatencies;
 use super::messages::{AssignmentKind, NewPartition, PartitionEvent, PartitionsStop, PollEvent};
 use super::partition_state::PartitionState;
 use super::worker_flags::WorkerFlags;
-use crate::consumer::protocol::{
-    FailureKind, PartitionAssignment, Revocation, WorkerConfig, WorkerEvent, WorkerFailure, WorkerHealth,
-};
-use crate::kafka::consumer::{Consumer, ConsumerRole, MembershipOperation};
+use crate::consumer::protocol::{FailureKind, PartitionAssignment, Revocation, WorkerConfig, WorkerFailure};
+use crate::kafka::consumer::Consumer;
 use crate::kafka::dead_letter_producer;
 use crate::kafka::error::KafkaError;
 use crate::record::TopicPartition;
 use crate::util::format::join;
 
-/// How long the close of a replaced client may take: without brokers it would take the session timeout.
-const OLD_CLIENT_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How often the worker reports whether its client reaches the cluster.
-const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
+mod client;
+mod final_commit;
+mod offset_commits;
+mod rebalance;
 
 /// The reason for which nothing is committed after the lease has expired.
-pub(super) const UNCONFIRMED: &str = "the supervisor has not confirmed that it holds the lock on the group";
+const UNCONFIRMED: &str = "the supervisor has not confirmed that it holds the lock on the group";
 
 /// The context of the poll thread.
 pub(super) struct PollThreadContext {
@@ -50,21 +47,21 @@ pub(super) struct PollThreadContext {
 
 /// The Kafka client and its partitions.
 pub(super) struct Assignment {
-    pub(super) context: PollThreadContext,
+    context: PollThreadContext,
     /// `None` while the brokers do not accept a client.
-    pub(super) consumer: Option<Consumer>,
+    consumer: Option<Consumer>,
     assigned: Arc<Mutex<AssignedPartitions>>,
-    pub(super) commits: Arc<CommitTracker>,
+    commits: Arc<CommitTracker>,
     /// When the worker commits, for offsets that the client does not commit automatically.
-    pub(super) timer: CommitTimer,
+    timer: CommitTimer,
     /// A failure was reported: the worker shuts down.
     has_failed: bool,
     /// The prefetched messages are near the memory limit, which has to be checked often.
-    pub(super) is_tight: bool,
+    is_tight: bool,
     /// Partitions that the group has revoked while a message of theirs is in flight: acknowledged when the
     /// client is closed.
-    pub(super) unacknowledged: Vec<TopicPartition>,
-    pub(super) instance_id_retry: InstanceIdRetry,
+    unacknowledged: Vec<TopicPartition>,
+    instance_id_retry: InstanceIdRetry,
     health_reported: Instant,
 }
 
@@ -94,27 +91,6 @@ impl Assignment {
         }
     }
 
-    /// Reports periodically whether the client reaches the cluster.
-    pub(super) fn report_health(&mut self) {
-        if self.health_reported.elapsed() < HEALTH_INTERVAL {
-            return;
-        }
-        self.health_reported = Instant::now();
-        let uncommitted =
-            |state: &Arc<PartitionState>| state.uncommitted().and_then(|_| state.oldest_uncommitted_age());
-        let uncommitted = self.assigned().values().filter_map(uncommitted).max().unwrap_or_default();
-        let client = self.consumer.as_ref().and_then(Consumer::health);
-        // While a broker throttles the client a commit may be late; a read-only run commits nothing.
-        let is_throttled = self.consumer.as_ref().is_some_and(Consumer::is_throttled);
-        let is_counted = !is_throttled && !self.context.config.settings.consumer.read_only;
-        let health = WorkerHealth {
-            client,
-            uncommitted_ms: if is_counted { uncommitted.as_millis() as u64 } else { 0 },
-            commit_failures: self.commits.failures(),
-        };
-        self.context.events.do_send(PartitionEvent::Report(WorkerEvent::Health(health)));
-    }
-
     /// Creates the client and opens the partitions that the worker was started with, or joins the group.
     pub(super) fn begin(&mut self) {
         let config = Arc::clone(&self.context.config);
@@ -132,55 +108,22 @@ impl Assignment {
         self.consumer.is_some()
     }
 
-    pub(super) fn assigned(&self) -> MutexGuard<'_, AssignedPartitions> {
+    fn assigned(&self) -> MutexGuard<'_, AssignedPartitions> {
         self.assigned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn fail(&mut self, kind: FailureKind, reason: impl ToString) {
+    fn fail(&mut self, kind: FailureKind, reason: impl ToString) {
         self.report_failure(WorkerFailure::of_worker(kind, reason));
     }
 
     /// Reports the first failure. The worker shuts down.
-    pub(super) fn report_failure(&mut self, failure: WorkerFailure) {
+    fn report_failure(&mut self, failure: WorkerFailure) {
         if !std::mem::replace(&mut self.has_failed, true) {
             self.context.events.do_send(PartitionEvent::Failed(failure));
         }
     }
 
-    pub(super) fn connect(
-        &mut self,
-        partitions: &[PartitionAssignment],
-        kind: AssignmentKind,
-    ) -> Result<(), KafkaError> {
-        let config = Arc::clone(&self.context.config);
-        let (role, expected) = match &config.member {
-            Some(member) => (ConsumerRole::Member(member.id.as_deref()), member.partitions),
-            None => (ConsumerRole::Manual, partitions.len()),
-        };
-        let commits = Arc::clone(&self.commits);
-        // With group membership the supervisor finds gaps in the log (`WorkerCommand::SkipGaps`).
-        let report_ends = config.member.is_none();
-        let consumer =
-            Consumer::new(&config.settings, role, expected, report_ends, &self.context.logger, move |commit| {
-                commits.count(&commit);
-                commits.on_commit_result(&commit);
-            })?;
-        self.consumer = Some(consumer.with_metadata(&config.commit_metadata));
-        self.commits.end_commit();
-        self.open_partitions(partitions, kind)?;
-        match (&config.member, &self.consumer) {
-            (Some(_), Some(consumer)) => consumer.subscribe(&config.settings.consumed_topics()),
-            _ => Ok(()),
-        }
-    }
-
-    // ---- opening and revoking partitions ----
-
-    pub(super) fn open_partitions(
-        &self,
-        assignments: &[PartitionAssignment],
-        kind: AssignmentKind,
-    ) -> Result<(), KafkaError> {
+    fn open_partitions(&self, assignments: &[PartitionAssignment], kind: AssignmentKind) -> Result<(), KafkaError> {
         let Some(consumer) = &self.consumer else { return Ok(()) };
         // All queues are split off before any partition is assigned.
         let queues = assignments
@@ -211,7 +154,7 @@ impl Assignment {
     }
 
     /// The state of a partition, moved to the new start offset; created if the worker does not have it yet.
-    pub(super) fn state_of(&self, assignment: &PartitionAssignment) -> Arc<PartitionState> {
+    fn state_of(&self, assignment: &PartitionAssignment) -> Arc<PartitionState> {
         let mut assigned = self.assigned();
         let new = || PartitionState::new(assignment.partition.clone(), assignment.start);
         let state = assigned.entry(assignment.partition.clone()).or_insert_with(new);
@@ -223,7 +166,7 @@ impl Assignment {
 
     /// Waits until the actors of these partitions have stopped and dropped their queues. Returns `false` after
     /// reporting an error if a handler hangs.
-    pub(super) fn stop_partitions(&mut self, partitions: &[TopicPartition], revocation: Revocation) -> bool {
+    fn stop_partitions(&mut self, partitions: &[TopicPartition], revocation: Revocation) -> bool {
         let (done, stopped) = mpsc::sync_channel(1);
         self.context.manager.do_send(PollEvent::Stop(PartitionsStop {
             partitions: partitions.to_vec(),
@@ -248,7 +191,7 @@ impl Assignment {
 
     /// Revokes partitions and reports it, which also acknowledges the rebalance. If a message of theirs does not
     /// finish in time, they are not released: this worker ends, and its exit releases them.
-    pub(super) fn revoke(&mut self, partitions: Vec<TopicPartition>, revocation: Revocation) {
+    fn revoke(&mut self, partitions: Vec<TopicPartition>, revocation: Revocation) {
         let known: Vec<_> = {
             let assigned = self.assigned();
             partitions.iter().filter(|name| assigned.contains_key(name)).cloned().collect()
@@ -290,8 +233,6 @@ impl Assignment {
         }
     }
 
-    // ---- commands of the supervisor ----
-
     /// Opens further partitions. Partitions that the worker has already continue.
     pub(super) fn add(&mut self, assignments: &[PartitionAssignment]) {
         let new: Vec<_> = {
@@ -316,23 +257,6 @@ impl Assignment {
         }
         if !known.is_empty() {
             self.revoke(known, Revocation::Committed);
-        }
-    }
-
-    /// Closes the client of a member whose static id the brokers have not released; a new client follows. Does
-    /// not wait for brokers that do not reply.
-    pub(super) fn replace_client(&mut self) {
-        let Some(consumer) = self.consumer.take() else { return };
-        self.wait_for_queues(&consumer);
-        let (done, closed) = mpsc::sync_channel(1);
-        // The thread ends with the client, or with the process.
-        let closing = std::thread::Builder::new().name("leave".to_owned()).spawn(move || {
-            consumer.close(MembershipOperation::RemainInGroup);
-            // Fails only if the poll thread does not wait any more.
-            done.send(()).ok();
-        });
-        if closing.is_ok() && closed.recv_timeout(OLD_CLIENT_CLOSE_TIMEOUT).is_err() {
-            warn!(self.context.logger, "the old Kafka client does not end: going on without waiting for it");
         }
     }
 }

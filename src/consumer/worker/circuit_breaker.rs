@@ -29,13 +29,13 @@ impl CircuitBreaker {
     }
 
     /// Records a processed message.
-    pub(super) fn succeeded(&mut self) {
+    pub(super) fn record_success(&mut self) {
         self.in_a_row = 0;
         self.seen += 1;
     }
 
     /// Records a skipped or dead-lettered message.
-    pub(super) fn failed(&mut self) {
+    pub(super) fn record_failure(&mut self) {
         self.in_a_row = self.in_a_row.saturating_add(1);
         self.seen += 1;
         if self.most > 0 {
@@ -45,7 +45,7 @@ impl CircuitBreaker {
 
     /// The reason for which the partition has to be stopped if one more message fails; `None` if it may
     /// continue.
-    pub(super) fn opens(&mut self) -> Option<String> {
+    pub(super) fn would_open(&mut self) -> Option<String> {
         self.forget();
         if self.consecutive > 0 && self.in_a_row + 1 >= self.consecutive {
             let count = self.consecutive;
@@ -78,49 +78,55 @@ mod tests {
     }
 
     /// The number of failures before the breaker opens, and its reason; `true` is a success.
-    fn given_up(breaker: &mut CircuitBreaker, messages: impl IntoIterator<Item = bool>) -> (usize, Option<String>) {
-        let mut given_up = 0;
+    fn failures_before_open(
+        breaker: &mut CircuitBreaker,
+        messages: impl IntoIterator<Item = bool>,
+    ) -> (usize, Option<String>) {
+        let mut failures = 0;
         for success in messages {
             if success {
-                breaker.succeeded();
+                breaker.record_success();
                 continue;
             }
-            if let Some(why) = breaker.opens() {
-                return (given_up, Some(why));
+            if let Some(why) = breaker.would_open() {
+                return (failures, Some(why));
             }
-            breaker.failed();
-            given_up += 1;
+            breaker.record_failure();
+            failures += 1;
         }
-        (given_up, None)
+        (failures, None)
     }
 
     #[test]
-    fn the_last_of_too_many_in_a_row_is_not_given_up() {
-        let (count, why) = given_up(&mut breaker(3, 0.0, 10), [false; 5]);
+    fn the_last_of_too_many_in_a_row_is_not_skipped() {
+        let (count, why) = failures_before_open(&mut breaker(3, 0.0, 10), [false; 5]);
         assert_eq!(count, 2);
         assert!(why.unwrap().contains("3 messages failed, one after the other (consumer.circuit_breaker.consecutive)"));
-        assert_eq!(given_up(&mut breaker(1, 0.0, 10), [false]).0, 0, "one is too many");
+        assert_eq!(failures_before_open(&mut breaker(1, 0.0, 10), [false]).0, 0, "one is too many");
     }
 
     #[test]
-    fn a_success_begins_the_row_anew() {
+    fn a_success_begins_the_row_again() {
         let messages = [false, false, true].into_iter().cycle().take(99);
-        assert_eq!(given_up(&mut breaker(3, 0.0, 10), messages), (66, None));
+        assert_eq!(failures_before_open(&mut breaker(3, 0.0, 10), messages), (66, None));
     }
 
     #[test]
     fn a_share_of_the_window_is_too_many() {
-        let (count, why) = given_up(&mut breaker(0, 0.5, 10), [false, true].into_iter().cycle().take(100));
+        let (count, why) = failures_before_open(&mut breaker(0, 0.5, 10), [false, true].into_iter().cycle().take(100));
         assert_eq!(count, 4);
         assert!(why.unwrap().contains("5 of the last 10 messages failed (consumer.circuit_breaker.ratio)"));
         // A third is less than the ratio of a half.
-        assert_eq!(given_up(&mut breaker(0, 0.5, 10), [false, true, true].into_iter().cycle().take(99)).0, 33);
+        assert_eq!(
+            failures_before_open(&mut breaker(0, 0.5, 10), [false, true, true].into_iter().cycle().take(99)).0,
+            33
+        );
     }
 
     #[test]
     fn without_limits_it_never_opens_and_remembers_nothing() {
         let mut breaker = breaker(0, 0.0, 1_000);
-        assert_eq!(given_up(&mut breaker, [false; 10_000]), (10_000, None));
+        assert_eq!(failures_before_open(&mut breaker, [false; 10_000]), (10_000, None));
         assert!(breaker.failures.is_empty());
     }
 
@@ -138,7 +144,7 @@ mod tests {
             let mut all: Vec<bool> = Vec::new();
             for success in messages {
                 if success {
-                    breaker.succeeded();
+                    breaker.record_success();
                     all.push(true);
                     continue;
                 }
@@ -146,8 +152,8 @@ mod tests {
                 let row = all.iter().rev().take_while(|success| !**success).count() as u64;
                 let share = all.iter().rev().take(window as usize).filter(|success| !**success).count() as f64;
                 let expected = (consecutive > 0 && row >= consecutive) || (tenths > 0 && share >= (ratio * window as f64 - 1e-6).ceil());
-                prop_assert_eq!(breaker.opens().is_some(), expected);
-                breaker.failed();
+                prop_assert_eq!(breaker.would_open().is_some(), expected);
+                breaker.record_failure();
                 prop_assert!(breaker.failures.len() as u64 <= window);
             }
         }

@@ -2,32 +2,42 @@
 
 use std::time::{Duration, Instant};
 
+/// Which positions a commit includes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum CommitScope {
+    /// Those that are not committed.
+    #[default]
+    Uncommitted,
+    /// All, also those that are committed already: a commit expires.
+    All,
+}
+
 /// Schedules the next commit.
 pub(super) struct CommitTimer {
     interval: Duration,
     next: Instant,
-    /// The next commit includes positions that are committed already.
-    refresh: bool,
+    /// The scope of the next commit.
+    scope: CommitScope,
     /// Whether the lease had expired at the last check.
     suspended: bool,
 }
 
 impl CommitTimer {
     pub(super) fn new(interval: Duration) -> Self {
-        Self { interval, next: Instant::now() + interval, refresh: false, suspended: false }
+        Self { interval, next: Instant::now() + interval, scope: CommitScope::Uncommitted, suspended: false }
     }
 
-    /// `Some` if a commit is due; the value is whether positions that are committed already are included.
-    pub(super) fn take_due(&mut self, now: Instant) -> Option<bool> {
+    /// The scope of the commit that is due, if one is.
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<CommitScope> {
         (now >= self.next).then(|| {
             self.next = now + self.interval;
-            std::mem::take(&mut self.refresh)
+            std::mem::take(&mut self.scope)
         })
     }
 
     /// Includes all positions in the next scheduled commit, because a refresh has failed.
     pub(super) fn refresh_later(&mut self) {
-        self.refresh = true;
+        self.scope = CommitScope::All;
     }
 
     /// Makes a commit due at once when the lease has expired: it may still allow one.
@@ -40,7 +50,7 @@ impl CommitTimer {
 
     /// Makes a commit of all positions due at once.
     pub(super) fn refresh(&mut self) {
-        (self.refresh, self.next) = (true, Instant::now());
+        (self.scope, self.next) = (CommitScope::All, Instant::now());
     }
 }
 
@@ -53,10 +63,10 @@ mod tests {
         let mut timer = CommitTimer::new(Duration::from_secs(60));
         let begun = Instant::now();
         let after = |seconds| begun + Duration::from_secs(seconds);
-        assert_eq!((timer.take_due(after(59)), timer.take_due(after(61))), (None, Some(false)));
+        assert_eq!((timer.take_due(after(59)), timer.take_due(after(61))), (None, Some(CommitScope::Uncommitted)));
         assert_eq!(timer.take_due(after(62)), None);
         timer.refresh();
-        assert_eq!((timer.take_due(after(63)), timer.take_due(after(64))), (Some(true), None));
-        assert_eq!(timer.take_due(after(124)), Some(false), "once");
+        assert_eq!((timer.take_due(after(63)), timer.take_due(after(64))), (Some(CommitScope::All), None));
+        assert_eq!(timer.take_due(after(124)), Some(CommitScope::Uncommitted), "once");
     }
 }

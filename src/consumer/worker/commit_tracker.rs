@@ -174,7 +174,7 @@ impl CommitTracker {
             if state.and_then(|state| state.last_committed()).is_some_and(|known| known > *offset) {
                 self.needs_recommit.store(true, Ordering::Relaxed);
             }
-            let waited = state.and_then(|state| state.committed(*offset));
+            let waited = state.and_then(|state| state.record_committed(*offset));
             if waited.is_some_and(|waited| waited > self.in_time) {
                 *self.late.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
             }
@@ -249,7 +249,7 @@ mod tests {
     async fn what_an_earlier_commit_undoes_is_noticed() {
         let (commits, name) = (commits(), TopicPartition::new("t", 0));
         let assigned: AssignedPartitions = [(name.clone(), PartitionState::new(name.clone(), 0))].into();
-        assigned[&name].stored(650);
+        assigned[&name].record_stored(650);
         commits.on_committed(&[(name.clone(), 650)], &assigned);
         assert!(!commits.take_needs_recommit() && assigned[&name].uncommitted().is_none());
         commits.on_committed(&[(name.clone(), 140)], &assigned);
@@ -262,7 +262,7 @@ mod tests {
         let (commits, name) = (commits(), TopicPartition::new("t", 0));
         let assigned: AssignedPartitions = [(name.clone(), PartitionState::new(name.clone(), 0))].into();
         assert!(commits.recommit_delay(&assigned).is_zero());
-        assigned[&name].stored(5);
+        assigned[&name].record_stored(5);
         std::thread::sleep(Duration::from_millis(30));
         assert_eq!(commits.recommit_delay(&assigned), LIBRDKAFKA_RETRY_WINDOW, "the brokers do not take it");
         commits.on_committed(&[(name.clone(), 5)], &assigned);

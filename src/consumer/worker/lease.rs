@@ -15,6 +15,13 @@ pub(super) struct LeaseGate {
     suspended: AtomicBool,
 }
 
+/// Whether processing of messages may start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LeaseChange {
+    Expired,
+    Renewed,
+}
+
 /// Always open.
 impl Default for LeaseGate {
     fn default() -> Self {
@@ -40,10 +47,11 @@ impl LeaseGate {
         self.commit_until.store(lease.commit_until, Ordering::Relaxed);
     }
 
-    /// Compares the lease with the clock. `Some` if it has changed: whether processing of messages may start.
-    pub(super) fn check(&self) -> Option<bool> {
+    /// Compares the lease with the clock; `None` if nothing has changed.
+    pub(super) fn check(&self) -> Option<LeaseChange> {
         let suspended = boot_clock::now_ms() >= self.process_until.load(Ordering::Relaxed);
-        (self.suspended.swap(suspended, Ordering::Relaxed) != suspended).then_some(!suspended)
+        let change = if suspended { LeaseChange::Expired } else { LeaseChange::Renewed };
+        (self.suspended.swap(suspended, Ordering::Relaxed) != suspended).then_some(change)
     }
 
     /// Whether processing of messages may not start.
@@ -65,10 +73,10 @@ mod tests {
     fn it_closes_with_its_lease_and_opens_with_the_next_one() {
         let now = boot_clock::now_ms();
         let gate = LeaseGate::new(Some(Lease { process_until: now, commit_until: now + 60_000 }));
-        assert_eq!((gate.check(), gate.check()), (Some(false), None));
+        assert_eq!((gate.check(), gate.check()), (Some(LeaseChange::Expired), None));
         assert!(gate.is_suspended() && gate.may_commit());
         gate.renew(Lease { process_until: now + 60_000, commit_until: now });
-        assert_eq!(gate.check(), Some(true));
+        assert_eq!(gate.check(), Some(LeaseChange::Renewed));
         assert!(!gate.is_suspended() && !gate.may_commit());
     }
 

@@ -11,9 +11,7 @@ use tokio::sync::oneshot;
 
 use super::circuit_breaker::CircuitBreaker;
 use super::history_writer::no_history;
-use super::messages::{
-    AllowProcess, DataReady, NewPartition, PartitionEvent, ReadUntil, SkipGap, StartReading, StopPartition,
-};
+use super::messages::{DataReady, NewPartition, PartitionEvent};
 use super::partition_state::PartitionState;
 use super::shared::Shared;
 use crate::consumer::protocol::{FailureKind, Revocation, WorkerFailure};
@@ -23,6 +21,7 @@ use crate::record::OwnedRecord;
 use crate::util::clock::ClockAnchor;
 
 mod failure;
+mod handlers;
 mod process;
 
 use process::AttemptState;
@@ -63,13 +62,13 @@ struct PendingMessage {
 
 /// What the partition does. A message is boxed, so that a change of phase moves little.
 enum Phase {
-    /// Waits for [`StartReading`].
+    /// Waits for [`super::messages::StartReading`].
     Opening,
     /// Consumes.
     Reading,
     /// Consumes, this message first: it waits for the quota or for the gate, or its pause is over.
     HeldBack(Box<PendingMessage>),
-    /// This message has requested permission, and waits for [`AllowProcess`].
+    /// This message has requested permission, and waits for [`super::messages::AllowProcess`].
     Announced(Box<PendingMessage>),
     /// A message of this size is processed asynchronously. It is the queue's last message, or was held back.
     Processing { bytes: u64, held_back: Option<Box<PendingMessage>> },
@@ -170,7 +169,7 @@ impl PartitionConsumer {
         let Some(mut queue) = self.queue.take() else { return };
         let more = self.read(&mut *queue, context);
         self.release(&mut *queue);
-        self.state.update_end(queue.high_watermark(), queue.take_bytes());
+        self.state.update_high_watermark(queue.high_watermark(), queue.take_bytes());
         self.store(&*queue);
         self.queue = Some(queue);
         self.shared.latencies.borrow_mut().flush(Instant::now(), false);
@@ -245,7 +244,7 @@ impl PartitionConsumer {
         match queue.store(self.position) {
             Ok(()) => {
                 self.stored = Some(self.position);
-                self.state.stored(self.position);
+                self.state.record_stored(self.position);
             }
             // Tried again after the next slice, and when the partition stops.
             Err(error) => debug!(self.shared.context.logger, "{error}"),
@@ -305,121 +304,5 @@ impl PartitionConsumer {
         reply.send(()).ok();
         // A message of a lost partition that is in processing is abandoned with it.
         context.stop();
-    }
-}
-
-impl Actor for PartitionConsumer {
-    type Context = Context<Self>;
-
-    fn started(&mut self, context: &mut Self::Context) {
-        if let Some(queue) = &mut self.queue {
-            let (state, this) = (Arc::clone(&self.state), context.address().downgrade());
-            queue.on_ready(Box::new(move || {
-                if state.set_woken()
-                    && let Some(this) = this.upgrade()
-                {
-                    this.do_send(DataReady);
-                }
-            }));
-        }
-        if self.is_at_end() {
-            self.reach_end();
-        }
-        context.run_interval(LOST_WAKEUP_POLL, |partition, context| {
-            partition.schedule(context);
-            partition.log_suppressed();
-        });
-    }
-}
-
-impl Handler<StartReading> for PartitionConsumer {
-    type Result = ();
-
-    fn handle(&mut self, _: StartReading, context: &mut Self::Context) {
-        if matches!(self.phase, Phase::Opening) {
-            self.phase = Phase::Reading;
-            // Events before `on_ready` have woken no actor.
-            self.state.set_woken();
-            context.notify(DataReady);
-        }
-    }
-}
-
-impl Handler<DataReady> for PartitionConsumer {
-    type Result = ();
-
-    fn handle(&mut self, _: DataReady, context: &mut Self::Context) {
-        // Before the queue is checked: events that come afterwards wake the actor again.
-        self.state.clear_woken();
-        match self.phase {
-            Phase::Reading | Phase::HeldBack(_) => self.run_slice(context),
-            // Isolation mode is off again.
-            Phase::Announced(_) if !self.shared.flags.is_isolating() => self.proceed(context),
-            _ => {}
-        }
-    }
-}
-
-impl Handler<ReadUntil> for PartitionConsumer {
-    type Result = ();
-
-    fn handle(&mut self, ReadUntil(offset): ReadUntil, _: &mut Self::Context) {
-        self.stop_offset = Some(offset);
-        if !self.is_at_end() {
-            return;
-        }
-        match &self.phase {
-            Phase::Opening | Phase::Reading => self.reach_end(),
-            // It waits for the quota or for the gate, and lies beyond the stop offset.
-            Phase::HeldBack(message) => {
-                self.leave_unfinished(&message.attempts);
-                self.reach_end();
-            }
-            _ => {}
-        }
-    }
-}
-
-impl Handler<SkipGap> for PartitionConsumer {
-    type Result = ();
-
-    fn handle(&mut self, SkipGap { start, end }: SkipGap, _: &mut Self::Context) {
-        // A message that was received meanwhile, or is in flight, has moved the position or keeps it where it
-        // is.
-        if !matches!(self.phase, Phase::Reading) || self.position != start {
-            return;
-        }
-        self.skip_gap(end);
-        if let Some(queue) = self.queue.take() {
-            self.store(&*queue);
-            self.queue = Some(queue);
-        }
-    }
-}
-
-impl Handler<StopPartition> for PartitionConsumer {
-    type Result = ResponseFuture<()>;
-
-    fn handle(&mut self, StopPartition(revocation): StopPartition, context: &mut Self::Context) -> Self::Result {
-        let (reply, stopped) = oneshot::channel();
-        if matches!(self.phase, Phase::Processing { .. }) && revocation == Revocation::Committed {
-            self.stop_reply = Some(reply);
-        } else {
-            self.stop(reply, revocation, context);
-        }
-        Box::pin(async move {
-            // The sender is dropped unsent only together with the actor, and then there is nothing to wait for.
-            stopped.await.ok();
-        })
-    }
-}
-
-impl Handler<AllowProcess> for PartitionConsumer {
-    type Result = ();
-
-    fn handle(&mut self, AllowProcess(offset): AllowProcess, context: &mut Self::Context) {
-        if matches!(&self.phase, Phase::Announced(message) if message.record.offset == offset) {
-            self.proceed(context);
-        }
     }
 }

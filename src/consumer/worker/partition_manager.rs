@@ -8,6 +8,7 @@ use slog::{Logger, info, warn};
 use tokio::sync::oneshot;
 
 use super::history_writer::HistoryWriter;
+use super::lease::LeaseChange;
 use super::messages::{
     AssignmentKind, DataReady, Flush, NewPartition, PartitionsStop, ReadUntil, SendEvent, StartReading, StopPartition,
     TrackPartitions, UntrackPartitions,
@@ -193,12 +194,12 @@ impl PartitionManager {
     fn check_lease(&self) {
         match self.flags.lease.check() {
             None => {}
-            Some(true) => {
+            Some(LeaseChange::Renewed) => {
                 info!(self.logger, "going on: the supervisor has confirmed that it holds the lock on the group");
                 self.wake_partitions();
             }
-            Some(false) if self.flags.is_shutting_down() => {}
-            Some(false) => {
+            Some(LeaseChange::Expired) if self.flags.is_shutting_down() => {}
+            Some(LeaseChange::Expired) => {
                 warn!(
                     self.logger,
                     "taking no messages: the supervisor does not confirm that it holds the lock on the group"

@@ -71,7 +71,7 @@ impl PartitionState {
 
     /// Records the high watermark that the client knows, and adds the bytes that were read from the queue since
     /// the last call.
-    pub(super) fn update_end(&self, end: Option<i64>, bytes: u64) {
+    pub(super) fn update_high_watermark(&self, end: Option<i64>, bytes: u64) {
         self.high_watermark.store(end.unwrap_or(NONE), Ordering::Relaxed);
         self.read_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
@@ -81,12 +81,12 @@ impl PartitionState {
         self.next.store(next, Ordering::Relaxed);
     }
 
-    pub(super) fn begin(&self, offset: i64) {
+    pub(super) fn begin_message(&self, offset: i64) {
         self.in_flight.store(offset, Ordering::Relaxed);
     }
 
     /// Records the result of the message before `next`.
-    pub(super) fn end(&self, next: i64, outcome: MessageOutcome) {
+    pub(super) fn finish_message(&self, next: i64, outcome: MessageOutcome) {
         let counter = match outcome {
             MessageOutcome::Processed => &self.processed,
             MessageOutcome::Skipped => &self.failed,
@@ -98,12 +98,12 @@ impl PartitionState {
     }
 
     /// Records that the message in flight has failed and waits: for a retry, or for its dead-letter record.
-    pub(super) fn wait(&self) {
+    pub(super) fn begin_wait(&self) {
         self.retrying.store(true, Ordering::Relaxed);
     }
 
     /// Records a retry of the message in flight.
-    pub(super) fn retry(&self) {
+    pub(super) fn begin_retry(&self) {
         self.retried.fetch_add(1, Ordering::Relaxed);
         self.retrying.store(false, Ordering::Relaxed);
     }
@@ -170,11 +170,11 @@ impl PartitionState {
         self.uncommitted_since.store(0, Ordering::Relaxed);
         self.next.store(next, Ordering::Relaxed);
         // Even if no message follows: the commit of the previous topic has to be replaced.
-        self.stored(next);
+        self.record_stored(next);
     }
 
     /// Records that everything before `next` is processed and stored in the client.
-    pub(super) fn stored(&self, next: i64) {
+    pub(super) fn record_stored(&self, next: i64) {
         self.stored.store(next, Ordering::Relaxed);
         if self.uncommitted_since.load(Ordering::Relaxed) == 0 {
             self.uncommitted_since.store(self.age_us(), Ordering::Relaxed);
@@ -204,7 +204,7 @@ impl PartitionState {
     /// Records that everything before `offset` is committed. Returns the time since the oldest of these messages
     /// was processed. For messages that were processed while the commit was in flight the time counts from now
     /// on.
-    pub(super) fn committed(&self, offset: i64) -> Option<Duration> {
+    pub(super) fn record_committed(&self, offset: i64) -> Option<Duration> {
         let before = self.committed.swap(offset, Ordering::Relaxed);
         if before == offset {
             return None;
@@ -263,15 +263,15 @@ mod tests {
     #[test]
     fn what_is_processed_waits_until_it_is_committed() {
         let state = PartitionState::new(TopicPartition::new("t", 0), 0);
-        assert_eq!(state.committed(0), None, "nothing was processed");
-        state.stored(5);
-        state.stored(7);
+        assert_eq!(state.record_committed(0), None, "nothing was processed");
+        state.record_stored(5);
+        state.record_stored(7);
         std::thread::sleep(Duration::from_millis(2));
-        assert!(state.committed(5).is_some_and(|waited| waited >= Duration::from_millis(2)));
-        assert_eq!(state.committed(5), None, "that is known");
-        assert!(state.committed(7).is_some(), "what came meanwhile has waited, too");
-        state.stored(8);
-        assert!(state.committed(8).is_some());
+        assert!(state.record_committed(5).is_some_and(|waited| waited >= Duration::from_millis(2)));
+        assert_eq!(state.record_committed(5), None, "that is known");
+        assert!(state.record_committed(7).is_some(), "what came meanwhile has waited, too");
+        state.record_stored(8);
+        assert!(state.record_committed(8).is_some());
         assert_eq!(state.uncommitted(), None);
     }
 
@@ -279,14 +279,14 @@ mod tests {
     fn of_a_log_that_was_made_again_nothing_is_known() {
         let state = PartitionState::new(TopicPartition::new("t", 0), 0);
         state.skip_gap(70);
-        state.stored(70);
-        state.committed(60);
+        state.record_stored(70);
+        state.record_committed(60);
         state.seek(70);
         assert_eq!(state.uncommitted(), Some(70), "the position is the same");
         state.seek(5);
         assert_eq!((state.next(), state.uncommitted()), (5, None));
         assert_eq!(state.snapshot().committed, None);
-        state.stored(60);
+        state.record_stored(60);
         assert_eq!(state.uncommitted(), Some(60), "that offset was committed of another log");
     }
 }

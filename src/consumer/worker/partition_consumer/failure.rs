@@ -78,7 +78,7 @@ impl PartitionConsumer {
 
     /// Pauses the partition without blocking its thread.
     fn pause(&mut self, message: Box<PendingMessage>, pause: Duration, context: &mut Context<Self>) {
-        self.state.wait();
+        self.state.begin_wait();
         let timer = context.run_later(pause, |partition, context| {
             // Unless it was halted meanwhile.
             if let Phase::Pausing { message, .. } = std::mem::replace(&mut partition.phase, Phase::Halted) {
@@ -104,7 +104,7 @@ impl PartitionConsumer {
             self.halt(PartitionEvent::MessageFailed { partition, offset: record.offset, reason });
             return;
         }
-        if let Some(why) = self.breaker.opens() {
+        if let Some(why) = self.breaker.would_open() {
             self.leave_unfinished(&attempts);
             let partition = self.state.partition.clone();
             let reason = format!("{why}; the last one: {reason}");
@@ -113,13 +113,13 @@ impl PartitionConsumer {
         }
         if on_failure == OnFailure::DeadLetter {
             let attempts = AttemptState { final_failure: Some(reason), ..attempts };
-            self.state.begin(record.offset);
+            self.state.begin_message(record.offset);
             self.send_to_dlq(Box::new(PendingMessage { record, attempts }), context);
             return;
         }
         log_message!(warn, self, &record, "message failed, skipped: {reason}");
         self.shared.latencies.borrow_mut().failed(&reason);
-        self.breaker.failed();
+        self.breaker.record_failure();
         let meta = self.meta(&record.borrow());
         self.advance(meta, MessageOutcome::Skipped);
     }
@@ -141,7 +141,7 @@ impl PartitionConsumer {
         let sent = self.shared.dead_letters.send(DeadLetterRecord { topic: &topic, key, value, headers: &headers });
         match sent {
             Ok(delivery) => {
-                self.state.wait();
+                self.state.begin_wait();
                 let delivery = wrap_future::<_, Self>(delivery).map(move |report, partition, context| {
                     let gone = || KafkaError::Topic { topic: topic.clone(), reason: "the client has ended".to_owned() };
                     partition.on_dlq_delivery(&topic, report.unwrap_or_else(|_| Err(gone())), context);
@@ -163,7 +163,7 @@ impl PartitionConsumer {
                 let reason = attempts.final_failure.unwrap_or_default();
                 log_message!(warn, self, &record, "message failed, a copy is in the topic {topic:?}: {reason}");
                 self.shared.latencies.borrow_mut().failed(&reason);
-                self.breaker.failed();
+                self.breaker.record_failure();
                 let meta = self.meta(&record.borrow());
                 (self.now, self.anchor) = (Instant::now(), crate::util::clock::ClockAnchor::now());
                 self.advance(meta, MessageOutcome::DeadLettered);

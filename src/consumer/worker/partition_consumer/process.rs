@@ -126,9 +126,9 @@ impl PartitionConsumer {
     fn process(&mut self, record: &Record<'_>, mut attempts: AttemptState, context: &mut Context<Self>) {
         // The next attempt has to request permission again.
         attempts.is_allowed = false;
-        self.state.begin(record.offset);
+        self.state.begin_message(record.offset);
         if attempts.failures > 0 {
-            self.state.retry();
+            self.state.begin_retry();
         }
         let mut meta = self.meta(record);
         let result = match catch_panic(|| self.shared.processor.borrow_mut().process(record)) {
@@ -203,7 +203,7 @@ impl PartitionConsumer {
         }
         match result.map_err(ProcessError::shortened) {
             Ok(()) => {
-                self.breaker.succeeded();
+                self.breaker.record_success();
                 self.advance(meta, MessageOutcome::Processed);
             }
             Err(ProcessError::Message(reason)) => return Some(reason),
@@ -221,7 +221,7 @@ impl PartitionConsumer {
     pub(super) fn advance(&mut self, meta: RecordMeta, outcome: MessageOutcome) {
         let next = meta.offset + 1;
         (self.position, self.now) = (next, Instant::now());
-        self.state.end(next, outcome);
+        self.state.finish_message(next, outcome);
         let is_processed = outcome == MessageOutcome::Processed;
         if let Some(timing) = meta.timing.filter(|_| is_processed) {
             self.shared.latencies.borrow_mut().stamped(timing, self.anchor.unix_us(self.now));

@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use slog::{debug, warn};
 
-use super::assignment::{Assignment, UNCONFIRMED};
-use super::commit_tracker::AssignedPartitions;
-use super::partition_state::PartitionState;
+use super::{Assignment, UNCONFIRMED};
+use crate::consumer::worker::commit_timer::CommitScope;
+use crate::consumer::worker::commit_tracker::AssignedPartitions;
+use crate::consumer::worker::partition_state::PartitionState;
 use crate::kafka::consumer::{CommitResult, Consumer};
 use crate::kafka::error::KafkaError;
 use crate::record::TopicPartition;
@@ -45,7 +46,7 @@ impl Assignment {
     }
 
     /// Schedules a commit of all positions at once.
-    pub(super) fn refresh_commits(&mut self) {
+    pub(in crate::consumer::worker) fn refresh_commits(&mut self) {
         if self.commits_itself() {
             self.timer.refresh();
         }
@@ -59,10 +60,10 @@ impl Assignment {
         if self.commits.is_under_way() {
             return;
         }
-        let Some(refresh) = self.timer.take_due(Instant::now()) else { return };
-        let offset = |state: &Arc<PartitionState>| match refresh {
-            true => state.last_stored(),
-            false => state.uncommitted(),
+        let Some(scope) = self.timer.take_due(Instant::now()) else { return };
+        let offset = |state: &Arc<PartitionState>| match scope {
+            CommitScope::All => state.last_stored(),
+            CommitScope::Uncommitted => state.uncommitted(),
         };
         let assigned = self.assigned().clone();
         let stored: Vec<_> = assigned.iter().filter_map(|(name, state)| Some((name.clone(), offset(state)?))).collect();
@@ -83,7 +84,7 @@ impl Assignment {
             }
             // Without a coordinator a commit would fail, too: try at the next interval.
             debug!(self.context.logger, "the commit is postponed: {failure}");
-            if refresh {
+            if scope == CommitScope::All {
                 self.timer.refresh_later();
             }
         }
@@ -147,7 +148,7 @@ impl Assignment {
     }
 
     /// Commits the stored offsets of these partitions explicitly. After late commits it includes offsets that
-    /// are known as committed, and commits twice: see [`super::commit_tracker::CommitTracker::recommit_delay`].
+    /// are known as committed, and commits twice: see [`CommitTracker::recommit_delay`].
     pub(super) fn commit_stored(&self, partitions: &[TopicPartition]) -> CommitResult {
         let consumer = self.consumer.as_ref().filter(|_| !self.is_read_only());
         let Some(consumer) = consumer else { return CommitResult::Done(Vec::new()) };

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use slog::{error, info, warn};
 
-use super::assignment::{Assignment, UNCONFIRMED};
-use super::partition_state::PartitionState;
+use super::{Assignment, UNCONFIRMED};
+use crate::consumer::worker::partition_state::PartitionState;
 use crate::kafka::cluster_client::ClusterClient;
 use crate::kafka::consumer::{CommitResult, Consumer, MembershipOperation};
 use crate::kafka::offsets::Offsets;
@@ -25,7 +25,7 @@ const OWN_COMMITS: Duration = Duration::from_millis(200);
 impl Assignment {
     /// The last commit. All partitions have stopped, so what is processed is stored. Lost partitions are not
     /// included.
-    pub(super) fn commit(&self) {
+    pub(in crate::consumer::worker) fn commit(&self) {
         if self.is_cut_off() && self.context.config.member.is_none() {
             self.commit_by_new_client();
             return;
@@ -113,7 +113,7 @@ impl Assignment {
     }
 
     /// Commits for the last time and closes the client.
-    pub(super) fn close(mut self, membership: MembershipOperation) {
+    pub(in crate::consumer::worker) fn close(mut self, membership: MembershipOperation) {
         let Some(consumer) = self.consumer.take() else { return };
         self.wait_for_queues(&consumer);
         self.consumer = Some(consumer);

@@ -3,15 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use slog::{debug, warn};
+use slog::warn;
 
-use super::assignment::Assignment;
-use super::instance_id_retry::{RELEASE_TIMEOUT, Rejected};
-use super::messages::{AssignmentKind, PartitionEvent};
-use crate::consumer::protocol::{FailureKind, PartitionAssignment, Revocation, WorkerEvent, WorkerFailure};
+use super::Assignment;
+use crate::consumer::protocol::{FailureKind, PartitionAssignment, Revocation, WorkerFailure};
 use crate::consumer::start_offset::{self, Begin};
+use crate::consumer::worker::messages::AssignmentKind;
 use crate::kafka::commit_metadata::of_topic_before;
-use crate::kafka::consumer::{Consumer, ConsumerError, FetchReport, RebalanceEvent};
+use crate::kafka::consumer::Consumer;
 use crate::kafka::error::KafkaError;
 use crate::kafka::topic_id::Recreated;
 use crate::record::TopicPartition;
@@ -21,51 +20,7 @@ use crate::settings::{AutoOffsetReset, OffsetOutOfRange};
 const OFFSET_RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
 impl Assignment {
-    /// Serves the client.
-    pub(super) fn poll(&mut self, timeout: Duration) {
-        let Some(consumer) = &self.consumer else {
-            self.retry_instance_id();
-            self.report_health();
-            return;
-        };
-        let polled = consumer.poll(timeout);
-        if let Some(report) = consumer.take_report() {
-            self.context.events.do_send(PartitionEvent::Report(WorkerEvent::ClientStats(report)));
-        }
-        let balanced = consumer.balance_fetching();
-        match polled {
-            Ok(None) => {}
-            Ok(Some(RebalanceEvent::Assigned(partitions))) => self.on_assigned(partitions),
-            Ok(Some(RebalanceEvent::Revoked(partitions))) => self.revoke(partitions, Revocation::Committed),
-            Ok(Some(RebalanceEvent::Lost(partitions))) => self.revoke(partitions, Revocation::Lost),
-            Err(ConsumerError::Permanent(reason)) => self.fail(FailureKind::Permanent, reason),
-            Err(ConsumerError::Transient(reason)) => self.fail(FailureKind::Transient, reason),
-            Err(ConsumerError::InstanceIdInUse(reason)) => self.wait_for_instance_id(&reason),
-        }
-        self.commit_on_interval();
-        match balanced {
-            Ok(report) => self.on_fetch_report(&report),
-            Err(failure) => self.fail(FailureKind::Transient, failure),
-        }
-        self.repeat_undone_commits();
-        self.report_health();
-    }
-
-    /// Records for which partitions fetching is paused: those are not stalled.
-    fn on_fetch_report(&mut self, report: &FetchReport) {
-        self.is_tight = report.is_tight;
-        if report.paused.is_empty() && report.resumed.is_empty() {
-            return;
-        }
-        let assigned = self.assigned();
-        for (names, paused) in [(&report.paused, true), (&report.resumed, false)] {
-            names.iter().filter_map(|name| assigned.get(name)).for_each(|state| state.set_fetch_paused(paused));
-        }
-        debug!(self.context.logger, "fetching ahead is balanced: consumer.memory_budget_mb is used up";
-            "paused" => report.paused.len(), "resumed" => report.resumed.len());
-    }
-
-    fn on_assigned(&mut self, partitions: Vec<TopicPartition>) {
+    pub(super) fn on_assigned(&mut self, partitions: Vec<TopicPartition>) {
         let opened = self.assignments_of(&partitions).and_then(|assignments| {
             self.open_partitions(&assignments, AssignmentKind::Added).map_err(|failure| failure_of(&failure))
         });
@@ -127,7 +82,10 @@ impl Assignment {
             Some(committed) => of_topic_before(&start.partition.topic, committed, start.topic_id.as_ref()).is_none(),
             None => settings.auto_offset_reset != AutoOffsetReset::Latest,
         };
-        assignments.iter().filter(|start| !is_valid(start)).for_each(|start| self.state_of(start).stored(start.start));
+        assignments
+            .iter()
+            .filter(|start| !is_valid(start))
+            .for_each(|start| self.state_of(start).record_stored(start.start));
         Ok(assignments)
     }
 
@@ -175,7 +133,7 @@ impl Assignment {
     }
 
     /// Handles a position that is not in the log: continues at the offset that the settings require.
-    pub(super) fn on_out_of_range(&mut self, name: TopicPartition, offset: i64) {
+    pub(in crate::consumer::worker) fn on_out_of_range(&mut self, name: TopicPartition, offset: i64) {
         // The partition was revoked or moved meanwhile: the old position does not matter.
         if self.assigned().get(&name).is_none_or(|state| state.next() != offset) {
             return;
@@ -220,7 +178,7 @@ impl Assignment {
         if let Some(state) = self.assigned().get(&name) {
             // Even if no message follows: the same gap must not be reported again.
             state.seek(at);
-            state.stored(at);
+            state.record_stored(at);
         }
         let topic_id = self.assigned().get(&name).and_then(|state| state.topic_id());
         let start = PartitionAssignment { partition: name, start: at, until: None, topic_id };
@@ -234,7 +192,7 @@ impl Assignment {
 
     /// Restarts partitions whose topic was created again, at the offsets that the supervisor has requested. What
     /// was processed of the previous topic is not committed.
-    pub(super) fn restart(&mut self, mut assignments: Vec<PartitionAssignment>) {
+    pub(in crate::consumer::worker) fn restart(&mut self, mut assignments: Vec<PartitionAssignment>) {
         {
             let assigned = self.assigned();
             let is_old = |start: &PartitionAssignment| {
@@ -251,36 +209,6 @@ impl Assignment {
             self.state_of(start).restart(start.start);
         }
         if let Err(failure) = unassigned.and_then(|()| self.open_partitions(&assignments, AssignmentKind::Restarted)) {
-            self.fail(FailureKind::Transient, failure);
-        }
-    }
-
-    /// Waits until the brokers have removed the dead member with this static id.
-    fn wait_for_instance_id(&mut self, reason: &str) {
-        match self.instance_id_retry.on_rejected(Instant::now()) {
-            Rejected::First => warn!(
-                self.context.logger,
-                "the group still has a member with this worker's static id, which has died without a word: waiting \
-                 until the brokers give it up (group.consumer.session.timeout.ms, 45 s unless set): {reason}"
-            ),
-            Rejected::Again => {}
-            Rejected::TimedOut => {
-                let reason = format!(
-                    "{reason}: the member with this worker's static id lives on for more than {RELEASE_TIMEOUT:?}; two \
-                     supervisors have one consumer.membership.instance_id_prefix: give each its own, or set \
-                     consumer.membership.static_membership = false"
-                );
-                return self.fail(FailureKind::Permanent, reason);
-            }
-        }
-        self.replace_client();
-    }
-
-    fn retry_instance_id(&mut self) {
-        if self.instance_id_retry.is_due(Instant::now())
-            && !self.context.flags.is_shutting_down()
-            && let Err(failure) = self.connect(&[], AssignmentKind::Reopened)
-        {
             self.fail(FailureKind::Transient, failure);
         }
     }
