@@ -15,6 +15,7 @@ use super::lock_thread::Lock;
 use super::memory_limits;
 use super::messages::{AbortRun, ConsumeResult, DiscoveredPartition, ReadToEnd, SupervisorEvent, WorkerFrame};
 use super::policy::{ControlCommand, Event, Policy};
+use super::process_limits;
 use super::progress_clock::ProgressClock;
 use super::run_totals::RunTotals;
 use super::shutdown::Shutdown;
@@ -27,7 +28,7 @@ use crate::exit::{ExitCode, ExitStatus};
 use crate::kafka::offsets::Offsets;
 use crate::logging::LogStyle;
 use crate::monitoring::status_registry::StatusRegistry;
-use crate::os::{limits, proc_stats};
+use crate::os::proc_stats;
 use crate::progress::ConsumeProgress;
 use crate::report::{self, ConsumeReport};
 use crate::settings::Settings;
@@ -88,21 +89,6 @@ pub struct ConsumerSupervisor {
     pub(super) stdio: StdioGuard,
     pub(super) totals: RunTotals,
     pub(super) shutdown: Shutdown,
-}
-
-/// File descriptors for each worker: its channel, its log, and its history if the run is verified.
-const WORKER_DESCRIPTORS: usize = 3;
-/// File descriptors that a supervisor uses without any worker.
-const OWN_DESCRIPTORS: usize = 24;
-/// Threads of a worker with one broker, plus the thread here that reads its log: a user's limit covers all
-/// processes.
-const WORKER_THREADS: usize = 10;
-
-/// Refuses more workers than the operating system's limits allow, before one of them is started.
-fn check_limits(processes: usize) -> Result<(), String> {
-    let user = format!("consumer.processes = {processes}");
-    limits::check_descriptors((OWN_DESCRIPTORS + processes * WORKER_DESCRIPTORS) as u64, &user)?;
-    limits::check_threads(processes * WORKER_THREADS, &user)
 }
 
 /// With `max_messages` one worker consumes all partitions: several workers would have to agree on who may handle
@@ -178,7 +164,7 @@ impl ConsumerSupervisor {
         if let Some(text) = memory_limits::warning(consumer, proc_stats::memory_limit_mib()) {
             warn!(self.params.logger, "{text}");
         }
-        if let Err(text) = check_limits(consumer.processes) {
+        if let Err(text) = process_limits::check(consumer.processes) {
             self.finish(ExitStatus::failed(text), context);
             return;
         }

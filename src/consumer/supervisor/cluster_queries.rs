@@ -8,11 +8,7 @@ use actix::prelude::*;
 use slog::{Logger, debug, warn};
 
 use super::group_check::{refuse_locked, refuse_shared};
-use super::messages::{
-    CommittedOffsets, Connect, DiscoverNewPartitions, DiscoverPartitions, DiscoveredPartition, FetchCommitted,
-    FetchWatermarks, FindGaps, GroupCommits, NotFound, Recommit, RefreshCommits, RefreshCredentials, Reopen, TopicEnds,
-    VerifyCommitted,
-};
+use super::messages::{CommittedOffsets, DiscoveredPartition, GroupCommits, NotFound, TopicEnds};
 use super::start_offsets::{rewind_warnings, start_at, start_no_lower, start_of_recreated};
 use crate::consumer::protocol::PartitionAssignment;
 use crate::consumer::start_offset::KnownOffsets;
@@ -26,14 +22,11 @@ use crate::kafka::topic_id::TopicIds;
 use crate::record::TopicPartition;
 use crate::settings::{Assignment, OffsetOutOfRange, Settings, StartOffset};
 
+mod handlers;
+
 /// The timeout for the leaders to return watermarks. A query for commits may wait behind this one, and has 5 s
 /// (actions.rs). If some replies are missing, the next query follows 2 s later.
 const WATERMARK_TIMEOUT: Duration = Duration::from_secs(3);
-/// The same at the end of a run, where commits are what counts and the shutdown timeout may be near.
-const LAST_ENDS: Duration = Duration::from_secs(1);
-/// The timeout of a search for gaps, which is repeated.
-const GAPS: Duration = Duration::from_secs(1);
-
 /// Queries the topics: their partitions, watermarks, and the group's committed offsets.
 pub(super) struct ClusterQueries {
     settings: Arc<Settings>,
@@ -359,139 +352,5 @@ fn end_unknown(partition: &TopicPartition) -> KafkaError {
     KafkaError::Request {
         what: format!("the end of {partition} could not be read"),
         reason: format!("its leader is away, or has not answered within {WATERMARK_TIMEOUT:?}"),
-    }
-}
-
-impl Actor for ClusterQueries {
-    type Context = SyncContext<Self>;
-}
-
-impl Handler<Connect> for ClusterQueries {
-    type Result = MessageResult<Connect>;
-
-    fn handle(&mut self, _: Connect, _: &mut Self::Context) -> Self::Result {
-        let topics = self.settings.consumed_topics();
-        MessageResult(
-            self.cluster()
-                .and_then(|cluster| topics.iter().try_for_each(|topic| cluster.partitions(topic).map(drop)))
-                .map_err(ExitStatus::from),
-        )
-    }
-}
-
-impl Handler<DiscoverPartitions> for ClusterQueries {
-    type Result = MessageResult<DiscoverPartitions>;
-
-    fn handle(&mut self, _: DiscoverPartitions, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.prepare())
-    }
-}
-
-impl Handler<FetchWatermarks> for ClusterQueries {
-    type Result = MessageResult<FetchWatermarks>;
-
-    fn handle(&mut self, FetchWatermarks(partitions): FetchWatermarks, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.ends(&partitions))
-    }
-}
-
-impl Handler<Reopen> for ClusterQueries {
-    type Result = MessageResult<Reopen>;
-
-    fn handle(&mut self, Reopen(topics): Reopen, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.reopen(&topics))
-    }
-}
-
-impl Handler<VerifyCommitted> for ClusterQueries {
-    type Result = MessageResult<VerifyCommitted>;
-
-    fn handle(&mut self, VerifyCommitted(partitions): VerifyCommitted, _: &mut Self::Context) -> Self::Result {
-        // A partition without a leader has committed offsets all the same.
-        let ends = |cluster: &ClusterClient| cluster.high_watermarks_within(&partitions, LAST_ENDS).unwrap_or_default();
-        MessageResult(self.read_back(&partitions, ends))
-    }
-}
-
-impl Handler<Recommit> for ClusterQueries {
-    type Result = MessageResult<Recommit>;
-
-    fn handle(&mut self, Recommit(offsets, partitions): Recommit, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.commit(&offsets).and_then(|()| self.read_back(&partitions, |_| Offsets::new())))
-    }
-}
-
-impl Handler<FetchCommitted> for ClusterQueries {
-    type Result = MessageResult<FetchCommitted>;
-
-    fn handle(
-        &mut self,
-        FetchCommitted { partitions, deadline }: FetchCommitted,
-        _: &mut Self::Context,
-    ) -> Self::Result {
-        if self.settings.consumer.read_only {
-            return MessageResult(Ok(GroupCommits { committed: Offsets::new(), foreign: Vec::new() }));
-        }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            // The caller has repeated the query meanwhile.
-            return MessageResult(Err(KafkaError::Request {
-                what: "the group's committed offsets could not be read".to_owned(),
-                reason: "other questions took too long".to_owned(),
-            }));
-        }
-        let commits = self.ask(|cluster| cluster.committed_with_metadata_within(&partitions, left));
-        MessageResult(commits.map(|commits| self.separate(commits)))
-    }
-}
-
-impl Handler<RefreshCredentials> for ClusterQueries {
-    type Result = ();
-
-    fn handle(&mut self, _: RefreshCredentials, _: &mut Self::Context) {
-        // Created again on its next use, with the password that is current then.
-        self.gap_finder = None;
-        let security = &self.settings.kafka.security;
-        if let Some(Err(reason)) = self.cluster.as_ref().map(|cluster| cluster.refresh_credentials(security)) {
-            warn!(self.logger, "the supervisor's client keeps the password that it has: {reason}");
-        }
-    }
-}
-
-impl Handler<RefreshCommits> for ClusterQueries {
-    type Result = MessageResult<RefreshCommits>;
-
-    fn handle(&mut self, RefreshCommits(mut offsets): RefreshCommits, _: &mut Self::Context) -> Self::Result {
-        let names: Vec<_> = offsets.keys().cloned().collect();
-        let commits = self.ask(|cluster| cluster.committed_with_metadata(&names));
-        MessageResult(commits.map(|commits| self.separate(commits)).and_then(|found| {
-            found.foreign.iter().for_each(|foreign| _ = offsets.remove(&foreign.partition));
-            // The last commit of a worker, which the supervisor may not know.
-            offsets.extend(found.committed.clone());
-            self.commit(&offsets)?;
-            Ok(found)
-        }))
-    }
-}
-
-impl Handler<FindGaps> for ClusterQueries {
-    type Result = MessageResult<FindGaps>;
-
-    fn handle(&mut self, FindGaps(positions): FindGaps, _: &mut Self::Context) -> Self::Result {
-        let finder = self.gap_finder.take().map_or_else(|| GapFinder::new(&self.settings, &self.logger), Ok);
-        MessageResult(finder.and_then(|finder| {
-            // A finder that has failed is not used again.
-            let found = finder.find(&positions, GAPS)?;
-            self.gap_finder = Some(finder);
-            Ok(found)
-        }))
-    }
-}
-
-impl Handler<DiscoverNewPartitions> for ClusterQueries {
-    type Result = MessageResult<DiscoverNewPartitions>;
-
-    fn handle(&mut self, DiscoverNewPartitions(known): DiscoverNewPartitions, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.find_new(&known))
     }
 }

@@ -17,7 +17,7 @@ use slog::{debug, error, warn};
 use super::actor::ConsumerSupervisor;
 use super::commit_watch::refresh_interval;
 use super::messages::{FetchCommitted, GroupCommits, RefreshCommits};
-use super::partition_table::CommittedPosition;
+use super::partition_commits::CommittedPosition;
 use crate::consumer::protocol::WorkerCommand;
 use crate::exit::ExitStatus;
 use crate::kafka::commit_metadata::ForeignCommit;

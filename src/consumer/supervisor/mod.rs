@@ -15,13 +15,14 @@
 //! - `worker_fleet`: the workers, `worker_slot`: one of them with its processes, `worker_connection`: its
 //!   control socket, `worker_stderr`: its stderr, `stderr_limit`: how much of that is logged, `exit_record`: how
 //!   it exited.
-//! - `partition_table`: the position of each partition, `partition`: one row of it, `assignments`: the owners.
+//! - `partition_table`: the position of each partition, `partition`: one row of it, `assignments`: the owners,
+//!   `partition_commits`: the committed offsets.
 //! - `cluster_probes`: the queries in flight. `run_totals`: totals of the run. `shutdown`: the phases of the
 //!   shutdown.
 //! - `progress_clock` and `active_clock`: time since the last progress; `stdio_guard` and `stdout_lock`: the
 //!   shared outputs.
 //! - `commit_watch`, `gap_search`, `log_truncation`, `memory_limits`: the known state of commits, gaps, logs,
-//!   memory. Pure.
+//!   memory. Pure. `process_limits`: the limits of the operating system.
 //!
 //! Blocking calls, each on a dedicated thread:
 //! - `cluster_queries`: watermarks, partitions, committed offsets; `start_offsets`: where a partition starts.
@@ -48,9 +49,11 @@ mod log_truncation;
 mod memory_limits;
 pub mod messages;
 mod partition;
+mod partition_commits;
 mod partition_table;
 mod policy;
 mod probes;
+mod process_limits;
 mod progress_clock;
 mod run_totals;
 mod shutdown;

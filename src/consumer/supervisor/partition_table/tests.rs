@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::consumer::supervisor::messages::CommittedOffsets;
 use crate::kafka::topic_id::TopicId;
 
 const NOW: Duration = Duration::ZERO;

@@ -9,6 +9,7 @@ use crate::settings::OnExceeded;
 
 mod poison_messages;
 mod properties;
+mod reachability;
 mod rebalance;
 mod restarts;
 mod rolling_restart;
