@@ -146,8 +146,8 @@ impl ConsumerSupervisor {
                 if !supervisor.is_read_only() {
                     supervisor.policy.partitions.count_unreported(&names);
                 }
-                let own = supervisor.policy.partitions(slot);
-                if own.iter().all(|name| names.contains(name)) {
+                let current = supervisor.policy.partitions(slot);
+                if current.iter().all(|name| names.contains(name)) {
                     supervisor.spawn_worker(slot, context);
                 } else {
                     // Further partitions were assigned to it meanwhile.

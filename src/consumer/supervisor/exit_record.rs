@@ -115,8 +115,8 @@ fn hint(log: &[String], out_of_memory: bool, consumer: &Consumer) -> Option<Stri
 
 /// The last stderr lines of the processor or its program, as the end of a cause; empty if there are none.
 fn stderr_tail(log: &[String]) -> String {
-    let own: Vec<_> = log.iter().map(String::as_str).filter(|line| !is_log_line(line)).collect();
-    let last = &own[own.len().saturating_sub(CAUSE_STDERR_LINES)..];
+    let lines: Vec<_> = log.iter().map(String::as_str).filter(|line| !is_log_line(line)).collect();
+    let last = &lines[lines.len().saturating_sub(CAUSE_STDERR_LINES)..];
     if last.is_empty() { String::new() } else { format!("; its stderr ends with: {}", last.join(" | ")) }
 }
 

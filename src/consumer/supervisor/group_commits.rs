@@ -155,15 +155,15 @@ impl ConsumerSupervisor {
         let mut reasons = Vec::new();
         for commit in foreign {
             let ForeignCommit { partition: name, offset, .. } = commit;
-            let own = self.policy.partitions.last_commit(name);
+            let committed = self.policy.partitions.last_commit(name);
             let text = format!(
                 "{name}: the committed offset of the group {group:?} (consumer.group_id) is {offset}, set by {}; this run had \
-                 committed {own}. It is not overwritten: the next start goes on at {offset}",
+                 committed {committed}. It is not overwritten: the next start goes on at {offset}",
                 commit.client()
             );
             if self.commits.foreign.insert(name.to_string(), *offset) != Some(*offset) {
                 error!(self.params.logger, "{text}"; "group" => group, "topic" => &name.topic, "partition" => name.partition,
-                    "offset" => *offset, "committed" => own);
+                    "offset" => *offset, "committed" => committed);
             }
             reasons.push(text);
         }

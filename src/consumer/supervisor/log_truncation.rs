@@ -17,13 +17,13 @@ pub(super) struct TruncationDetector(BTreeMap<TopicPartition, u32>);
 impl TruncationDetector {
     /// Compares positions with high watermarks. `positions` were read before the request for the `ends` was
     /// sent. Returns a description for the operator.
-    pub(super) fn look(&mut self, positions: &Offsets, ends: &Offsets) -> Option<String> {
+    pub(super) fn check(&mut self, positions: &Offsets, ends: &Offsets) -> Option<String> {
         self.0.retain(|partition, _| positions.get(partition) > ends.get(partition) && ends.contains_key(partition));
         for (partition, end) in ends {
             let Some(position) = positions.get(partition).filter(|position| *position > end) else { continue };
-            let seen = self.0.entry(partition.clone()).or_default();
-            *seen += 1;
-            if *seen >= CONFIRMATIONS {
+            let confirmations = self.0.entry(partition.clone()).or_default();
+            *confirmations += 1;
+            if *confirmations >= CONFIRMATIONS {
                 return Some(format!(
                     "{partition}: read up to {position}, but the log ends at {end}: the topic was deleted and created again, or \
                      has lost messages"
@@ -42,11 +42,11 @@ mod tests {
     fn a_shorter_log_is_told_when_it_stays_so() {
         let at = |offset| Offsets::from([(TopicPartition::new("t", 0), offset)]);
         let mut truncation = TruncationDetector::default();
-        assert_eq!(truncation.look(&at(10), &at(10)), None);
-        assert_eq!(truncation.look(&at(10), &at(5)), None);
-        assert_eq!(truncation.look(&at(10), &at(5)), None);
-        assert_eq!(truncation.look(&at(10), &at(10)), None, "it was a new leader");
-        assert_eq!((0..2).find_map(|_| truncation.look(&at(10), &at(5))), None);
-        assert!(truncation.look(&at(10), &at(5)).is_some_and(|text| text.contains("t/0")));
+        assert_eq!(truncation.check(&at(10), &at(10)), None);
+        assert_eq!(truncation.check(&at(10), &at(5)), None);
+        assert_eq!(truncation.check(&at(10), &at(5)), None);
+        assert_eq!(truncation.check(&at(10), &at(10)), None, "it was a new leader");
+        assert_eq!((0..2).find_map(|_| truncation.check(&at(10), &at(5))), None);
+        assert!(truncation.check(&at(10), &at(5)).is_some_and(|text| text.contains("t/0")));
     }
 }

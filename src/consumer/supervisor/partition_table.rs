@@ -132,8 +132,8 @@ impl PartitionTable {
     /// Records that a worker has restarted these partitions on request.
     pub(super) fn restarted(&mut self, slot: usize, starts: &[PartitionAssignment]) {
         for start in starts {
-            let own = self.consumed(&start.partition, slot);
-            if let Some(partition) = own.filter(|partition| partition.topic_id == start.topic_id) {
+            let entry = self.consumed(&start.partition, slot);
+            if let Some(partition) = entry.filter(|partition| partition.topic_id == start.topic_id) {
                 partition.is_restarting = false;
             }
         }
@@ -157,8 +157,8 @@ impl PartitionTable {
         let mut advance = Advance::default();
         for progress in progress {
             // The last report about a partition that has another owner by now is ignored.
-            let own = self.consumed(&progress.partition, slot);
-            let Some(partition) = own.filter(|partition| !partition.is_restarting) else { continue };
+            let entry = self.consumed(&progress.partition, slot);
+            let Some(partition) = entry.filter(|partition| !partition.is_restarting) else { continue };
             advance.has_moved |= partition.next != progress.next || progress.in_flight.is_some();
             if partition.next != progress.next || partition.remaining() == 0 || progress.waits_for_turn {
                 partition.moved = now;
@@ -199,15 +199,16 @@ impl PartitionTable {
 
     /// The last reported positions of a slot's process.
     pub(super) fn last_positions(&self, slot: usize, from: ResumeFrom) -> Vec<LastPosition> {
-        let own = self.entries.iter().filter(|(_, partition)| partition.consumer() == Some(slot));
-        own.map(|(name, partition)| LastPosition {
-            partition: name.clone(),
-            next: partition.next,
-            committed: partition.resume_at(from),
-            in_flight: partition.in_flight.map(|(in_flight, _)| in_flight.offset),
-            has_work: partition.in_flight.is_some() || partition.remaining() > 0,
-        })
-        .collect()
+        let consumed = self.entries.iter().filter(|(_, partition)| partition.consumer() == Some(slot));
+        consumed
+            .map(|(name, partition)| LastPosition {
+                partition: name.clone(),
+                next: partition.next,
+                committed: partition.resume_at(from),
+                in_flight: partition.in_flight.map(|(in_flight, _)| in_flight.offset),
+                has_work: partition.in_flight.is_some() || partition.remaining() > 0,
+            })
+            .collect()
     }
 
     /// Records that a request for the high watermarks is about to be sent.
@@ -260,8 +261,8 @@ impl PartitionTable {
         let unread = |partition: &&PartitionEntry| {
             partition.stopped.is_none() && partition.until.is_none_or(|until| partition.next < until)
         };
-        let left = self.entries.iter().filter(|(_, partition)| unread(partition));
-        left.map(|(name, partition)| (name.clone(), partition.until.unwrap_or(i64::MAX))).collect()
+        let unread = self.entries.iter().filter(|(_, partition)| unread(partition));
+        unread.map(|(name, partition)| (name.clone(), partition.until.unwrap_or(i64::MAX))).collect()
     }
 
     /// Resets the stall timers: consuming was paused meanwhile.

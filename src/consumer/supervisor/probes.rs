@@ -35,11 +35,13 @@ impl ConsumerSupervisor {
 
     /// Checks whether writes to stdout and stderr block: a handler that waits for them does not hang.
     pub(super) fn check_stdio(&mut self, context: &mut Context<Self>) {
-        let Some(StdioStall { still, log, say }) = self.stdio.monitor.look(StdioBlocked::now(), Instant::now()) else {
+        let Some(StdioStall { stalled, stderr, must_log }) =
+            self.stdio.monitor.check(StdioBlocked::now(), Instant::now())
+        else {
             return;
         };
-        if say {
-            let which = if log { "stderr" } else { "stdout" };
+        if must_log {
+            let which = if stderr { "stderr" } else { "stdout" };
             let text = format!(
                 "{which} takes nothing: whoever reads it has stopped, and messages wait for that; meanwhile no handler \
                  counts as hung"
@@ -48,7 +50,7 @@ impl ConsumerSupervisor {
             warn!(self.params.logger, "{text}");
             self.event(Level::Warning, "output", None, text);
         }
-        self.apply_event(Event::OutputFull { still, log }, context);
+        self.apply_event(Event::OutputBlocked { stalled, stderr }, context);
     }
 
     /// Fetches the high watermarks, unless a query is in flight.
@@ -69,7 +71,7 @@ impl ConsumerSupervisor {
                             // These high watermarks and those positions may refer to two topics.
                             return;
                         }
-                        if let Some(text) = supervisor.probes.truncation.look(&positions, &ends) {
+                        if let Some(text) = supervisor.probes.truncation.check(&positions, &ends) {
                             let advice = if supervisor.is_group() {
                                 "set the offsets that the group has committed (kafka-consumer-groups --reset-offsets)"
                             } else {

@@ -60,9 +60,9 @@ impl ConsumerSupervisor {
             *owned.entry(slot).or_default() += 1;
         }
         let workers = self.fleet.slots.iter().enumerate().map(|(slot, worker)| {
-            let own: usize = owned.get(&slot).copied().unwrap_or(0);
-            let state = self.policy.state(slot, own > 0);
-            worker.status(slot, state, own)
+            let count: usize = owned.get(&slot).copied().unwrap_or(0);
+            let state = self.policy.state(slot, count > 0);
+            worker.status(slot, state, count)
         });
         let workers = workers.collect();
         let mut restarts = BTreeMap::new();

@@ -12,7 +12,7 @@ use crate::os::stdio::StdioBlocked;
 /// if no message moves.
 const STALL_THRESHOLD: Duration = Duration::from_secs(1);
 /// The same time before it is logged: a user of a pager needs some time for each page.
-const SAID: Duration = Duration::from_secs(10);
+const LOG_THRESHOLD: Duration = Duration::from_secs(10);
 
 /// Detects blocked output: see the [module](self).
 pub(super) struct StdioMonitor {
@@ -20,40 +20,40 @@ pub(super) struct StdioMonitor {
     prints: bool,
     /// When a message was last handled.
     moved: Instant,
-    said: bool,
+    is_logged: bool,
 }
 
 /// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct StdioStall {
     /// No message moves.
-    pub(super) still: bool,
+    pub(super) stalled: bool,
     /// It is stderr, to which every part of a worker may write.
-    pub(super) log: bool,
+    pub(super) stderr: bool,
     /// A log line is due; once until messages move again.
-    pub(super) say: bool,
+    pub(super) must_log: bool,
 }
 
 impl StdioMonitor {
     pub(super) fn new(prints: bool, now: Instant) -> Self {
-        Self { prints, moved: now, said: false }
+        Self { prints, moved: now, is_logged: false }
     }
 
     /// Records a handled message.
     pub(super) fn moved(&mut self, now: Instant) {
-        (self.moved, self.said) = (now, false);
+        (self.moved, self.is_logged) = (now, false);
     }
 
     /// Checks whether workers wait for a blocked output.
-    pub(super) fn look(&mut self, full: StdioBlocked, now: Instant) -> Option<StdioStall> {
+    pub(super) fn check(&mut self, full: StdioBlocked, now: Instant) -> Option<StdioStall> {
         let since = now.saturating_duration_since(self.moved);
-        let (still, say) = (since >= STALL_THRESHOLD, since >= SAID);
-        let log = full.stderr && still;
-        if !log && !(full.stdout && (self.prints || still)) {
+        let (stalled, must_log) = (since >= STALL_THRESHOLD, since >= LOG_THRESHOLD);
+        let stderr = full.stderr && stalled;
+        if !stderr && !(full.stdout && (self.prints || stalled)) {
             return None;
         }
-        let say = say && !std::mem::replace(&mut self.said, say);
-        Some(StdioStall { still, log, say })
+        let must_log = must_log && !std::mem::replace(&mut self.is_logged, must_log);
+        Some(StdioStall { stalled, stderr, must_log })
     }
 }
 
@@ -87,7 +87,7 @@ mod tests {
 
     fn look(prints: bool, full: StdioBlocked, still_ms: u64) -> Option<StdioStall> {
         let begun = Instant::now();
-        StdioMonitor::new(prints, begun).look(full, begun + Duration::from_millis(still_ms))
+        StdioMonitor::new(prints, begun).check(full, begun + Duration::from_millis(still_ms))
     }
 
     #[test]
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn one_that_is_full_is_waited_for() {
-        let waits = |still, log| Some(StdioStall { still, log, say: false });
+        let waits = |stalled, stderr| Some(StdioStall { stalled, stderr, must_log: false });
         assert_eq!(look(true, PIPE, 0), waits(false, false), "its reader is slower than its writers");
         assert_eq!(look(true, PIPE, 1_000), waits(true, false));
         assert_eq!(look(false, PIPE, 1_000), waits(true, false));
@@ -111,7 +111,7 @@ mod tests {
         let begun = Instant::now();
         let mut output = StdioMonitor::new(true, begun);
         let at = |seconds| begun + Duration::from_secs(seconds);
-        let said = |output: &mut StdioMonitor, seconds| output.look(PIPE, at(seconds)).unwrap().say;
+        let said = |output: &mut StdioMonitor, seconds| output.check(PIPE, at(seconds)).unwrap().must_log;
         assert_eq!([9, 10, 11, 12].map(|seconds| said(&mut output, seconds)), [false, true, false, false]);
         output.moved(at(13));
         assert_eq!([22, 23, 24].map(|seconds| said(&mut output, seconds)), [false, true, false]);

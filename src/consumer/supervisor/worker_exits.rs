@@ -42,9 +42,16 @@ impl ConsumerSupervisor {
 
     fn worker_ended(&mut self, slot: usize, running: &RunningWorker, ended: ProcessExit, context: &mut Context<Self>) {
         let why = self.policy.why(slot).cloned();
-        let seen = self.policy.partitions.last_positions(slot, self.resume_from());
+        let last_positions = self.policy.partitions.last_positions(slot, self.resume_from());
         let consumer = &self.params.settings.consumer;
-        let exit = exit_record::classify_exit(running, ended, why.as_ref(), seen, &mut self.fleet.oom_kills, consumer);
+        let exit = exit_record::classify_exit(
+            running,
+            ended,
+            why.as_ref(),
+            last_positions,
+            &mut self.fleet.oom_kills,
+            consumer,
+        );
         let killed_by_us = self.shutdown.is_past_deadline();
         self.policy.partitions.process_ended(slot, killed_by_us);
         // During a shutdown the report states which worker had them.

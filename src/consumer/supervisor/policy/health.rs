@@ -95,9 +95,9 @@ impl Policy {
         if !is_check_due || self.paused || !self.slots[number].ready || silent > SUSPENDED_THRESHOLD {
             return;
         }
-        let own = self.partitions.owned_by(number);
-        let busy = self.watchdog.busy(&own, self.now);
-        for partition in own {
+        let owned = self.partitions.owned_by(number);
+        let busy = self.watchdog.busy(&owned, self.now);
+        for partition in owned {
             if let Some(remedy) = self.watchdog.check(&partition, busy, self.now)
                 && self.remediate(number, partition, remedy)
             {
@@ -132,9 +132,9 @@ impl Policy {
         }
     }
 
-    pub(super) fn on_output_full(&mut self, still: bool, log: bool) {
-        self.watchdog.on_output_full(still, self.now);
-        for slot in self.slots.iter_mut().filter(|slot| log && matches!(slot.phase, Lifecycle::Running)) {
+    pub(super) fn on_output_blocked(&mut self, stalled: bool, stderr: bool) {
+        self.watchdog.on_output_blocked(stalled, self.now);
+        for slot in self.slots.iter_mut().filter(|slot| stderr && matches!(slot.phase, Lifecycle::Running)) {
             slot.last_heartbeat = self.now;
             slot.starting.iter_mut().for_each(|since| *since = self.now);
         }
@@ -216,11 +216,11 @@ impl Policy {
         for progress in progress {
             slot.record_progress(progress);
             if slot
-                .announced
+                .requested
                 .as_ref()
                 .is_some_and(|(partition, offset)| *partition == progress.partition && progress.next > *offset)
             {
-                slot.announced = None;
+                slot.requested = None;
             }
             // The last report about a partition that has another owner by now is ignored.
             if self.partitions.owner(&progress.partition) == Some(number) {
@@ -228,9 +228,9 @@ impl Policy {
                 self.suspects.progressed(&progress.partition, progress.next);
             }
         }
-        let own = self.partitions.owned_by(number);
+        let owned = self.partitions.owned_by(number);
         // A worker without an assignment has not passed the suspect message.
-        if slot.isolated && !own.is_empty() && !self.suspects.is_any(&own) {
+        if slot.isolated && !owned.is_empty() && !self.suspects.is_any(&owned) {
             slot.isolated = false;
             self.act(Action::Info(format!("worker {number} has come past what killed it: it goes on at full speed")));
             self.act(Action::Send(number, WorkerCommand::SetIsolation(false)));
@@ -243,7 +243,7 @@ impl Policy {
 
     pub(super) fn on_process_requested(&mut self, number: usize, partition: TopicPartition, offset: i64) {
         let slot = &mut self.slots[number];
-        slot.announced = Some((partition.clone(), offset));
+        slot.requested = Some((partition.clone(), offset));
         self.act(Action::Send(number, WorkerCommand::AllowProcess(partition, offset)));
     }
 

@@ -93,9 +93,9 @@ pub(super) enum Event {
     RssSampled(usize, u64),
     /// A worker's process has exited and is reaped: its partitions have no consumer.
     Exited(usize, WorkerExit),
-    /// Writes to stdout or stderr block, and processing that waits for them does not hang. `still`: no message
-    /// moves; `log`: it is stderr, so that a worker may block in any of its work.
-    OutputFull { still: bool, log: bool },
+    /// Writes to stdout or stderr block, and processing that waits for them does not hang. `stalled`: no message
+    /// moves; `stderr`: it is stderr, so that a worker may block in any of its work.
+    OutputBlocked { stalled: bool, stderr: bool },
     /// A command of the operator.
     Command(ControlCommand),
 }
@@ -248,7 +248,7 @@ impl Policy {
             Event::Probed(reached) => self.on_probed(reached),
             Event::RssSampled(slot, rss_mb) => self.on_rss_sampled(slot, rss_mb),
             Event::Exited(slot, exit) => self.on_exit(slot, &exit),
-            Event::OutputFull { still, log } => self.on_output_full(still, log),
+            Event::OutputBlocked { stalled, stderr } => self.on_output_blocked(stalled, stderr),
             Event::Command(command) => self.on_command(command),
         }
         std::mem::take(&mut self.actions)
@@ -261,7 +261,7 @@ impl Policy {
 
     /// The messages that the program of an isolated worker should receive after others: see [`poison_messages`].
     pub(super) fn suspects(&self) -> Vec<(TopicPartition, i64)> {
-        if self.has_program() { self.suspects.announced() } else { Vec::new() }
+        if self.has_program() { self.suspects.requested() } else { Vec::new() }
     }
 
     /// The poison messages that are known.

@@ -1,14 +1,14 @@
 //! Detects poison messages: messages that kill or hang every process that processes them. The supervisor detects
 //! them, since the counters of a worker are lost with its process.
 //!
-//! If a partition's worker dies, and its successor dies before it has passed the position of the first one, a
+//! If a partition's worker exits, and its successor exits before it has passed the position of the first one, a
 //! message there may be the cause, and the next worker is isolated: it requests permission for each message and
-//! processes one at a time. A message that was the requested one at two deaths is poison. So is a message that
-//! was the only one in processing, and for too long, at two deaths in a row.
+//! processes one at a time. A message that was the requested one at two exits is poison. So is a message that
+//! was the only one in processing, and for too long, at two exits in a row.
 //!
-//! An external program that dies without any reply in its lifetime is weak evidence: it may fail with any
+//! An external program that exits without any reply in its lifetime is weak evidence: it may fail with any
 //! message. The next worker therefore processes the suspect message after others, if there are any. Without a
-//! reply a death counts only if programs of this worker have replied before, and as long as all that died like
+//! reply an exit counts only if programs of this worker have replied before, and as long as all that exited like
 //! that since the last reply had this same message.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,50 +17,50 @@ use super::super::partition::LastPosition;
 use crate::consumer::protocol::PoisonMessage;
 use crate::record::TopicPartition;
 
-/// The number of deaths at one position after which the next worker is isolated.
-const CRASHES_UNTIL_ISOLATION: u32 = 2;
-/// The number of deaths with one requested message that make it poison.
-const CRASHES_OF_POISON: u32 = 2;
+/// The number of exits at one position after which the next worker is isolated.
+const EXITS_UNTIL_ISOLATION: u32 = 2;
+/// The number of exits with one requested message that make it poison.
+const EXITS_OF_POISON: u32 = 2;
 /// The largest progress that a worker may have left unreported. The last heartbeat is a tenth of a second old: a
-/// worker may have processed this number of further messages before it died. A slow worker has processed fewer.
+/// worker may have processed this number of further messages before it exited. A slow worker has processed fewer.
 const MAX_UNREPORTED: i64 = 1_000;
 
-/// How strongly a death is evidence against the message that was in processing.
+/// How strongly an exit is evidence against the message that was in processing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Evidence {
     /// Other messages were processed in this process, or only the worker's own code was involved.
     Strong,
-    /// An external program has died that had not replied to any message in its lifetime.
-    ProgramNeverAnswered,
+    /// An external program has exited that had not replied to any message in its lifetime.
+    ProgramNeverReplied,
 }
 
 /// Detects poison messages: see the [module](self).
 #[derive(Clone, Debug, Default)]
 pub(super) struct PoisonDetector {
     suspects: BTreeMap<TopicPartition, Suspect>,
-    /// The message of each partition that was requested when its worker died, and the number of such deaths.
-    announced: BTreeMap<TopicPartition, (i64, u32)>,
-    /// The messages with which programs died without a reply, since the last reply of any program.
-    unanswered: BTreeSet<(TopicPartition, i64)>,
+    /// The message of each partition that was requested when its worker exited, and the number of such exits.
+    requested: BTreeMap<TopicPartition, (i64, u32)>,
+    /// The messages with which programs exited without a reply, since the last reply of any program.
+    unreplied: BTreeSet<(TopicPartition, i64)>,
     poison_messages: Vec<PoisonMessage>,
 }
 
 #[derive(Clone, Debug)]
 struct Suspect {
-    deaths: u32,
+    exits: u32,
     /// The message that was in processing for too long, if that was the reason.
     hung: Option<i64>,
     /// The highest position that any of the partition's workers is known to have reached.
     reached: i64,
 }
 
-/// The death of a worker that a message may have caused.
+/// The exit of a worker that a message may have caused.
 #[derive(Clone, Debug)]
 pub(super) struct Suspicion<'a> {
-    pub(super) seen: &'a [LastPosition],
+    pub(super) last_positions: &'a [LastPosition],
     /// The only message in processing, if it was in processing for too long.
     pub(super) hung: Option<(TopicPartition, i64)>,
-    pub(super) announced: Option<(TopicPartition, i64)>,
+    pub(super) requested: Option<(TopicPartition, i64)>,
     pub(super) evidence: Evidence,
     /// Whether external programs of this worker have replied to any message.
     pub(super) has_replied: bool,
@@ -68,69 +68,67 @@ pub(super) struct Suspicion<'a> {
 }
 
 impl PoisonDetector {
-    /// Handles the death of a worker that a message may have caused. Returns the poison message, if it is known
+    /// Handles the exit of a worker that a message may have caused. Returns the poison message, if it is known
     /// now.
-    pub(super) fn on_crash(&mut self, suspicion: &Suspicion<'_>) -> Option<PoisonMessage> {
+    pub(super) fn on_exit(&mut self, suspicion: &Suspicion<'_>) -> Option<PoisonMessage> {
         let (partition, offset, times) = self.find(suspicion)?;
         self.suspects.remove(&partition);
-        self.announced.remove(&partition);
+        self.requested.remove(&partition);
         let reason = format!("it has killed its worker {times}, at last with: {}", suspicion.cause);
-        let poison_messages = PoisonMessage { partition, offset, reason };
+        let poison_message = PoisonMessage { partition, offset, reason };
         if !self
             .poison_messages
             .iter()
-            .any(|known| (&known.partition, known.offset) == (&poison_messages.partition, offset))
+            .any(|known| (&known.partition, known.offset) == (&poison_message.partition, offset))
         {
-            self.poison_messages.push(poison_messages.clone());
+            self.poison_messages.push(poison_message.clone());
         }
-        Some(poison_messages)
+        Some(poison_message)
     }
 
     fn find(&mut self, suspicion: &Suspicion<'_>) -> Option<(TopicPartition, i64, &'static str)> {
-        let (hung, announced) = (&suspicion.hung, &suspicion.announced);
-        if let (Evidence::ProgramNeverAnswered, Some(had)) = (suspicion.evidence, announced.as_ref().or(hung.as_ref()))
-        {
-            self.unanswered.insert(had.clone());
+        let (hung, requested) = (&suspicion.hung, &suspicion.requested);
+        if let (Evidence::ProgramNeverReplied, Some(had)) = (suspicion.evidence, requested.as_ref().or(hung.as_ref())) {
+            self.unreplied.insert(had.clone());
         }
-        let mut named = announced.as_ref().and_then(|(partition, offset)| {
-            let known = self.announced.entry(partition.clone()).or_insert((*offset, 0));
+        let mut named = requested.as_ref().and_then(|(partition, offset)| {
+            let known = self.requested.entry(partition.clone()).or_insert((*offset, 0));
             *known = if known.0 == *offset { (*offset, known.1 + 1) } else { (*offset, 1) };
-            (known.1 >= CRASHES_OF_POISON)
-                .then(|| (partition.clone(), *offset, "each time that it was processed alone"))
+            (known.1 >= EXITS_OF_POISON).then(|| (partition.clone(), *offset, "each time that it was processed alone"))
         });
-        for seen in suspicion.seen.iter().filter(|seen| seen.has_work) {
-            let hung = hung.as_ref().filter(|(partition, _)| *partition == seen.partition).map(|(_, offset)| *offset);
-            let suspect = self.suspects.entry(seen.partition.clone()).or_insert(Suspect {
-                deaths: 0,
+        for last in suspicion.last_positions.iter().filter(|last| last.has_work) {
+            let hung = hung.as_ref().filter(|(partition, _)| *partition == last.partition).map(|(_, offset)| *offset);
+            let suspect = self.suspects.entry(last.partition.clone()).or_insert(Suspect {
+                exits: 0,
                 hung: None,
-                reached: seen.next,
+                reached: last.next,
             });
             if hung.is_some() && suspect.hung == hung {
-                named = named.or(hung.map(|offset| (seen.partition.clone(), offset, "twice")));
+                named = named.or(hung.map(|offset| (last.partition.clone(), offset, "twice")));
             }
-            suspect.deaths += 1;
+            suspect.exits += 1;
             suspect.hung = hung;
             // The rate is unknown: assume the distance since the start once more, and a little in addition.
-            let ahead = seen.next.saturating_sub(seen.committed).saturating_add(MAX_UNREPORTED);
-            suspect.reached = suspect.reached.max(seen.next.saturating_add(ahead));
+            let ahead = last.next.saturating_sub(last.committed).saturating_add(MAX_UNREPORTED);
+            suspect.reached = suspect.reached.max(last.next.saturating_add(ahead));
         }
         let is_proven = match suspicion.evidence {
             Evidence::Strong => true,
-            Evidence::ProgramNeverAnswered => suspicion.has_replied && self.unanswered.len() == 1,
+            Evidence::ProgramNeverReplied => suspicion.has_replied && self.unreplied.len() == 1,
         };
         named.filter(|_| is_proven)
     }
 
     /// An external program has replied for the first time in its lifetime: programs work.
     pub(super) fn replied(&mut self) {
-        self.unanswered.clear();
+        self.unreplied.clear();
     }
 
     /// Whether one of these partitions has a message that may be poison.
     pub(super) fn is_any(&self, partitions: &[TopicPartition]) -> bool {
         let suspicious = |partition| {
-            self.announced.contains_key(partition)
-                || self.suspects.get(partition).is_some_and(|suspect| suspect.deaths >= CRASHES_UNTIL_ISOLATION)
+            self.requested.contains_key(partition)
+                || self.suspects.get(partition).is_some_and(|suspect| suspect.exits >= EXITS_UNTIL_ISOLATION)
         };
         partitions.iter().any(suspicious)
     }
@@ -140,17 +138,16 @@ impl PoisonDetector {
         if self.suspects.get(partition).is_some_and(|suspect| next > suspect.reached) {
             self.suspects.remove(partition);
         }
-        if self.announced.get(partition).is_some_and(|(offset, _)| next > *offset) {
-            self.announced.remove(partition);
+        if self.requested.get(partition).is_some_and(|(offset, _)| next > *offset) {
+            self.requested.remove(partition);
         }
-        self.poison_messages.retain(|poison_messages| {
-            poison_messages.partition != *partition || poison_messages.offset + FORGET_AFTER_OFFSETS > next
-        });
+        self.poison_messages
+            .retain(|known| known.partition != *partition || known.offset + FORGET_AFTER_OFFSETS > next);
     }
 
-    /// The messages that were requested when a worker died and are not processed yet.
-    pub(super) fn announced(&self) -> Vec<(TopicPartition, i64)> {
-        self.announced.iter().map(|(partition, (offset, _))| (partition.clone(), *offset)).collect()
+    /// The messages that were requested when a worker exited and are not processed yet.
+    pub(super) fn requested(&self) -> Vec<(TopicPartition, i64)> {
+        self.requested.iter().map(|(partition, (offset, _))| (partition.clone(), *offset)).collect()
     }
 
     pub(super) fn poison_messages(&self) -> &[PoisonMessage] {

@@ -27,11 +27,11 @@ impl Policy {
     }
 
     pub(super) fn on_revoked(&mut self, number: usize, partitions: &[TopicPartition]) {
-        let announced = &mut self.slots[number].announced;
-        if announced.as_ref().is_some_and(|(partition, _)| partitions.contains(partition)) {
+        let requested = &mut self.slots[number].requested;
+        if requested.as_ref().is_some_and(|(partition, _)| partitions.contains(partition)) {
             // The worker released it unprocessed: a later failure of this worker does not come from that
             // message.
-            *announced = None;
+            *requested = None;
         }
         partitions.iter().for_each(|partition| self.partitions.release(partition, number));
         if self.is_group() {

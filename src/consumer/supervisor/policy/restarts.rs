@@ -69,7 +69,7 @@ impl Policy {
         }
         let (lived, handled) = (life.lived, life.handled);
         self.attribute_crash(number, exit, hung, life);
-        let idle = !exit.last_positions.iter().any(|seen| seen.has_work);
+        let idle = !exit.last_positions.iter().any(|last| last.has_work);
         let healthy = lived >= self.settings.restart.healthy_after && (handled > 0 || idle);
         self.schedule_restart(number, healthy, &exit.text);
     }
@@ -94,26 +94,26 @@ impl Policy {
             return;
         }
         // A quarantined partition cannot be the cause.
-        let seen: Vec<_> = exit
+        let last_positions: Vec<_> = exit
             .last_positions
             .iter()
-            .filter(|seen| !self.partitions.is_quarantined(&seen.partition))
+            .filter(|last| !self.partitions.is_quarantined(&last.partition))
             .cloned()
             .collect();
         // With several messages in flight any of them may block the others.
-        let in_flight = seen.iter().filter(|seen| seen.in_flight.is_some()).count();
+        let in_flight = last_positions.iter().filter(|last| last.in_flight.is_some()).count();
         let hung = hung.filter(|_| in_flight == 1);
         let is_weak = self.has_program() && !life.has_result;
         let suspicion = Suspicion {
-            seen: &seen,
+            last_positions: &last_positions,
             hung,
-            announced: life.announced,
-            evidence: if is_weak { Evidence::ProgramNeverAnswered } else { Evidence::Strong },
+            requested: life.requested,
+            evidence: if is_weak { Evidence::ProgramNeverReplied } else { Evidence::Strong },
             has_replied: self.slots[number].has_ever_result,
             cause: &exit.text,
         };
-        if let Some(poison_messages) = self.suspects.on_crash(&suspicion) {
-            let PoisonMessage { partition, offset, reason } = poison_messages;
+        if let Some(poison_message) = self.suspects.on_exit(&suspicion) {
+            let PoisonMessage { partition, offset, reason } = poison_message;
             self.act(Action::Warn(format!(
                 "{partition}@{offset} is a poison message, it is not processed any more (consumer.on_failure decides what follows): {reason}"
             )));
@@ -124,17 +124,17 @@ impl Policy {
                 }
             }
         }
-        let seen: Vec<_> = seen.into_iter().map(|seen| seen.partition).collect();
-        self.slots[number].isolated = self.suspects.is_any(&seen);
+        let partitions: Vec<_> = last_positions.into_iter().map(|last| last.partition).collect();
+        self.slots[number].isolated = self.suspects.is_any(&partitions);
     }
 
     pub(super) fn schedule_restart(&mut self, number: usize, healthy: bool, cause: &str) {
         let restart = &self.settings.restart;
         let slot = &mut self.slots[number];
-        let deaths = slot.count_exit(self.now, restart.window, healthy);
-        if restart.max_restarts > 0 && deaths > restart.max_restarts as usize {
+        let exits = slot.count_exit(self.now, restart.window, healthy);
+        if restart.max_restarts > 0 && exits > restart.max_restarts as usize {
             let text = format!(
-                "worker {number} has died {deaths} times within {:?} (consumer.restart.max_restarts = {}, window), \
+                "worker {number} has died {exits} times within {:?} (consumer.restart.max_restarts = {}, window), \
                  at last with: {cause}",
                 restart.window, restart.max_restarts
             );

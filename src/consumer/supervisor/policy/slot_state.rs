@@ -29,12 +29,12 @@ pub(super) struct SlotState {
     /// The worker is in isolation mode: it requests permission for each message.
     pub(super) isolated: bool,
     /// The message for which it has requested permission and that it has not handled yet.
-    pub(super) announced: Option<(TopicPartition, i64)>,
+    pub(super) requested: Option<(TopicPartition, i64)>,
     by_partition: BTreeMap<TopicPartition, u64>,
     started_at: Duration,
     max_age_at: Option<Duration>,
     /// Times of the unplanned exits within the restart window.
-    deaths: VecDeque<Duration>,
+    exits: VecDeque<Duration>,
     /// The number of unplanned exits since the last healthy process.
     unhealthy: u32,
 }
@@ -145,7 +145,7 @@ pub(super) struct ProcessLifetime {
     pub(super) has_result: bool,
     pub(super) lived: Duration,
     pub(super) handled: u64,
-    pub(super) announced: Option<(TopicPartition, i64)>,
+    pub(super) requested: Option<(TopicPartition, i64)>,
 }
 
 impl SlotState {
@@ -158,7 +158,7 @@ impl SlotState {
         self.has_result = false;
         self.handled = 0;
         self.by_partition.clear();
-        self.announced = None;
+        self.requested = None;
         self.max_age_at = (!age.is_zero()).then(|| now + age.mul_f64(1.0 + jitter / 10.0));
     }
 
@@ -176,7 +176,7 @@ impl SlotState {
             has_result: self.has_result,
             lived: now.saturating_sub(self.started_at),
             handled: self.handled,
-            announced: self.announced.take(),
+            requested: self.requested.take(),
         }
     }
 
@@ -221,12 +221,12 @@ impl SlotState {
 
     /// Returns the number of unplanned exits `within` that time, including this one.
     pub(super) fn count_exit(&mut self, now: Duration, within: Duration, healthy: bool) -> usize {
-        self.deaths.push_back(now);
-        while self.deaths.front().is_some_and(|at| now.saturating_sub(*at) > within) {
-            self.deaths.pop_front();
+        self.exits.push_back(now);
+        while self.exits.front().is_some_and(|at| now.saturating_sub(*at) > within) {
+            self.exits.pop_front();
         }
         self.unhealthy = if healthy { 1 } else { self.unhealthy.saturating_add(1) };
-        self.deaths.len()
+        self.exits.len()
     }
 
     /// The number of exits since the last healthy process.

@@ -25,11 +25,11 @@ pub(super) struct Watchdog {
     /// handled.
     limited: bool,
     /// When stdout or stderr last blocked: a message in processing that waits for it does not hang.
-    output_full: Option<Duration>,
+    output_blocked_at: Option<Duration>,
     /// When nothing moved because of that.
-    all_waited: Option<Duration>,
+    stalled_at: Option<Duration>,
     /// The stop offsets of partitions, whichever worker owns them.
-    untils: Offsets,
+    stop_offsets: Offsets,
     watched: BTreeMap<TopicPartition, WatchedPartition>,
     /// When partitions were last checked.
     checked_at: Duration,
@@ -44,7 +44,7 @@ struct WatchedPartition {
     /// When the position last moved or the timer was reset. It lies in the future while the partition is
     /// throttled.
     moved: Duration,
-    rung: EscalationLevel,
+    level: EscalationLevel,
     was_moved: bool,
 }
 
@@ -80,8 +80,8 @@ impl WatchedPartition {
     /// The message in processing and its age: the age that its worker has reported plus the time since, but at
     /// most `most`.
     fn age(&self, now: Duration, most: Duration) -> Option<(i64, Duration)> {
-        let (InFlight { offset, age_ms }, heard) = self.in_flight?;
-        Some((offset, most.min(Duration::from_millis(age_ms) + now.saturating_sub(heard))))
+        let (InFlight { offset, age_ms }, reported_at) = self.in_flight?;
+        Some((offset, most.min(Duration::from_millis(age_ms) + now.saturating_sub(reported_at))))
     }
 }
 
@@ -95,10 +95,10 @@ impl Watchdog {
         self.watched.entry(partition.clone()).or_insert(WatchedPartition {
             next: 0,
             end: 0,
-            until: self.untils.get(partition).copied(),
+            until: self.stop_offsets.get(partition).copied(),
             in_flight: None,
             moved: now,
-            rung: EscalationLevel::Nothing,
+            level: EscalationLevel::Nothing,
             was_moved: false,
         });
     }
@@ -132,7 +132,7 @@ impl Watchdog {
     /// Tries no further remedy until the position moves.
     pub(super) fn leave_alone(&mut self, partition: &TopicPartition) {
         if let Some(watched) = self.watched.get_mut(partition) {
-            watched.rung = EscalationLevel::LeftAlone;
+            watched.level = EscalationLevel::LeftAlone;
         }
     }
 
@@ -145,7 +145,7 @@ impl Watchdog {
         let Some(watched) = self.watched.get_mut(&progress.partition) else { return };
         if watched.next != progress.next {
             watched.next = progress.next;
-            (watched.moved, watched.rung, watched.was_moved) = (now, EscalationLevel::Nothing, false);
+            (watched.moved, watched.level, watched.was_moved) = (now, EscalationLevel::Nothing, false);
         }
         if progress.retrying || progress.waits_for_turn {
             watched.moved = now;
@@ -170,7 +170,7 @@ impl Watchdog {
     }
 
     pub(super) fn set_stop_offsets(&mut self, ends: &Offsets) {
-        self.untils.extend(ends.iter().map(|(partition, end)| (partition.clone(), *end)));
+        self.stop_offsets.extend(ends.iter().map(|(partition, end)| (partition.clone(), *end)));
         for (partition, end) in ends {
             if let Some(watched) = self.watched.get_mut(partition) {
                 watched.until = Some(*end);
@@ -178,11 +178,11 @@ impl Watchdog {
         }
     }
 
-    /// Records that writes to stdout or stderr block; `still`: no message moves either.
-    pub(super) fn on_output_full(&mut self, still: bool, now: Duration) {
-        self.output_full = Some(now);
-        if still {
-            self.all_waited = Some(now);
+    /// Records that writes to stdout or stderr block; `stalled`: no message moves either.
+    pub(super) fn on_output_blocked(&mut self, stalled: bool, now: Duration) {
+        self.output_blocked_at = Some(now);
+        if stalled {
+            self.stalled_at = Some(now);
         }
     }
 
@@ -197,7 +197,7 @@ impl Watchdog {
 
     /// The age of the message that has been in processing for longest in these partitions.
     pub(super) fn busy(&self, partitions: &[TopicPartition], now: Duration) -> Duration {
-        let longest = since(self.output_full, now);
+        let longest = since(self.output_blocked_at, now);
         let ages = partitions.iter().filter_map(|partition| self.watched.get(partition)?.age(now, longest));
         ages.map(|(_, age)| age).max().unwrap_or_default()
     }
@@ -206,7 +206,7 @@ impl Watchdog {
     /// `busy`: see [`Self::busy`], for all partitions of its worker.
     pub(super) fn check(&mut self, partition: &TopicPartition, busy: Duration, now: Duration) -> Option<Remediation> {
         let (timeout, limited) = (self.timeout, self.limited);
-        let (longest, longest_still) = (since(self.output_full, now), since(self.all_waited, now));
+        let (longest, longest_still) = (since(self.output_blocked_at, now), since(self.stalled_at, now));
         let watched = self.watched.get_mut(partition).filter(|_| !timeout.is_zero())?;
         if let Some((offset, age)) = watched.age(now, longest) {
             return (age >= timeout).then_some(Remediation::Hung { offset, age });
@@ -223,12 +223,12 @@ impl Watchdog {
             watched.next
         );
         watched.moved = now;
-        let (remedy, rung) = match watched.rung {
+        let (remedy, level) = match watched.level {
             EscalationLevel::Nothing => (Remediation::Restart(text), EscalationLevel::Restarted),
             EscalationLevel::Restarted => (Remediation::LastResort(text), EscalationLevel::Restarted),
             EscalationLevel::LeftAlone => return None,
         };
-        watched.rung = rung;
+        watched.level = level;
         Some(remedy)
     }
 }

@@ -236,7 +236,7 @@ fn a_handler_that_waits_for_the_output_does_not_hang() {
     };
     for second in 0..300 {
         world.pass(A_SECOND, &[(0, in_flight(second)), (1, at(1, 10))]);
-        world.on(Event::OutputFull { still: true, log: false });
+        world.on(Event::OutputBlocked { stalled: true, stderr: false });
     }
     assert!(world.log.is_empty(), "{:?}", world.log);
     for second in 300..360 {
@@ -251,7 +251,7 @@ fn a_worker_that_waits_for_its_log_is_silent_without_fault() {
         let mut world = world(2, &rules(|_| ()));
         for _ in 0..60 {
             world.pass(A_SECOND, &[(1, at(1, 0))]);
-            world.on(Event::OutputFull { still: true, log });
+            world.on(Event::OutputBlocked { stalled: true, stderr: log });
         }
         assert_eq!(world.retired().is_empty(), log, "{:?}", world.log);
     }
