@@ -25,6 +25,7 @@ mod format;
 mod progress;
 mod range_reader;
 mod replay;
+mod replay_result;
 mod targets;
 
 use progress::Progress;

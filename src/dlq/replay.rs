@@ -9,6 +9,7 @@ use slog::{Logger, error, info, warn};
 
 use super::progress::{BATCH, Progress};
 use super::range_reader::{OffsetRange, RangeReader};
+use super::replay_result::{exit_status, unsent};
 use super::targets::Targets;
 use super::{DeadLetterTopics, format, read_topics, topics};
 use crate::blocking_command::Stop;
@@ -127,7 +128,7 @@ impl Replayer<'_> {
             written = out.write_all(format::in_table(&record, dead_letter.as_ref(), false).as_bytes());
         }
         match written.and_then(|()| out.flush()) {
-            Ok(()) if self.unsent() > 0 => Ok(self.exit()),
+            Ok(()) if unsent(self.report) > 0 => Ok(self.exit()),
             result => Ok(ExitStatus::from_stdout_result(result)),
         }
     }
@@ -348,7 +349,7 @@ impl Replayer<'_> {
                 reason.clone()
             }
         };
-        match self.unsent() {
+        match unsent(self.report) {
             named if named <= MAX_NAMED => error!(self.logger, "{} cannot be sent back: {text}", record.borrow()),
             named if named == MAX_NAMED + 1 => {
                 warn!(self.logger, "more records cannot be sent back; see the report for their number")
@@ -357,37 +358,8 @@ impl Replayer<'_> {
         }
     }
 
-    /// The number of records that were read and not sent back.
-    fn unsent(&self) -> u64 {
-        let ReplayReport { failed, refused, foreign, .. } = &*self.report;
-        failed.values().sum::<u64>() + refused.values().sum::<u64>() + foreign
-    }
-
     fn exit(&self) -> ExitStatus {
-        let ReplayReport { acknowledged, failed, refused, foreign, skipped, parked, .. } = &*self.report;
-        let unsent = self.unsent();
-        if unsent == 0 && self.full.is_empty() {
-            return ExitStatus::clean(format!("{acknowledged} dead letters are back where they came from"));
-        }
-        let mut parts = vec![format!("{acknowledged} dead letters were sent back, {unsent} were not")];
-        parts.extend(failed.iter().map(|(reason, count)| format!("{count} could not be: {reason}")));
-        parts.extend(refused.iter().map(|(topic, count)| {
-            format!("{count} name the topic {topic}, which is not allowed (--allow-topic {topic})")
-        }));
-        if *foreign > 0 {
-            parts.push(format!("{foreign} do not say where they came from"));
-        }
-        let handled = [(skipped, "passed over"), (parked, "parked")];
-        parts.extend(
-            handled.iter().filter(|(count, _)| **count > 0).map(|(count, how)| format!("{count} of them {how}")),
-        );
-        let open = unsent.saturating_sub(skipped + parked);
-        if open > 0 {
-            parts.push(format!(
-                "{open} are tried again by the next replay (--skip-unsendable passes over them, --park TOPIC moves them)"
-            ));
-        }
-        ExitStatus::new(ExitCode::Failed, parts.join("; "))
+        exit_status(self.report, !self.full.is_empty())
     }
 }
 

@@ -8,63 +8,49 @@
 //! [`Consumer::assign`] or [`Consumer::unassign`] acknowledges them.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::Offset;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::Message as _;
-use rdkafka::{Offset, TopicPartitionList};
 use slog::Logger;
 
 use super::acl::{Needs, Right};
+use super::client_config;
 pub use super::client_config::ConsumerRole;
 use super::commit_metadata::CommitMetadata;
 pub use super::consumer_context::{CommitResult, MembershipOperation, RebalanceEvent};
-use super::consumer_context::{ConsumerContext, assign, commit_of, unassign};
+use super::consumer_context::{ConsumerContext, assign, unassign};
 use super::error::{KafkaError, code_text, creation};
 pub use super::fetch_control::FetchReport;
 use super::fetch_control::Fetching;
 use super::ffi::batch_consume::BatchLock;
-use super::ffi::{commit, member_id, topic_ids};
+use super::ffi::{member_id, topic_ids};
 use super::health::ClientHealth;
-use super::offsets::{
-    Commits, Watermarks, commits_of, known_commits_of, list_at, list_of, list_to_commit, offsets_of, unknown_of,
-    watermarks_of,
-};
+use super::offsets::{Watermarks, list_at, list_of, offsets_of, watermarks_of};
 pub use super::partition_queue::{MessageQueue, PartitionQueue, PollResult};
 use super::statistics::ClientReport;
 use super::topic_id::{TopicId, TopicIds};
-use super::{client_config, group_coordinator};
 use crate::record::TopicPartition;
 use crate::settings::{GroupProtocol, Settings};
 use crate::util::format::pluralize;
 
-/// The operation in errors about committed offsets.
-const COMMITTED: &str = "the group's committed offsets could not be read";
+mod commits;
+mod error;
+
+pub use error::ConsumerError;
+use error::permanent_group_error;
+
 /// The timeout for leaving a group, in addition to the time for closing the client.
 const LEAVE_GROUP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a client without a member id must be without partitions before it counts as having left.
 const LEAVE_GROUP_SETTLE: Duration = Duration::from_millis(200);
 /// The poll interval while the client leaves.
 const LEAVE_POLL_INTERVAL: Duration = Duration::from_millis(20);
-
-/// How long a commit waits for a new coordinator. Kafka moves a group to another broker within 1 to 2 s.
-const COORDINATOR_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The reason why a client cannot continue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ConsumerError {
-    /// A new client would fail in the same way.
-    Permanent(String),
-    /// A new client may succeed.
-    Transient(String),
-    /// The brokers still have a member with this instance id (KIP-848) that did not leave; they reject the id until
-    /// its session times out.
-    InstanceIdInUse(String),
-}
 
 /// A consumer client. The owner must poll it and call [`Consumer::close`].
 pub struct Consumer {
@@ -228,7 +214,7 @@ impl Consumer {
         match self.consumer.client().fatal_error() {
             Some((code, text)) => Err(match self.denied(code) {
                 Some(denied) => ConsumerError::Permanent(denied),
-                None => from_fatal(code, text),
+                None => ConsumerError::from_fatal(code, text),
             }),
             None => Ok(None),
         }
@@ -254,108 +240,6 @@ impl Consumer {
 
     fn texts(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, Arc<str>>> {
         self.texts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn list_to_commit<'a>(
-        &self,
-        offsets: impl Iterator<Item = &'a (TopicPartition, i64)>,
-    ) -> Result<TopicPartitionList, KafkaError> {
-        let texts = self.texts();
-        let text = |name| texts.get(name).map_or("", |text| &**text);
-        list_to_commit(offsets.map(|(name, offset)| (name, *offset, text(name))))
-    }
-
-    /// Commits the offsets and waits for the brokers. librdkafka controls the wait: up to `session.timeout.ms` to
-    /// find the coordinator and up to `socket.timeout.ms` for its reply. The supervisor kills a worker that still
-    /// waits at the shutdown timeout; other callers must allow that time.
-    pub fn commit(&self, offsets: &[(TopicPartition, i64)]) -> CommitResult {
-        if offsets.is_empty() {
-            return CommitResult::Done(Vec::new());
-        }
-        if self.is_member && self.consumer.assignment_lost() {
-            // After the group has fenced the member, librdkafka's request has no member id and would succeed if the
-            // group were empty.
-            return CommitResult::Refused("the group has assigned the partitions to other members".to_owned());
-        }
-        let commit = self.commit_list(offsets.iter());
-        let mut by_topic = BTreeMap::<&str, Vec<_>>::new();
-        offsets.iter().for_each(|offset| by_topic.entry(&offset.0.topic).or_default().push(offset));
-        if !matches!(commit, CommitResult::Denied { .. }) || by_topic.len() < 2 {
-            return commit;
-        }
-        // The right on one of the topics is missing: commit per topic to learn which commits succeed.
-        let (mut done, mut denied) = (Vec::new(), None);
-        for of_topic in by_topic.into_values() {
-            match self.commit_list(of_topic.into_iter()) {
-                CommitResult::Done(offsets) => done.extend(offsets),
-                CommitResult::Denied { reason, .. } => denied = Some(reason),
-                other => return other,
-            }
-        }
-        match denied {
-            Some(reason) => CommitResult::Denied { committed: done, reason },
-            None => CommitResult::Done(done),
-        }
-    }
-
-    fn commit_list<'a>(&self, offsets: impl Iterator<Item = &'a (TopicPartition, i64)>) -> CommitResult {
-        let list = match self.list_to_commit(offsets) {
-            Ok(list) => list,
-            Err(failure) => return CommitResult::Failed(failure.to_string()),
-        };
-        let result = group_coordinator::retry_while_coordinator_loading(Instant::now() + COORDINATOR_TIMEOUT, || {
-            self.consumer.commit(&list, CommitMode::Sync)
-        });
-        commit_of(result, &list, self.group()).unwrap_or(CommitResult::Done(Vec::new()))
-    }
-
-    /// Commits the offsets without waiting: [`Consumer::poll`] reports the result.
-    ///
-    /// # Errors
-    /// librdkafka does not accept the request.
-    pub fn start_commit(&self, offsets: &[(TopicPartition, i64)]) -> Result<(), KafkaError> {
-        let list = self.list_to_commit(offsets.iter())?;
-        commit::start(&self.consumer, &list)
-            .map_err(|error| KafkaError::request("a commit could not be requested", &error))
-    }
-
-    /// The group's committed offsets.
-    ///
-    /// # Errors
-    /// The group coordinator's error, or a timeout.
-    pub fn committed_with_metadata(
-        &self,
-        partitions: &[TopicPartition],
-        timeout: Duration,
-    ) -> Result<Commits, KafkaError> {
-        commits_of(&self.committed_list(partitions, timeout)?, COMMITTED)
-    }
-
-    /// Like [`Consumer::committed_with_metadata`]; also returns the partitions for which the coordinator reported an
-    /// error.
-    ///
-    /// # Errors
-    /// The group coordinator's error, if it concerns all partitions, or a timeout.
-    pub fn committed_or_unknown(
-        &self,
-        partitions: &[TopicPartition],
-        timeout: Duration,
-    ) -> Result<(Commits, BTreeSet<TopicPartition>), KafkaError> {
-        let list = self.committed_list(partitions, timeout)?;
-        Ok((known_commits_of(&list), unknown_of(&list)))
-    }
-
-    fn committed_list(
-        &self,
-        partitions: &[TopicPartition],
-        timeout: Duration,
-    ) -> Result<TopicPartitionList, KafkaError> {
-        let (list, deadline) = (list_of(partitions, Offset::Invalid)?, Instant::now() + timeout);
-        let left = || deadline.saturating_duration_since(Instant::now()).max(LEAVE_POLL_INTERVAL);
-        let reply = group_coordinator::retry_while_coordinator_loading(deadline, || {
-            self.consumer.committed_offsets(list.clone(), left())
-        });
-        reply.map_err(|error| KafkaError::of_request(&self.needs(None), COMMITTED, &error))
     }
 
     /// The ids of the topics that exist; topics without an id are left out.
@@ -452,42 +336,5 @@ impl Consumer {
     /// Returns whether a partition queue still holds the client.
     pub fn in_use(&self) -> bool {
         Arc::strong_count(&self.consumer) > 1
-    }
-}
-
-/// The text for a group error that a retry does not resolve.
-fn permanent_group_error(code: RDKafkaErrorCode) -> Option<String> {
-    let what_to_do = match code {
-        RDKafkaErrorCode::InconsistentGroupProtocol => {
-            "other members of consumer.group_id do not use the cooperative-sticky assignor or use another \
-             consumer.membership.group_protocol: stop them, or use another group"
-        }
-        RDKafkaErrorCode::InvalidSessionTimeout => {
-            "the brokers allow another range (group.min.session.timeout.ms, group.max.session.timeout.ms): change \
-             consumer.membership.session_timeout"
-        }
-        _ => return None,
-    };
-    Some(format!("{}; {what_to_do}", code_text(code)))
-}
-
-fn from_fatal(code: RDKafkaErrorCode, text: String) -> ConsumerError {
-    match code {
-        RDKafkaErrorCode::UnreleasedInstanceId => ConsumerError::InstanceIdInUse(text),
-        RDKafkaErrorCode::FencedInstanceId => ConsumerError::Permanent(format!(
-            "{text}: a newer member has the same static id, and the group has fenced this one; two supervisors have \
-             one consumer.membership.instance_id_prefix: give each its own, or set \
-             consumer.membership.static_membership = false"
-        )),
-        RDKafkaErrorCode::UnsupportedVersion | RDKafkaErrorCode::UnsupportedFeature => {
-            ConsumerError::Permanent(format!(
-                "{text}: these brokers do not support consumer.membership.group_protocol = \"consumer\", which needs Kafka 4.0; \
-                 use \"classic\""
-            ))
-        }
-        _ => match permanent_group_error(code) {
-            Some(text) => ConsumerError::Permanent(text),
-            None => ConsumerError::Transient(text),
-        },
     }
 }

@@ -16,6 +16,7 @@
 //! events, the count does not.
 
 mod anomalies;
+mod evaluation;
 mod offset_set;
 mod partition;
 mod producers;
