@@ -1,10 +1,67 @@
-//! The typed settings of worker supervision; see `Settings.toml`.
+//! The typed settings of the consumer and of worker supervision; see `Settings.toml`.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{GroupProtocol, LastResort, OnExceeded, de};
+use super::{
+    Assignment, AssignmentStrategy, AutoOffsetReset, GroupProtocol, LastResort, LibrdkafkaConfig, OffsetOutOfRange,
+    OnExceeded, OnFailure, StartOffset, de,
+};
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "see Settings.toml")]
+pub struct Consumer {
+    /// Empty: `kafka.topic`. Read it through [`Settings::consumed_topics`].
+    #[serde(deserialize_with = "de::list")]
+    pub topics: Vec<String>,
+    #[serde(deserialize_with = "de::count")]
+    pub processes: usize,
+    pub assignment: Assignment,
+    pub assignment_strategy: AssignmentStrategy,
+    pub group_id: String,
+    #[serde(deserialize_with = "de::switch")]
+    pub supervisor_lock: bool,
+    #[serde(deserialize_with = "de::switch")]
+    pub wait_for_lock: bool,
+    /// `committed`, `earliest`, `latest` or a time.
+    pub start: StartOffset,
+    pub auto_offset_reset: AutoOffsetReset,
+    /// Nothing is committed or dead-lettered.
+    #[serde(deserialize_with = "de::switch")]
+    pub read_only: bool,
+    #[serde(deserialize_with = "de::switch")]
+    pub until_end: bool,
+    /// 0: no limit.
+    #[serde(deserialize_with = "de::count")]
+    pub max_messages: u64,
+    /// Zero: no limit.
+    #[serde(with = "de::duration")]
+    pub idle_exit: Duration,
+    pub processor: String,
+    #[serde(deserialize_with = "de::command")]
+    pub command: Vec<String>,
+    #[serde(with = "de::duration")]
+    pub commit_interval: Duration,
+    #[serde(deserialize_with = "de::count")]
+    pub memory_budget_mb: u64,
+    pub on_failure: OnFailure,
+    /// Empty: the message's topic with the suffix `.dlq`.
+    pub dead_letter_topic: String,
+    pub offset_out_of_range: OffsetOutOfRange,
+    /// Zero: never.
+    #[serde(with = "de::duration")]
+    pub metadata_refresh_interval: Duration,
+    pub retry: Retry,
+    pub circuit_breaker: CircuitBreakerSettings,
+    pub watchdog: Watchdog,
+    pub restart: RestartPolicy,
+    pub recycle: RecycleLimits,
+    pub membership: GroupMembership,
+    #[serde(default)]
+    pub properties: LibrdkafkaConfig,
+}
 
 /// The number and the backoff of retries of a failed message.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -1,41 +1,188 @@
 //! Conversion of texts and TOML values to types. The same functions convert texts (environment, `--set`, flags), the values of a
 //! TOML file, and the JSON in which a worker receives the settings.
+//!
+//! Own visitors, also for durations: the errors of `humantime-serde`, `serde_with` and serde itself repeat the value, which may be
+//! secret.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::Deserializer;
 use serde::de::{Error, SeqAccess, Visitor};
 
-use super::StartOffset;
+/// A value as it is written.
+enum Scalar<'a> {
+    Text(&'a str),
+    Integer(i128),
+    Float(f64),
+    Bool(bool),
+    /// JSON's `null`.
+    Null,
+}
+
+/// The problem of a value: its own text, or `None` for what the setting expects.
+type Problem = Option<String>;
+
+struct ScalarVisitor<T> {
+    expected: &'static str,
+    convert: fn(Scalar<'_>) -> Result<T, Problem>,
+}
+
+impl<T> ScalarVisitor<T> {
+    fn visit<E: Error>(self, scalar: Scalar<'_>) -> Result<T, E> {
+        (self.convert)(scalar)
+            .map_err(|problem| E::custom(problem.unwrap_or_else(|| format!("expected {}", self.expected))))
+    }
+}
+
+impl<T> Visitor<'_> for ScalarVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        self.visit(Scalar::Text(text))
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
+        self.visit(Scalar::Integer(number.into()))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<T, E> {
+        self.visit(Scalar::Integer(number.into()))
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<T, E> {
+        self.visit(Scalar::Float(number))
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<T, E> {
+        self.visit(Scalar::Bool(value))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<T, E> {
+        self.visit(Scalar::Null)
+    }
+}
+
+/// Parses a number, in which `_` may separate digits.
+fn parse<T: std::str::FromStr>(text: &str) -> Result<T, Problem> {
+    text.trim().replace('_', "").parse().map_err(|_| None)
+}
+
+/// A non-negative integer.
+pub(super) fn count<'de, D: Deserializer<'de>, T: TryFrom<u64>>(from: D) -> Result<T, D::Error> {
+    let convert = |scalar: Scalar<'_>| {
+        let number = match scalar {
+            Scalar::Text(text) => parse::<u64>(text)?,
+            Scalar::Integer(number) => u64::try_from(number).map_err(|_| None)?,
+            _ => return Err(None),
+        };
+        T::try_from(number).map_err(|_| Some("the number is too large".to_owned()))
+    };
+    from.deserialize_any(ScalarVisitor { expected: "a whole number, 0 or more", convert })
+}
+
+/// A floating-point number.
+pub(super) fn number<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    let convert = |scalar: Scalar<'_>| match scalar {
+        Scalar::Text(text) => parse(text),
+        Scalar::Integer(number) => Ok(number as f64),
+        Scalar::Float(number) => Ok(number),
+        _ => Err(None),
+    };
+    from.deserialize_any(ScalarVisitor { expected: "a number", convert })
+}
+
+/// A boolean.
+pub(super) fn switch<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
+    let convert = |scalar: Scalar<'_>| match scalar {
+        Scalar::Text(text) => text.trim().parse().map_err(|_| None),
+        Scalar::Bool(value) => Ok(value),
+        _ => Err(None),
+    };
+    from.deserialize_any(ScalarVisitor { expected: "true or false", convert })
+}
+
+/// A text that must be quoted: TOML parses an unquoted `1e5` as a number, and its original characters are lost.
+pub(super) fn quoted<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let convert = |scalar: Scalar<'_>| match scalar {
+        Scalar::Text(text) => Ok(text.to_owned()),
+        _ => Err(None),
+    };
+    from.deserialize_any(ScalarVisitor { expected: "a text in quotes", convert })
+}
+
+/// A listen address: an address and a port. A port alone means the loopback address; an empty value means no listener.
+pub(super) fn listen<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
+    let expected = "an address and a port, such as 127.0.0.1:9464 (this machine only) or 0.0.0.0:9464 (everybody); a port alone is \
+                    on this machine only; empty: off";
+    let convert = |scalar: Scalar<'_>| match scalar {
+        Scalar::Text(text) => listen_address(text.trim()),
+        Scalar::Integer(port) => listen_address(&port.to_string()),
+        Scalar::Null => Ok(None),
+        _ => Err(None),
+    };
+    from.deserialize_any(ScalarVisitor { expected, convert })
+}
+
+fn listen_address(text: &str) -> Result<Option<SocketAddr>, Problem> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let port = text.strip_prefix("localhost:").or_else(|| text.strip_prefix(':')).unwrap_or(text);
+    match port.parse() {
+        Ok(port) => Ok(Some((Ipv4Addr::LOCALHOST, port).into())),
+        Err(_) => text.parse().map(Some).map_err(|_| None),
+    }
+}
+
+/// A duration as text with its unit, such as `"1m 30s"`.
+pub(super) mod duration {
+    use super::{Duration, Scalar, ScalarVisitor};
+    use serde::{Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&humantime::format_duration(*duration))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        let convert = |scalar: Scalar<'_>| match scalar {
+            Scalar::Text(text) => humantime::parse_duration(text.trim()).map_err(|_| None),
+            // Zero needs no unit.
+            Scalar::Integer(0) => Ok(Duration::ZERO),
+            _ => Err(None),
+        };
+        from.deserialize_any(ScalarVisitor {
+            expected: "a duration with its unit, such as \"5s\" or \"250ms\"",
+            convert,
+        })
+    }
+}
 
 /// A list of strings: an array, or comma-separated text.
 pub(super) fn list<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
-    from.deserialize_any(StringListVisitor {
-        what: "an array of texts, or a text separated by commas",
-        split: at_commas,
-    })
+    from.deserialize_any(ListVisitor { expected: "an array of texts, or a text separated by commas", split: at_commas })
 }
 
 /// An external command with its arguments: an array, or a text that is split like a shell command line.
 pub(super) fn command<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
-    from.deserialize_any(StringListVisitor { what: "an array of texts, or a command line", split: command_words })
+    from.deserialize_any(ListVisitor { expected: "an array of texts, or a command line", split: command_words })
 }
 
-type Split = fn(&str) -> Result<Vec<String>, String>;
-
-struct StringListVisitor {
-    what: &'static str,
-    split: Split,
+struct ListVisitor {
+    expected: &'static str,
+    split: fn(&str) -> Result<Vec<String>, String>,
 }
 
-impl<'de> Visitor<'de> for StringListVisitor {
+impl<'de> Visitor<'de> for ListVisitor {
     type Value = Vec<String>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.what)
+        f.write_str(self.expected)
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Vec<String>, E> {
@@ -84,53 +231,6 @@ pub(super) fn command_words(text: &str) -> Result<Vec<String>, String> {
     }
 }
 
-/// A listen address: an address and a port. A port alone means the loopback address; an empty value means no listener.
-pub(super) fn listen<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
-    from.deserialize_any(Listen)
-}
-
-struct Listen;
-
-impl<'de> Visitor<'de> for Listen {
-    type Value = Option<SocketAddr>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "an address and a port, such as 127.0.0.1:9464 (this machine only) or 0.0.0.0:9464 (everybody); a port alone is on \
-             this machine only; empty: off",
-        )
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-        let text = text.trim();
-        if text.is_empty() {
-            return Ok(None);
-        }
-        let port = text.strip_prefix("localhost:").or_else(|| text.strip_prefix(':')).unwrap_or(text);
-        let address = match port.parse() {
-            Ok(port) => Some((Ipv4Addr::LOCALHOST, port).into()),
-            Err(_) => text.parse().ok(),
-        };
-        address.map(Some).ok_or_else(|| expected(&self))
-    }
-
-    fn visit_i64<E: Error>(self, port: i64) -> Result<Self::Value, E> {
-        self.visit_str(&port.to_string())
-    }
-
-    fn visit_u64<E: Error>(self, port: u64) -> Result<Self::Value, E> {
-        self.visit_str(&port.to_string())
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_none<E: Error>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-}
-
 /// Parses `a=b,c=d` into pairs; a value may contain `=`.
 pub(super) fn assignments(text: &str) -> Result<Vec<(String, String)>, String> {
     let pair = |item: String| match item.split_once('=') {
@@ -138,234 +238,4 @@ pub(super) fn assignments(text: &str) -> Result<Vec<(String, String)>, String> {
         None => Err("expected NAME=VALUE, separated by commas".to_owned()),
     };
     at_commas(text)?.into_iter().map(pair).collect()
-}
-
-/// A non-negative integer.
-pub(super) fn count<'de, D: Deserializer<'de>, T: TryFrom<u64>>(from: D) -> Result<T, D::Error> {
-    from.deserialize_any(UnsignedVisitor(PhantomData))
-}
-
-struct UnsignedVisitor<T>(PhantomData<T>);
-
-impl<T: TryFrom<u64>> Visitor<'_> for UnsignedVisitor<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a whole number, 0 or more")
-    }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<T, E> {
-        T::try_from(number).map_err(|_| E::custom("the number is too large"))
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
-        u64::try_from(number).map_err(|_| expected(&self)).and_then(|number| self.visit_u64(number))
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<T, E> {
-        Err(expected(&self))
-    }
-
-    fn visit_bool<E: Error>(self, _: bool) -> Result<T, E> {
-        Err(expected(&self))
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
-        match text.trim().replace('_', "").parse() {
-            Ok(number) => self.visit_u64(number),
-            Err(_) => Err(expected(&self)),
-        }
-    }
-}
-
-/// A floating-point number.
-pub(super) fn number<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
-    from.deserialize_any(FloatVisitor)
-}
-
-struct FloatVisitor;
-
-impl Visitor<'_> for FloatVisitor {
-    type Value = f64;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number")
-    }
-
-    fn visit_f64<E: Error>(self, number: f64) -> Result<f64, E> {
-        Ok(number)
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<f64, E> {
-        Ok(number as f64)
-    }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<f64, E> {
-        Ok(number as f64)
-    }
-
-    fn visit_bool<E: Error>(self, _: bool) -> Result<f64, E> {
-        Err(expected(&self))
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<f64, E> {
-        text.trim().replace('_', "").parse().map_err(|_| expected(&self))
-    }
-}
-
-/// A text that must be quoted: TOML parses an unquoted `1e5` as a number, and its original characters are lost.
-pub(super) fn quoted<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
-    from.deserialize_any(Quoted)
-}
-
-struct Quoted;
-
-impl Visitor<'_> for Quoted {
-    type Value = String;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text in quotes")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {
-        Ok(text.to_owned())
-    }
-
-    fn visit_i64<E: Error>(self, _: i64) -> Result<String, E> {
-        Err(expected(&self))
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<String, E> {
-        Err(expected(&self))
-    }
-
-    fn visit_bool<E: Error>(self, _: bool) -> Result<String, E> {
-        Err(expected(&self))
-    }
-}
-
-/// A boolean.
-pub(super) fn switch<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
-    from.deserialize_any(BoolVisitor)
-}
-
-struct BoolVisitor;
-
-impl Visitor<'_> for BoolVisitor {
-    type Value = bool;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("true or false")
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<bool, E> {
-        Ok(value)
-    }
-
-    fn visit_i64<E: Error>(self, _: i64) -> Result<bool, E> {
-        Err(expected(&self))
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<bool, E> {
-        text.trim().parse().map_err(|_| expected(&self))
-    }
-}
-
-/// The error for a value of the wrong type. serde's own errors repeat the value, which may be secret.
-fn expected<E: Error>(visitor: &dyn serde::de::Expected) -> E {
-    E::custom(format!("expected {visitor}"))
-}
-
-/// A duration as text with its unit, such as `"1m 30s"`.
-pub(super) mod duration {
-    use super::{Duration, Error, Visitor, expected, fmt};
-    use serde::{Deserializer, Serializer};
-
-    pub(crate) fn serialize<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(&humantime::format_duration(*duration))
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        from.deserialize_any(StringVisitor)
-    }
-
-    struct StringVisitor;
-
-    impl Visitor<'_> for StringVisitor {
-        type Value = Duration;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a duration with its unit, such as \"5s\" or \"250ms\"")
-        }
-
-        fn visit_str<E: Error>(self, text: &str) -> Result<Duration, E> {
-            humantime::parse_duration(text.trim()).map_err(|_| expected(&self))
-        }
-
-        /// Zero needs no unit.
-        fn visit_i64<E: Error>(self, number: i64) -> Result<Duration, E> {
-            if number == 0 { Ok(Duration::ZERO) } else { Err(expected(&self)) }
-        }
-
-        fn visit_f64<E: Error>(self, _: f64) -> Result<Duration, E> {
-            Err(expected(&self))
-        }
-
-        fn visit_bool<E: Error>(self, _: bool) -> Result<Duration, E> {
-            Err(expected(&self))
-        }
-    }
-}
-
-/// The smallest number that is read as milliseconds since 1970 (this one is in 1973); a smaller number was probably meant as
-/// seconds.
-const FIRST_MILLISECONDS: i64 = 100_000_000_000;
-/// The end of the year 9999, the last year that RFC 3339 supports.
-const LAST_MILLISECONDS: i64 = 253_402_300_799_999;
-
-impl TryFrom<String> for StartOffset {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        match text.trim().to_ascii_lowercase().as_str() {
-            "committed" => Ok(Self::Committed),
-            "earliest" => Ok(Self::Earliest),
-            "latest" => Ok(Self::Latest),
-            digits if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => milliseconds(digits),
-            _ => humantime::parse_rfc3339(text.trim()).ok().and_then(since_1970).map(Self::Time).ok_or_else(|| {
-                "allowed: committed, earliest, latest, a time in UTC such as 2026-11-23T10:00:00Z, or milliseconds since 1970"
-                    .to_owned()
-            }),
-        }
-    }
-}
-
-fn milliseconds(digits: &str) -> Result<StartOffset, String> {
-    match digits.parse() {
-        Ok(number @ FIRST_MILLISECONDS..=LAST_MILLISECONDS) => Ok(StartOffset::Time(number)),
-        _ => Err(format!(
-            "a time as a number is milliseconds since 1970, {FIRST_MILLISECONDS} to {LAST_MILLISECONDS}; or write it as \
-             2026-11-23T10:00:00Z"
-        )),
-    }
-}
-
-fn since_1970(time: SystemTime) -> Option<i64> {
-    time.duration_since(UNIX_EPOCH).ok().and_then(|since| i64::try_from(since.as_millis()).ok())
-}
-
-impl From<StartOffset> for String {
-    fn from(start: StartOffset) -> Self {
-        match start {
-            StartOffset::Committed => "committed".to_owned(),
-            StartOffset::Earliest => "earliest".to_owned(),
-            StartOffset::Latest => "latest".to_owned(),
-            StartOffset::Time(number) => {
-                // A time outside this range does not come from a setting, but a program could create it, and it must be
-                // printable.
-                let number = number.clamp(0, LAST_MILLISECONDS).unsigned_abs();
-                humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(number)).to_string()
-            }
-        }
-    }
 }

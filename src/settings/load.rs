@@ -4,19 +4,20 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use config::{Config, ConfigError};
+use config::ConfigError;
 
 use super::error::SettingsError;
 use super::keys::{self, KEYS, KeyKind};
 use super::origin::{Layer, Origin};
-use super::sources::{self, LoadOptions, Provenance, SourceValues};
+use super::sources::{self, LoadOptions, Sources};
+use super::values::SettingValues;
 use super::{Settings, derived, redaction, validate};
 
 /// The loaded settings, with the origin of each value.
 pub struct LoadedSettings {
     /// The settings.
     pub settings: Settings,
-    sources: Provenance,
+    values: SettingValues,
     file: Option<PathBuf>,
 }
 
@@ -25,41 +26,37 @@ pub struct LoadedSettings {
 /// # Errors
 /// All errors together; only a file that cannot be read hides the others.
 pub fn load(inputs: LoadOptions) -> Result<LoadedSettings, SettingsError> {
-    let (mut layers, mut errors) = sources::read(&inputs)?;
-    let mut settings = typed(&mut layers, &mut errors)?;
+    let mut sources = sources::read(&inputs)?;
+    let mut settings = deserialize(&mut sources)?;
     // After a conversion error the settings are incomplete, so conflicts between them cannot be checked.
-    SettingsError::all(errors)?;
-    let mut sources = Provenance::of(&layers);
-    let mut errors = derived::apply_derived_defaults(&mut settings, &mut sources);
-    errors.extend(validate::validate(&settings, &sources, &inputs.processors));
+    SettingsError::all(sources.errors)?;
+    let mut values = sources.values;
+    let mut errors = derived::apply_derived_defaults(&mut settings, &mut values);
+    errors.extend(validate::validate(&settings, &values, &inputs.processors));
     SettingsError::all(errors)?;
     let file = sources::file_path(inputs.config_file.as_deref());
     let file = file.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
-    Ok(LoadedSettings { settings, sources, file })
+    Ok(LoadedSettings { settings, values, file })
 }
 
-/// Converts the layers. A value that cannot be converted is recorded as an error and removed, so that the next error is found.
-fn typed(layers: &mut [SourceValues], errors: &mut Vec<SettingsError>) -> Result<Settings, SettingsError> {
-    let mut wrong = BTreeMap::new();
+/// Converts the values. One that cannot be converted is recorded as an error and replaced by its default, so that the next error
+/// is found.
+fn deserialize(sources: &mut Sources) -> Result<Settings, SettingsError> {
+    let mut invalid = BTreeMap::new();
     loop {
-        let (key, problem) = match convert(layers) {
+        let (key, problem) = match sources.values.deserialize() {
             Ok(settings) => {
-                errors.extend(wrong.into_values());
+                sources.errors.extend(invalid.into_values());
                 return Ok(settings);
             }
             Err(error) => from_config_error(error),
         };
-        let error = Provenance::of(layers).invalid(&key, problem);
-        // Removes the key's value from all layers above the built-in one: at least the invalid one is among them.
-        if layers.iter_mut().skip(1).filter_map(|layer| layer.0.remove(&key)).count() == 0 {
+        let error = sources.values.invalid(&key, problem);
+        if !sources.values.reset(&key, &sources.defaults) {
             return Err(error);
         }
-        wrong.insert(key, error);
+        invalid.insert(key, error);
     }
-}
-
-fn convert(layers: &[SourceValues]) -> Result<Settings, ConfigError> {
-    layers.iter().fold(Config::builder(), |builder, layer| builder.add_source(layer.clone())).build()?.try_deserialize()
 }
 
 /// Returns the key of an error (without a list index) and the problem, without the value, which may be secret.
@@ -81,19 +78,19 @@ impl LoadedSettings {
 
     /// Returns the origin of `key`; for an unknown key, built in.
     pub fn origin(&self, key: &str) -> Origin {
-        self.sources.origin(key)
+        self.values.origin(key)
     }
 
     /// Whether a layer above the built-in `Settings.toml` sets `key`.
     pub fn is_given(&self, key: &str) -> bool {
-        self.sources.layer(key) > Layer::BuiltIn
+        self.values.layer(key) > Layer::BuiltIn
     }
 
     /// Returns all settings, one per line, as TOML that can be loaded again; with the origin of each as a comment if `origin` is
     /// true. Secrets are `"***"`.
     pub fn show(&self, origin: bool) -> String {
         let lines: Vec<(String, Origin)> = self
-            .values()
+            .list()
             .into_iter()
             .map(|(key, value)| (format!("{key} = {}", redaction::masked(&key, &value)), self.origin(&key)))
             .collect();
@@ -106,7 +103,7 @@ impl LoadedSettings {
     }
 
     /// Returns keys and values in the order of `Settings.toml`.
-    fn values(&self) -> Vec<(String, toml::Value)> {
+    fn list(&self) -> Vec<(String, toml::Value)> {
         // The settings are a tree of plain values: the conversion cannot fail.
         let tree = toml::Value::try_from(&self.settings).unwrap_or_else(|_| toml::Table::new().into());
         let value = |key: &String| key.split('.').try_fold(&tree, |at, name| at.get(name));

@@ -1,7 +1,7 @@
 //! The origin of a value.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::Path;
 
 /// The layers, in ascending order of precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,55 +20,52 @@ pub enum Layer {
     Flag,
 }
 
-/// The origin of a value.
+/// The origin of a value: its layer, and its name in that layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// The compiled-in `Settings.toml`.
-    BuiltIn,
-    /// The defaults of a program that is built on this crate.
-    Program,
-    /// A settings file.
-    File(PathBuf),
-    /// An environment variable, with its name.
-    Environment(String),
-    /// `--set`.
-    Set,
-    /// A flag, with its name and leading dashes.
-    Flag(String),
-    /// Derived from another setting.
-    Follows {
-        /// The other setting.
-        key: &'static str,
-        /// The origin of the other setting.
-        origin: Box<Origin>,
-    },
+pub struct Origin {
+    layer: Layer,
+    name: String,
 }
 
 impl Origin {
+    pub(super) fn built_in() -> Self {
+        Self { layer: Layer::BuiltIn, name: "Settings.toml (built in)".to_owned() }
+    }
+
+    pub(super) fn program() -> Self {
+        Self { layer: Layer::Program, name: "the program".to_owned() }
+    }
+
+    pub(super) fn file(path: &Path) -> Self {
+        Self { layer: Layer::File, name: path.display().to_string() }
+    }
+
+    pub(super) fn variable(name: &str) -> Self {
+        Self { layer: Layer::Environment, name: format!("environment variable {name}") }
+    }
+
+    pub(super) fn set() -> Self {
+        Self { layer: Layer::Set, name: "--set".to_owned() }
+    }
+
+    /// A flag, with its leading dashes.
+    pub(super) fn flag(name: &str) -> Self {
+        Self { layer: Layer::Flag, name: name.to_owned() }
+    }
+
+    /// Derived from the setting `key`, which has this origin.
+    pub(super) fn follows(key: &str, origin: &Self) -> Self {
+        Self { layer: origin.layer, name: format!("follows from {key}, {origin}") }
+    }
+
     /// Returns the layer of this origin.
     pub fn layer(&self) -> Layer {
-        match self {
-            Self::BuiltIn => Layer::BuiltIn,
-            Self::Program => Layer::Program,
-            Self::File(_) => Layer::File,
-            Self::Environment(_) => Layer::Environment,
-            Self::Set => Layer::Set,
-            Self::Flag(_) => Layer::Flag,
-            Self::Follows { origin, .. } => origin.layer(),
-        }
+        self.layer
     }
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BuiltIn => f.write_str("Settings.toml (built in)"),
-            Self::Program => f.write_str("the program"),
-            Self::File(path) => write!(f, "{}", path.display()),
-            Self::Environment(name) => write!(f, "environment variable {name}"),
-            Self::Set => f.write_str("--set"),
-            Self::Flag(name) => f.write_str(name),
-            Self::Follows { key, origin } => write!(f, "follows from {key}, {origin}"),
-        }
+        f.write_str(&self.name)
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::sources::Provenance;
+use super::values::SettingValues;
 use super::{Settings, de};
 
 /// The maximum rate, in messages per second, as for `producer.rate`: no machine sends more.
@@ -165,18 +165,18 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 /// Keeps the rate or the profile, whichever has the higher layer: `--rate` overrides a profile in a file, and vice versa. Both in
 /// the same layer are a conflict.
-pub(super) fn follow(settings: &mut Settings, sources: &mut Provenance) {
+pub(super) fn follow(settings: &mut Settings, values: &mut SettingValues) {
     let producer = &mut settings.producer;
     if producer.rate_profile.is_empty() {
         return;
     }
     let (rate, profile) = ("producer.rate", "producer.rate_profile");
-    if sources.layer(rate) > sources.layer(profile) {
+    if values.layer(rate) > values.layer(profile) {
         producer.rate_profile = RateProfile::default();
-        sources.follow(profile, Vec::<String>::new(), rate);
-    } else if producer.rate > 0.0 && sources.layer(profile) > sources.layer(rate) {
+        values.follow(profile, Vec::<String>::new(), rate);
+    } else if producer.rate > 0.0 && values.layer(profile) > values.layer(rate) {
         producer.rate = 0.0;
-        sources.follow(rate, 0.0, profile);
+        values.follow(rate, 0.0, profile);
     }
 }
 

@@ -1,18 +1,14 @@
-//! The layers from which a value can come, lowest first. Each layer is read into dotted keys; [`Provenance`] records which layer
-//! set a value.
+//! The layers from which a value can come, lowest first; each is read into dotted keys.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use config::{ConfigError, Map, Source, Value, ValueKind};
-
 use super::error::SettingsError;
 use super::keys::{self, BUILT_IN, KeyKind, PREFIX};
 use super::origin::{Layer, Origin};
+use super::values::SettingValues;
 use super::{de, librdkafka, redaction};
 use crate::os::file_trust;
 use crate::util::text_file;
@@ -34,30 +30,37 @@ pub struct LoadOptions {
     pub processors: Vec<String>,
 }
 
-/// A value with its origin.
-#[derive(Clone)]
-pub(super) struct Entry {
-    pub(super) value: toml::Value,
-    pub(super) origin: Origin,
+/// The values that were read, and the errors so far.
+#[derive(Default)]
+pub(super) struct Sources {
+    /// Those of the compiled-in `Settings.toml`.
+    pub(super) defaults: SettingValues,
+    /// The effective ones.
+    pub(super) values: SettingValues,
+    /// Errors such as unknown keys.
+    pub(super) errors: Vec<SettingsError>,
 }
 
-/// The values of one layer by dotted key; each raw property has its own key.
-#[derive(Clone, Default)]
-pub(super) struct SourceValues(pub(super) BTreeMap<String, Entry>);
-
-/// Reads all layers. Errors such as unknown keys are collected in the second list; a file that cannot be read is returned as an
-/// error at once.
-pub(super) fn read(inputs: &LoadOptions) -> Result<(Vec<SourceValues>, Vec<SettingsError>), SettingsError> {
-    let mut errors = Vec::new();
-    let layers = vec![
-        toml_text(BUILT_IN, Path::new("Settings.toml"), &Origin::BuiltIn, &mut errors)?,
-        texts(inputs.program.iter().map(|(key, value)| (key, value, Origin::Program)), &mut errors),
-        file(inputs.config_file.as_deref(), &mut errors)?,
-        environment(&inputs.environment, &mut errors),
-        sets(&inputs.sets, &mut errors),
-        texts(inputs.flags.iter().map(|(flag, key, value)| (key, value, Origin::Flag(flag.clone()))), &mut errors),
-    ];
-    Ok((layers, errors))
+/// Reads all layers.
+///
+/// # Errors
+/// If the settings file cannot be read.
+pub(super) fn read(inputs: &LoadOptions) -> Result<Sources, SettingsError> {
+    let mut sources = Sources::default();
+    sources.set("", parse_toml(BUILT_IN, Path::new("Settings.toml"))?, &Origin::built_in());
+    sources.defaults = sources.values.clone();
+    for (key, value) in &inputs.program {
+        sources.set_text(key, value, &Origin::program());
+    }
+    if let Some(path) = file_path(inputs.config_file.as_deref()) {
+        sources.read_file(path)?;
+    }
+    sources.read_environment(&inputs.environment);
+    sources.read_sets(&inputs.sets);
+    for (flag, key, value) in &inputs.flags {
+        sources.set_text(key, value, &Origin::flag(flag));
+    }
+    Ok(sources)
 }
 
 /// Returns the settings file to read: the named one, else the one in the working directory if it exists.
@@ -79,23 +82,8 @@ fn file_text(path: &Path) -> Result<String, SettingsError> {
     text_file::decode(bytes).map_err(cannot)
 }
 
-fn file(named: Option<&Path>, errors: &mut Vec<SettingsError>) -> Result<SourceValues, SettingsError> {
-    let Some(path) = file_path(named) else { return Ok(SourceValues::default()) };
-    let text = file_text(path)?;
-    let given = toml_text(&text, path, &Origin::File(path.to_owned()), errors)?;
-    // Every line of a file sets a value, even if it equals the default. Only a complete copy without any change sets nothing: it
-    // is the documentation of the defaults, such as the one in this repository.
-    let built_in = toml_text(BUILT_IN, path, &Origin::BuiltIn, &mut Vec::new())?;
-    Ok(if given.has_same_values(&built_in) { SourceValues::default() } else { given })
-}
-
-fn toml_text(
-    text: &str,
-    path: &Path,
-    origin: &Origin,
-    errors: &mut Vec<SettingsError>,
-) -> Result<SourceValues, SettingsError> {
-    let table = text.parse::<toml::Table>().map_err(|error| {
+fn parse_toml(text: &str, path: &Path) -> Result<toml::Value, SettingsError> {
+    text.parse::<toml::Table>().map(toml::Value::Table).map_err(|error| {
         // The line itself is left out: it may contain a password.
         let before = &text[..error.span().map_or(0, |span| span.start.min(text.len()))];
         let line = before.matches('\n').count() + 1;
@@ -104,55 +92,7 @@ fn toml_text(
             path: path.to_owned(),
             problem: format!("line {line}, column {column}: {}", error.message()),
         }
-    })?;
-    let mut given = SourceValues::default();
-    given.place("", toml::Value::Table(table), origin, errors);
-    Ok(given)
-}
-
-fn texts<'a>(
-    items: impl Iterator<Item = (&'a String, &'a String, Origin)>,
-    errors: &mut Vec<SettingsError>,
-) -> SourceValues {
-    let mut given = SourceValues::default();
-    for (key, value, origin) in items {
-        given.place(key.trim(), toml::Value::String(value.clone()), &origin, errors);
-    }
-    given
-}
-
-fn sets(sets: &[String], errors: &mut Vec<SettingsError>) -> SourceValues {
-    let mut given = SourceValues::default();
-    for text in sets {
-        match text.split_once('=') {
-            Some((key, value)) => {
-                given.place(key.trim(), toml::Value::String(value.to_owned()), &Origin::Set, errors);
-            }
-            None => {
-                // The text after the key may be a password.
-                let key = text.split(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c))).next();
-                errors.push(SettingsError::NotAnAssignment { text: key.unwrap_or_default().to_owned() });
-            }
-        }
-    }
-    given
-}
-
-fn environment(variables: &[(String, OsString)], errors: &mut Vec<SettingsError>) -> SourceValues {
-    let mut given = SourceValues::default();
-    for (name, value) in variables {
-        let origin = Origin::Environment(name.clone());
-        if let Some(rest) = name.strip_prefix(PREFIX) {
-            let path = keys::path_of_variable(rest);
-            match value.to_str() {
-                Some(text) => given.place(&path, toml::Value::String(text.to_owned()), &origin, errors),
-                None => errors.push(invalid(&path, &origin, "is not valid UTF-8")),
-            }
-        } else if let Some(key) = single_underscores(name) {
-            errors.push(SettingsError::Unknown { name: name.clone(), origin, nearest: keys::variable(key) });
-        }
-    }
-    given
+    })
 }
 
 /// Returns the key for a name with single underscores, such as `KAFKA_ACTORS_PRODUCER_THREADS`. Other names with this prefix are
@@ -163,19 +103,56 @@ fn single_underscores(name: &str) -> Option<&'static str> {
     keys::KEYS.iter().find(|key| joined(key) == rest).map(String::as_str)
 }
 
-impl SourceValues {
-    /// Whether both layers have the same keys with the same values.
-    fn has_same_values(&self, other: &Self) -> bool {
-        let values =
-            |layer: &Self| layer.0.iter().map(|(key, entry)| (key.clone(), entry.value.clone())).collect::<Vec<_>>();
-        values(self) == values(other)
+impl Sources {
+    /// Every line of a file sets a value, even if it equals the default. Only a complete copy of the built-in file without any
+    /// change sets nothing: it is the documentation of the defaults, such as the one in this repository.
+    fn read_file(&mut self, path: &Path) -> Result<(), SettingsError> {
+        let mut file = Self::default();
+        file.set("", parse_toml(&file_text(path)?, path)?, &Origin::file(path));
+        self.errors.extend(file.errors);
+        if !file.values.has_same_values(&self.defaults) {
+            self.values.extend(file.values);
+        }
+        Ok(())
     }
 
-    /// Stores a value under its path; tables are stored key by key.
-    fn place(&mut self, path: &str, value: toml::Value, origin: &Origin, errors: &mut Vec<SettingsError>) {
+    fn read_environment(&mut self, variables: &[(String, OsString)]) {
+        for (name, value) in variables {
+            let origin = Origin::variable(name);
+            if let Some(rest) = name.strip_prefix(PREFIX) {
+                let path = keys::path_of_variable(rest);
+                match value.to_str() {
+                    Some(text) => self.set_text(&path, text, &origin),
+                    None => self.errors.push(invalid(&path, &origin, "is not valid UTF-8")),
+                }
+            } else if let Some(key) = single_underscores(name) {
+                self.errors.push(SettingsError::Unknown { name: name.clone(), origin, nearest: keys::variable(key) });
+            }
+        }
+    }
+
+    fn read_sets(&mut self, sets: &[String]) {
+        for text in sets {
+            match text.split_once('=') {
+                Some((key, value)) => self.set_text(key, value, &Origin::set()),
+                None => {
+                    // The text after the key may be a password.
+                    let key = text.split(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c))).next();
+                    self.errors.push(SettingsError::NotAnAssignment { text: key.unwrap_or_default().to_owned() });
+                }
+            }
+        }
+    }
+
+    fn set_text(&mut self, key: &str, text: &str, origin: &Origin) {
+        self.set(key.trim(), toml::Value::String(text.to_owned()), origin);
+    }
+
+    /// Sets the value of a path; tables are set key by key.
+    fn set(&mut self, path: &str, value: toml::Value, origin: &Origin) {
         match (keys::kind(path), value) {
             (KeyKind::Property(name), _) if !librdkafka::is_name(name) => {
-                errors.push(invalid(
+                self.errors.push(invalid(
                     path,
                     origin,
                     "no property has this name; allowed: letters, digits, \".\", \"_\", \"-\"",
@@ -183,34 +160,34 @@ impl SourceValues {
             }
             (KeyKind::Section | KeyKind::Properties | KeyKind::Property(_), toml::Value::Table(table)) => {
                 for (name, value) in table {
-                    self.place(&keys::join(path, &name), value, origin, errors);
+                    self.set(&keys::join(path, &name), value, origin);
                 }
             }
             (KeyKind::Properties, toml::Value::String(text)) => match de::assignments(&text) {
                 Ok(pairs) => pairs.into_iter().for_each(|(name, value)| {
-                    self.place(&keys::join(path, &name), toml::Value::String(value), origin, errors);
+                    self.set(&keys::join(path, &name), toml::Value::String(value), origin);
                 }),
-                Err(problem) => errors.push(invalid(path, origin, &problem)),
+                Err(problem) => self.errors.push(invalid(path, origin, &problem)),
             },
-            (KeyKind::Properties, _) => errors.push(invalid(path, origin, "expected a table of properties")),
-            (KeyKind::Section, _) => errors.push(SettingsError::Section {
+            (KeyKind::Properties, _) => self.errors.push(invalid(path, origin, "expected a table of properties")),
+            (KeyKind::Section, _) => self.errors.push(SettingsError::Section {
                 name: path.to_owned(),
                 origin: origin.clone(),
                 example: keys::nearest(path).to_owned(),
             }),
             (KeyKind::Unknown, _) => {
                 let nearest = keys::nearest(path);
-                let nearest = match origin {
-                    Origin::Environment(_) => keys::variable(nearest),
+                let nearest = match origin.layer() {
+                    Layer::Environment => keys::variable(nearest),
                     _ => nearest.to_owned(),
                 };
-                errors.push(SettingsError::Unknown { name: path.to_owned(), origin: origin.clone(), nearest });
+                self.errors.push(SettingsError::Unknown { name: path.to_owned(), origin: origin.clone(), nearest });
             }
             // Messages may contain NUL characters, so `producer` settings are exempt.
             (kind @ (KeyKind::Setting | KeyKind::Property(_)), value)
                 if has_nul(&value) && (kind != KeyKind::Setting || !path.starts_with("producer.")) =>
             {
-                errors.push(invalid(
+                self.errors.push(invalid(
                     path,
                     origin,
                     "has a NUL character, which neither librdkafka nor a program's arguments can have",
@@ -220,13 +197,13 @@ impl SourceValues {
             (KeyKind::Property(name), toml::Value::Integer(_) | toml::Value::Float(_) | toml::Value::Datetime(_))
                 if redaction::is_secret(name) =>
             {
-                errors.push(invalid(path, origin, "expected a text in quotes"));
+                self.errors.push(invalid(path, origin, "expected a text in quotes"));
             }
             (KeyKind::Property(_), toml::Value::Array(_)) => {
-                errors.push(invalid(path, origin, "expected a text, a number, true or false"));
+                self.errors.push(invalid(path, origin, "expected a text, a number, true or false"));
             }
             (KeyKind::Setting | KeyKind::Property(_), value) => {
-                self.0.insert(path.to_owned(), Entry { value, origin: origin.clone() });
+                self.values.insert(path, value, origin);
             }
         }
     }
@@ -247,133 +224,5 @@ fn invalid(path: &str, origin: &Origin, problem: &str) -> SettingsError {
         value: "…".to_owned(),
         origin: origin.clone(),
         problem: problem.to_owned(),
-    }
-}
-
-impl fmt::Debug for SourceValues {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
-    }
-}
-
-impl Source for SourceValues {
-    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
-        Box::new(self.clone())
-    }
-
-    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
-        let mut root = Map::new();
-        for (path, entry) in &self.0 {
-            let value = to_config(&entry.value, &entry.origin.to_string());
-            match keys::kind(path) {
-                // The dots of a property are part of its name.
-                KeyKind::Property(name) => {
-                    let table = path.strip_suffix(name).unwrap_or_default().trim_end_matches('.');
-                    insert(&mut root, &table.split('.').chain([name]).collect::<Vec<_>>(), value);
-                }
-                _ => insert(&mut root, &path.split('.').collect::<Vec<_>>(), value),
-            }
-        }
-        Ok(root)
-    }
-}
-
-fn insert(table: &mut Map<String, Value>, path: &[&str], value: Value) {
-    match path {
-        [] => {}
-        [name] => {
-            table.insert((*name).to_owned(), value);
-        }
-        [name, rest @ ..] => {
-            let inner =
-                table.entry((*name).to_owned()).or_insert_with(|| Value::new(None, Map::<String, Value>::new()));
-            if let ValueKind::Table(inner) = &mut inner.kind {
-                insert(inner, rest, value);
-            }
-        }
-    }
-}
-
-fn to_config(value: &toml::Value, origin: &String) -> Value {
-    let kind = match value {
-        toml::Value::String(text) => ValueKind::String(text.clone()),
-        toml::Value::Integer(number) => ValueKind::I64(*number),
-        toml::Value::Float(number) => ValueKind::Float(*number),
-        toml::Value::Boolean(value) => ValueKind::Boolean(*value),
-        // TOML's dates and times need no quotes: start = 2026-11-23T10:00:00Z.
-        toml::Value::Datetime(time) => ValueKind::String(time.to_string()),
-        toml::Value::Array(items) => ValueKind::Array(items.iter().map(|item| to_config(item, origin)).collect()),
-        toml::Value::Table(table) => {
-            ValueKind::Table(table.iter().map(|(name, value)| (name.clone(), to_config(value, origin))).collect())
-        }
-    };
-    Value::new(Some(origin), kind)
-}
-
-/// The effective value of each key, with its origin.
-pub(super) struct Provenance(BTreeMap<String, Entry>);
-
-impl Provenance {
-    /// Merges the layers; a higher layer overrides a lower one.
-    pub(super) fn of(layers: &[SourceValues]) -> Self {
-        Self(layers.iter().flat_map(|layer| layer.0.clone()).collect())
-    }
-
-    /// Returns the origin of `key`.
-    pub(super) fn origin(&self, key: &str) -> Origin {
-        self.0.get(key).map_or(Origin::BuiltIn, |entry| entry.origin.clone())
-    }
-
-    /// Returns the layer that set `key`.
-    pub(super) fn layer(&self, key: &str) -> Layer {
-        self.origin(key).layer()
-    }
-
-    /// Whether a default that is derived from the setting `cause` replaces the value of `key`: the value is a default, and a
-    /// higher layer set `cause`.
-    pub(super) fn is_derived(&self, key: &str, cause: &str) -> bool {
-        self.layer(key) <= Layer::Program && self.layer(cause) > self.layer(key)
-    }
-
-    /// Replaces a value by one that is derived from another setting.
-    pub(super) fn follow(&mut self, key: &str, value: impl Into<toml::Value>, from: &'static str) {
-        let origin = Origin::Follows { key: from, origin: Box::new(self.origin(from)) };
-        self.0.insert(key.to_owned(), Entry { value: value.into(), origin });
-    }
-
-    /// Returns an error about this setting.
-    pub(super) fn invalid(&self, key: &str, problem: impl Into<String>) -> SettingsError {
-        SettingsError::Invalid {
-            key: key.to_owned(),
-            value: self.value(key),
-            origin: self.origin(key),
-            problem: problem.into(),
-        }
-    }
-
-    /// Returns an error about a conflict between these settings.
-    pub(super) fn contradiction(&self, keys: &[&str], problem: &str) -> SettingsError {
-        let say = |key: &&str| format!("{key} = {} ({})", self.value(key), self.origin(key));
-        SettingsError::Contradiction {
-            settings: keys.iter().map(say).collect::<Vec<_>>().join(" and "),
-            problem: problem.to_owned(),
-        }
-    }
-
-    fn value(&self, key: &str) -> String {
-        match self.0.get(key) {
-            Some(entry) => redacted_display(key, &entry.value, &entry.origin),
-            None => "?".to_owned(),
-        }
-    }
-}
-
-/// Formats a value as in its source; secrets are masked.
-fn redacted_display(key: &str, value: &toml::Value, origin: &Origin) -> String {
-    let hidden = redaction::masked(key, value);
-    let in_toml = matches!(origin.layer(), Layer::BuiltIn | Layer::File);
-    match hidden.as_str() {
-        Some(text) if !in_toml && !text.is_empty() && !text.contains(char::is_whitespace) => text.to_owned(),
-        _ => hidden.to_string(),
     }
 }

@@ -8,25 +8,25 @@ use std::fs::File;
 use std::time::Duration;
 
 use super::error::SettingsError;
-use super::sources::Provenance;
 use super::topic_name::topic_problem;
+use super::values::SettingValues;
 use super::{
     ACKS_NAMES, Assignment, LibrdkafkaConfig, SaslMechanism, SecurityProtocol, Settings, StartOffset, keys, librdkafka,
 };
 use producer::LARGE_MESSAGE_COUNT;
 
 /// Returns all errors.
-pub(super) fn validate(settings: &Settings, sources: &Provenance, processors: &[String]) -> Vec<SettingsError> {
+pub(super) fn validate(settings: &Settings, values: &SettingValues, processors: &[String]) -> Vec<SettingsError> {
     let ranges = ranges(settings).into_iter().chain(producer::ranges(&settings.producer));
     let ranges = ranges.chain(consumer::ranges(&settings.consumer));
     let ranges = ranges.filter(|(_, holds, _)| !holds);
-    let ranges = ranges.map(|(key, _, allowed)| sources.invalid(key, allowed));
+    let ranges = ranges.map(|(key, _, allowed)| values.invalid(key, allowed));
     let pairs = conflicts(settings).into_iter().chain(producer::contradictions(&settings.producer));
     let pairs = pairs.chain(consumer::contradictions(settings));
     let pairs = pairs.filter(|(_, excluded, _)| *excluded);
-    let pairs = pairs.map(|(keys, _, problem)| sources.contradiction(keys, problem));
+    let pairs = pairs.map(|(keys, _, problem)| values.contradiction(keys, problem));
     let named = check_names(settings, processors).into_iter().chain(producer::names(&settings.producer));
-    let named = named.map(|(key, problem)| sources.invalid(&key, problem));
+    let named = named.map(|(key, problem)| values.invalid(&key, problem));
     ranges.chain(named).chain(pairs).collect()
 }
 
