@@ -40,7 +40,7 @@ pub fn consumed(report: &ConsumeReport) -> Option<String> {
 
 /// The totals of `demo` and `verify`, one line per side.
 #[cfg(feature = "verify")]
-pub fn proven(produce: Option<&ProduceReport>, consume: Option<&ConsumeReport>, verdict: &Verdict) -> Vec<String> {
+pub fn verified(produce: Option<&ProduceReport>, consume: Option<&ConsumeReport>, verdict: &Verdict) -> Vec<String> {
     let produced = match produce.filter(|report| !report.threads.is_empty()) {
         Some(report) => produced(report),
         None if verdict.acknowledged > 0 => Some(format!(
@@ -158,11 +158,11 @@ mod tests {
     fn both_sides_have_a_line_that_fits_a_terminal() {
         let (produce, consume) = (produce_report(400, 400), consume_report());
         let verdict = Verdict { processed: 12_345, redelivered: 7, ..Verdict::default() };
-        let lines = proven(Some(&produce), Some(&consume), &verdict);
+        let lines = verified(Some(&produce), Some(&consume), &verdict);
         let expected = "12,345 processed, 0 missing, 7 processed again, 0 restarts, 100 messages/s";
         assert_eq!(lines, ["400 sent, 400 acknowledged, 0 failed, 1,234 messages/s", expected]);
         let verdict = Verdict { acknowledged: 9, ..verdict };
-        assert_eq!(proven(None, None, &verdict), ["9 acknowledged before, 0 failed to be sent"]);
+        assert_eq!(verified(None, None, &verdict), ["9 acknowledged before, 0 failed to be sent"]);
     }
 
     #[test]

@@ -15,9 +15,9 @@ use crate::verify::orchestrator::RunOutcome;
 const SECONDS: f64 = 4.0;
 
 /// Changes the settings for the demo.
-pub fn demo_settings(settings: &mut Settings, embedded: bool, rate_given: bool) {
+pub fn demo_settings(settings: &mut Settings, embedded: bool, is_rate_set: bool) {
     let (producer, consumer) = (&mut settings.producer, &mut settings.consumer);
-    if !rate_given {
+    if !is_rate_set {
         let messages = (producer.messages_per_thread.max(100) * producer.threads as u64) as f64;
         producer.rate = messages / SECONDS;
     }
@@ -75,7 +75,7 @@ pub fn summary(outcome: &RunOutcome, verdict: &Verdict, exit: &ExitStatus) -> St
         ]);
     }
     let mut text = format!("\n{threads}\n{partitions}\n");
-    let totals = run_summary::proven(Some(produce), Some(consume), verdict);
+    let totals = run_summary::verified(Some(produce), Some(consume), verdict);
     totals
         .into_iter()
         .chain(run_summary::accounting(exit, verdict))

@@ -86,11 +86,11 @@ impl Program {
     /// Like [`Program::processor`], for a processor that is created in its worker, for example because it opens a
     /// connection or logs.
     #[must_use]
-    pub fn processor_with<F>(mut self, make: F) -> Self
+    pub fn processor_with<F>(mut self, create: F) -> Self
     where
         F: Fn(&WorkerContext) -> Result<Box<dyn Processor>, ProcessError> + Send + Sync + 'static,
     {
-        self.processor = Some(Arc::new(make));
+        self.processor = Some(Arc::new(create));
         self.default_setting("consumer.processor", CUSTOM_PROCESSOR)
     }
 

@@ -40,8 +40,8 @@ impl Program {
             Err(unproven) => return (drop_unused_side(unproven, report), Closing::default()),
         };
         let closing = Closing::new(&exit, |exit| demo::summary(&proven.outcome, &proven.verdict, exit));
-        warn_of(&proven.outcome, context);
-        keep(proven, report);
+        log_warnings(&proven.outcome, context);
+        add_to_report(proven, report);
         (exit, closing)
     }
 
@@ -58,7 +58,7 @@ impl Program {
         let system = System::new();
         // Only from the command line: a demo must not write to the brokers that other commands are configured for.
         let on_embedded = demo.brokers.is_none();
-        if on_embedded && loaded.is_given("kafka.brokers") {
+        if on_embedded && loaded.is_set("kafka.brokers") {
             info!(
                 context.logger,
                 "the demo uses an embedded broker; those of kafka.brokers ({}) are not used: \
@@ -66,9 +66,9 @@ impl Program {
                 loaded.origin("kafka.brokers")
             );
         }
-        let rate_given = loaded.is_given("producer.rate") || !loaded.settings.producer.rate_profile.is_empty();
+        let is_rate_set = loaded.is_set("producer.rate") || !loaded.settings.producer.rate_profile.is_empty();
         let mut settings = loaded.settings;
-        demo::demo_settings(&mut settings, on_embedded, rate_given);
+        demo::demo_settings(&mut settings, on_embedded, is_rate_set);
         let run = rand::random();
         let own_topic = !on_embedded && demo.topic.is_none();
         if own_topic {
@@ -86,7 +86,7 @@ impl Program {
                 plan::require_retention(&settings_copy, Duration::ZERO, &logger)?;
                 Ok(found)
             };
-            prepared(&system, &mut signals, context, found)?
+            run_preparation(&system, &mut signals, context, found)?
         };
         let settings = Arc::new(settings);
         let brokers = match on_embedded {
@@ -100,11 +100,11 @@ impl Program {
         let producing = match self.producer_params(Arc::clone(&settings), Some(run), brokers, context) {
             Ok(producing) => producing,
             Err(exit) => {
-                cleaned(clean_up, &exit, &system, &mut signals, context);
+                clean_up_topic(clean_up, &exit, &system, &mut signals, context);
                 return Err(exit.into());
             }
         };
-        let order = orchestrator::OrchestratorParams {
+        let params = orchestrator::OrchestratorParams {
             consuming: Some(consumer_params(Arc::clone(&settings), true, message_log, context)),
             producing: Some(producing),
             deadline: None,
@@ -115,12 +115,12 @@ impl Program {
         let shared = demo.topic.is_some();
         let scope = CheckScope { run: Some(run), acknowledgements: true, from_start: false, partitions, shared };
         let proof = VerifyRun { scope, acknowledged: None, run_file: None };
-        let proven = proof.run(order, &system, &mut signals, &context.logger, &context.registry);
+        let proven = proof.run(params, &system, &mut signals, &context.logger, &context.registry);
         let exit = match &proven {
             Ok(proven) => outcome::exit(&proven.outcome, &proven.verdict, &proven.problems, DEMO),
             Err(unproven) => unproven.exit.clone(),
         };
-        cleaned(clean_up, &exit, &system, &mut signals, context);
+        clean_up_topic(clean_up, &exit, &system, &mut signals, context);
         proven.map(|proven| (proven, exit))
     }
 
@@ -135,7 +135,7 @@ impl Program {
         let system = System::new();
         let (settings_copy, logger) = (verify.clone(), context.logger.clone());
         let prepare = move || plan::prepare(&settings_copy, loaded, &logger);
-        let plan = match prepared(&system, &mut signals, context, prepare) {
+        let plan = match run_preparation(&system, &mut signals, context, prepare) {
             Ok(plan) => plan,
             Err(exit) => return (exit, Closing::default()),
         };
@@ -145,7 +145,7 @@ impl Program {
             Ok(proven) => outcome::exit(&proven.outcome, &proven.verdict, &proven.problems, VERIFY),
             Err(unproven) => unproven.exit.clone(),
         };
-        cleaned(clean_up, &exit, &system, &mut signals, context);
+        clean_up_topic(clean_up, &exit, &system, &mut signals, context);
         let proven = match proven {
             Ok(proven) => proven,
             Err(unproven) => return (drop_unused_side(unproven, report), Closing::default()),
@@ -155,8 +155,8 @@ impl Program {
             VerifyMode::Producing => Closing::line(produced),
             _ => Closing::new(&exit, |exit| plan::summary(&proven, exit)),
         };
-        warn_of(&proven.outcome, context);
-        keep(proven, report);
+        log_warnings(&proven.outcome, context);
+        add_to_report(proven, report);
         (exit, closing)
     }
 
@@ -169,7 +169,7 @@ impl Program {
     ) -> Result<VerifyResult, VerifyAborted> {
         let VerifyPlan { settings, sides, proof, starts, .. } = plan;
         let settings = Arc::new(settings);
-        let mut order = orchestrator::OrchestratorParams {
+        let mut params = orchestrator::OrchestratorParams {
             consuming: None,
             producing: None,
             deadline: Some(settings.verify.timeout),
@@ -177,27 +177,27 @@ impl Program {
             settings: Arc::clone(&settings),
         };
         if sides != VerifyMode::Producing {
-            order.consuming = Some(consumer_params(Arc::clone(&settings), true, MessageLog::Off, context));
+            params.consuming = Some(consumer_params(Arc::clone(&settings), true, MessageLog::Off, context));
         }
-        if let Some(consuming) = &mut order.consuming {
+        if let Some(consuming) = &mut params.consuming {
             consuming.starts = starts;
         }
         if sides != VerifyMode::Consuming {
-            order.producing = Some(self.producer_params(settings, proof.scope.run, Brokers::Kafka, context)?);
+            params.producing = Some(self.producer_params(settings, proof.scope.run, Brokers::Kafka, context)?);
         }
-        proof.run(order, system, signals, &context.logger, &context.registry)
+        proof.run(params, system, signals, &context.logger, &context.registry)
     }
 }
 
 /// Warns of problems that exit code 0 does not show.
-fn warn_of(outcome: &orchestrator::RunOutcome, context: &RunContext) {
+fn log_warnings(outcome: &orchestrator::RunOutcome, context: &RunContext) {
     let missed = outcome.produced.as_ref().and_then(|produced| run_summary::missed_rate(&produced.report));
     let skipped = outcome.consumed.as_ref().and_then(|consumed| run_summary::skipped_messages(&consumed.report));
     missed.iter().chain(&skipped).for_each(|text| warn!(context.logger, "{text}"));
 }
 
 /// Deletes the topic of a run if it was created for it and the run succeeded; a second signal skips that.
-fn cleaned(
+fn clean_up_topic(
     clean_up: Cleanup,
     exit: &ExitStatus,
     system: &SystemRunner,
@@ -213,7 +213,7 @@ fn cleaned(
 }
 
 /// Runs blocking preparation; the first signal cancels it. A topic that is just being created is left behind then.
-fn prepared<T: Send + 'static>(
+fn run_preparation<T: Send + 'static>(
     system: &SystemRunner,
     signals: &mut SignalHandler,
     context: &RunContext,
@@ -239,7 +239,7 @@ fn drop_unused_side(VerifyAborted { exit, outcome }: VerifyAborted, report: &mut
 }
 
 /// Adds a verified run to the report.
-fn keep(proven: VerifyResult, report: &mut ReportBuilder) {
+fn add_to_report(proven: VerifyResult, report: &mut ReportBuilder) {
     let VerifyResult { outcome, verdict, .. } = proven;
     report.produce = outcome.produced.map(|produced| produced.report);
     if let Some(consumed) = outcome.consumed {

@@ -63,7 +63,7 @@ fn brokers_have_the_names_of_kafkas_tools() {
 }
 
 #[test]
-fn steps_of_a_profile_are_given_one_by_one_or_together() {
+fn steps_of_a_profile_come_one_by_one_or_together() {
     let line = ["any-name", "produce", "--rate-profile", "1 for 1s", "--rate-profile", "2 for 1s, 3 for 1s"];
     let expected = [("--rate-profile", "producer.rate_profile", "1 for 1s,2 for 1s, 3 for 1s")];
     let owned = |(flag, key, value): (&str, &str, &str)| (flag.to_owned(), key.to_owned(), value.to_owned());
@@ -140,7 +140,7 @@ fn topics_are_created_from_names_and_numbers() {
 }
 
 #[test]
-fn a_bad_topic_says_what_is_wrong_with_it() {
+fn an_invalid_topic_is_an_error_with_the_reason() {
     let problem = |text: &str| text.parse::<TopicSpec>().unwrap_err();
     assert!(problem("a:6").contains("NAME:PARTITIONS:REPLICATION"));
     assert!(problem("a:0:1").contains("partitions = \"0\""));

@@ -23,12 +23,12 @@ pub(crate) fn run(
     out: &mut dyn Write,
 ) -> ExitStatus {
     let producers = settings.threads;
-    let mut makers: Vec<_> =
+    let mut builders: Vec<_> =
         (0..producers).map(|_| MessageBuilder::new(settings, generator.clone_boxed(), run)).collect();
     let mut out = std::io::BufWriter::new(out);
     let mut message = MessageBuffer::default();
     for sequence in 0..=count / producers as u64 {
-        for (producer, builder) in makers.iter_mut().enumerate() {
+        for (producer, builder) in builders.iter_mut().enumerate() {
             let due_us = ClockAnchor::now().unix_us(Instant::now());
             let source = MessageContext { producer, producers, sequence, due_us };
             if source.number() >= count {
@@ -37,7 +37,7 @@ pub(crate) fn run(
             let failed = |text: String| {
                 ExitStatus::failed(format!("producer {producer}, message {sequence}: the generator {text}"))
             };
-            let built = match catch_panic(|| builder.make(&source, &mut message)) {
+            let built = match catch_panic(|| builder.build(&source, &mut message)) {
                 Ok(Ok(built)) => built,
                 Ok(Err(error)) => return failed(format!("says: {error}")),
                 Err(panic) => return failed(panic),

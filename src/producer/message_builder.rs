@@ -114,7 +114,7 @@ impl MessageBuilder {
     ///
     /// # Errors
     /// The generator's error.
-    pub(super) fn make(
+    pub(super) fn build(
         &mut self,
         source: &MessageContext,
         message: &mut MessageBuffer,
@@ -261,9 +261,9 @@ mod tests {
         MessageBuilder::new(&settings, generator, Some(42))
     }
 
-    fn make(builder: &mut MessageBuilder, sequence: u64) -> (BuiltMessage, MessageBuffer) {
+    fn build(builder: &mut MessageBuilder, sequence: u64) -> (BuiltMessage, MessageBuffer) {
         let mut message = MessageBuffer::default();
-        let built = builder.make(&MessageContext { sequence, ..SOURCE }, &mut message).unwrap();
+        let built = builder.build(&MessageContext { sequence, ..SOURCE }, &mut message).unwrap();
         (built, message)
     }
 
@@ -279,21 +279,21 @@ mod tests {
         let mut between = builder(|settings| settings.message_size = SizeRange { least: 200, most: 400 });
         let mut lengths = std::collections::BTreeSet::new();
         for sequence in 0..2_000 {
-            let (_, message) = make(&mut fixed, sequence);
+            let (_, message) = build(&mut fixed, sequence);
             assert_eq!(message.payload.len(), 300);
             assert!(found(&message).intact);
-            lengths.insert(make(&mut between, sequence).1.payload.len());
+            lengths.insert(build(&mut between, sequence).1.payload.len());
         }
         assert_eq!((lengths.first(), lengths.last()), (Some(&200), Some(&400)));
         assert!(lengths.len() > 190, "{}", lengths.len());
         let mut small = builder(|settings| settings.message_size = SizeRange { least: 1, most: 1 });
-        assert_eq!(make(&mut small, 3).1.payload.len(), make(&mut builder(|_| {}), 3).1.payload.len());
+        assert_eq!(build(&mut small, 3).1.payload.len(), build(&mut builder(|_| {}), 3).1.payload.len());
     }
 
     #[test]
     fn every_fault_is_stamped_as_itself_and_intact() {
         let faulty =
-            |change: fn(&mut settings::FaultInjection)| make(&mut builder(|settings| change(&mut settings.faults)), 7);
+            |change: fn(&mut settings::FaultInjection)| build(&mut builder(|settings| change(&mut settings.faults)), 7);
         let (built, message) = faulty(|faults| faults.corrupt = 1.0);
         assert_eq!(
             (built.kind, found(&message).stamp.kind, found(&message).intact),
@@ -321,7 +321,7 @@ mod tests {
                 settings.headers = vec!["a=b=c".to_owned()];
                 settings.faults.duplicate = 1.0;
             });
-            let (_, mut message) = make(&mut builder, 7);
+            let (_, mut message) = build(&mut builder, 7);
             let original = message.clone();
             builder.repeat(&SOURCE, &mut message);
             assert_ne!(message, original);
@@ -344,7 +344,7 @@ mod tests {
         });
         let mut counts = [0_i32; 5];
         for sequence in 0..10_000 {
-            let (built, message) = make(&mut builder, sequence);
+            let (built, message) = build(&mut builder, sequence);
             assert!(found(&message).intact);
             match (built.repeat, built.kind, message.tombstone) {
                 (true, StampKind::Regular, false) => counts[0] += 1,
@@ -368,7 +368,7 @@ mod tests {
             });
             let mut counts = std::collections::BTreeMap::new();
             for sequence in 0..10_000 {
-                *counts.entry(make(&mut builder, sequence).1.key.unwrap()).or_insert(0_i32) += 1;
+                *counts.entry(build(&mut builder, sequence).1.key.unwrap()).or_insert(0_i32) += 1;
             }
             assert_eq!(counts.len(), 10, "{counts:?}");
             counts.into_values().collect::<Vec<_>>()
@@ -387,8 +387,8 @@ mod tests {
             settings.key = KeySource::Message;
             settings.template = r#"{"id":{"$sequence":{}}}"#.to_owned();
         };
-        assert_eq!(make(&mut builder(by_message), 7).1.key.unwrap(), b"29");
+        assert_eq!(build(&mut builder(by_message), 7).1.key.unwrap(), b"29");
         let own = builder(|settings| settings.key = KeySource::Message);
-        assert_eq!(make(&mut { own }, 7).1.key.unwrap(), b"29");
+        assert_eq!(build(&mut { own }, 7).1.key.unwrap(), b"29");
     }
 }

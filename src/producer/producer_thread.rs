@@ -229,7 +229,7 @@ impl ProducerThread {
         }
         self.source.due_us = self.anchor.unix_us(self.due);
         let (builder, source, message) = (&mut self.builder, &self.source, &mut self.message);
-        match catch_panic(|| builder.make(source, message)).map_err(BatchEnd::Panicked)? {
+        match catch_panic(|| builder.build(source, message)).map_err(BatchEnd::Panicked)? {
             Ok(built) => self.built = Some(built),
             Err(error) => self.client.deliveries().fail(format!("generator: {error}")),
         }

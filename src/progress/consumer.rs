@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_reads_to_an_end_says_how_long_it_will_take() {
+    fn a_worker_with_a_stop_offset_has_an_estimated_time() {
         let worker = WorkerStatus { state: WorkerState::Running, pid: Some(7), ..WorkerStatus::default() };
         let both = [partition(0, 500, Some(1_000)), partition(1, 100, Some(600))];
         let expected = " 37%|    100/s|ETA 10 s|lag 1,400|600 of 1,600|pid 7|0: 500/1,000|1: 100/600";
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_does_not_read_says_so_first() {
+    fn the_state_of_a_worker_that_does_not_consume_comes_first() {
         let worker = |state| WorkerStatus {
             state,
             restarts: 2,

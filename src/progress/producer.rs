@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_with_a_length_says_how_long_it_will_take() {
+    fn a_thread_with_a_limit_has_an_estimated_time() {
         let thread = ThreadStatus {
             producer: 3,
             requested: Some(10_000),
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_without_a_length_has_neither_bar_nor_end() {
+    fn a_thread_without_a_limit_has_neither_bar_nor_end() {
         let thread = ThreadStatus { acknowledged: 4_000, failed: 2, ..ThreadStatus::default() };
         let row = row(&thread, "acknowledged", &RateMeter::default());
         assert_eq!(row.done, None);

@@ -82,7 +82,7 @@ impl LoadedSettings {
     }
 
     /// Whether a layer above the built-in `Settings.toml` sets `key`.
-    pub fn is_given(&self, key: &str) -> bool {
+    pub fn is_set(&self, key: &str) -> bool {
         self.values.layer(key) > Layer::BuiltIn
     }
 
@@ -92,7 +92,7 @@ impl LoadedSettings {
         let lines: Vec<(String, Origin)> = self
             .list()
             .into_iter()
-            .map(|(key, value)| (format!("{key} = {}", redaction::masked(&key, &value)), self.origin(&key)))
+            .map(|(key, value)| (format!("{key} = {}", redaction::mask_value(&key, &value)), self.origin(&key)))
             .collect();
         let width = lines.iter().map(|(line, _)| line.chars().count()).max().unwrap_or(0);
         let line = |(line, from): (String, Origin)| match origin {

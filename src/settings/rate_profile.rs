@@ -91,15 +91,21 @@ impl RateStep {
 
 impl fmt::Display for RateStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let say = humantime::format_duration;
+        let duration = humantime::format_duration;
         match *self {
-            Self::Constant { rate, time } => write!(f, "{rate} for {}", say(time)),
-            Self::Ramp { from, to, time } => write!(f, "ramp {from} to {to} for {}", say(time)),
+            Self::Constant { rate, time } => write!(f, "{rate} for {}", duration(time)),
+            Self::Ramp { from, to, time } => write!(f, "ramp {from} to {to} for {}", duration(time)),
             Self::Sine { from, to, every, time } => {
-                write!(f, "sine {from} to {to} every {} for {}", say(every), say(time))
+                write!(f, "sine {from} to {to} every {} for {}", duration(every), duration(time))
             }
             Self::Burst { rate, length, every, base, time } => {
-                write!(f, "burst {rate} for {} every {} over {base} for {}", say(length), say(every), say(time))
+                write!(
+                    f,
+                    "burst {rate} for {} every {} over {base} for {}",
+                    duration(length),
+                    duration(every),
+                    duration(time)
+                )
             }
         }
     }
@@ -244,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_place_and_what_is_allowed() {
+    fn an_error_names_its_place_and_what_is_allowed() {
         let cases = [
             ("steady 5 for 1s", "write \"RATE for TIME\", \"ramp RATE to RATE for TIME\", \"sine"),
             ("", "write \"RATE for TIME\""),
@@ -273,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_without_a_message_is_told() {
+    fn a_profile_without_a_message_is_an_error() {
         let none = ["0 for 1s", "ramp 0 to 0 for 1s", "burst 0 for 1s every 1s over 9 for 9s"];
         assert_eq!(profile(&none).unwrap_err(), "no step asks for a message; one needs a rate above 0");
         assert!(profile(&["burst 0 for 1s every 5s over 9 for 1s"]).is_err(), "it ends with its first burst");

@@ -85,7 +85,7 @@ pub(crate) fn is_secret(name: &str) -> bool {
 }
 
 /// Returns a setting's value with its secrets masked.
-pub(super) fn masked(key: &str, value: &Value) -> Value {
+pub(super) fn mask_value(key: &str, value: &Value) -> Value {
     let is_empty = value.as_str() == Some("");
     match (key, keys::kind(key)) {
         _ if is_empty => value.clone(),
@@ -97,8 +97,8 @@ pub(super) fn masked(key: &str, value: &Value) -> Value {
         ("producer.headers", _) => {
             each_item(value, |headers| headers.iter().map(|header| mask_header(header)).collect())
         }
-        ("consumer.command", _) => masked_command(value),
-        _ => in_texts(value),
+        ("consumer.command", _) => mask_command_value(value),
+        _ => mask_texts(value),
     }
 }
 
@@ -178,17 +178,17 @@ pub(crate) fn mask_logins(text: &str) -> String {
 }
 
 /// Applies [`mask_userinfo`] to every text of a value.
-fn in_texts(value: &Value) -> Value {
+fn mask_texts(value: &Value) -> Value {
     match value {
         Value::String(text) if text.contains("-----BEGIN") => MASK.into(),
         Value::String(text) => mask_userinfo(text).into(),
-        Value::Array(items) => Value::Array(items.iter().map(in_texts).collect()),
+        Value::Array(items) => Value::Array(items.iter().map(mask_texts).collect()),
         other => other.clone(),
     }
 }
 
 /// Returns a command line with its secrets masked; a text is returned unchanged if it contains no secret.
-fn masked_command(value: &Value) -> Value {
+fn mask_command_value(value: &Value) -> Value {
     let words: Vec<String> = match value {
         Value::String(text) => match de::command_words(text) {
             Ok(words) => words,
@@ -318,7 +318,7 @@ mod tests {
     }
 
     fn brokers(text: &str) -> String {
-        masked("kafka.brokers", &Value::from(text)).as_str().unwrap().to_owned()
+        mask_value("kafka.brokers", &Value::from(text)).as_str().unwrap().to_owned()
     }
 
     #[test]
@@ -329,15 +329,15 @@ mod tests {
         assert_eq!(brokers("me:geheim,@"), "***,***");
         assert_eq!(brokers("SASL_SSL://me:geheim@a:1"), "***@a:1");
         let list = Value::from(vec!["me:geheim@a:1", "b:2"]);
-        assert_eq!(masked("kafka.brokers", &list), Value::from(vec!["***@a:1", "***"]));
+        assert_eq!(mask_value("kafka.brokers", &list), Value::from(vec!["***@a:1", "***"]));
     }
 
     #[test]
     fn headers_are_printed_by_name() {
         let headers = Value::from("Authorization=Bearer geheim,empty=,geheim");
-        assert_eq!(masked("producer.headers", &headers), Value::from("Authorization=***,empty=,***"));
+        assert_eq!(mask_value("producer.headers", &headers), Value::from("Authorization=***,empty=,***"));
         let headers = Value::from(vec!["x=geheim"]);
-        assert_eq!(masked("producer.headers", &headers), Value::from(vec!["x=***"]));
+        assert_eq!(mask_value("producer.headers", &headers), Value::from(vec!["x=***"]));
     }
 
     #[test]
@@ -352,13 +352,13 @@ mod tests {
             "invalid value '***@host:1' for a\n x@y"
         );
         let url = "sasl.oauthbearer.token.endpoint.url";
-        let value = masked(&format!("kafka.properties.{url}"), &Value::from("https://me:geheim@host/"));
+        let value = mask_value(&format!("kafka.properties.{url}"), &Value::from("https://me:geheim@host/"));
         assert_eq!(value, Value::from("https://***@host/"));
     }
 
     #[test]
     fn commands_are_printed_without_what_looks_secret() {
-        let command = |text: &str| masked("consumer.command", &Value::from(text)).to_string().replace('"', "");
+        let command = |text: &str| mask_value("consumer.command", &Value::from(text)).to_string().replace('"', "");
         let plain = "python3 -u work.py --workers 4 --mode=fast -v /srv/data/2026-11/x1.json";
         assert_eq!(command(plain), plain, "nothing is masked, and the text is as it was written");
         assert_eq!(command("work --token geheim x"), "[work, --token, ***, x]");
@@ -380,9 +380,12 @@ mod tests {
     #[test]
     fn an_empty_value_is_printed_as_it_is() {
         for key in ["kafka.security.password", "kafka.brokers", "kafka.properties.sasl.x", "consumer.command"] {
-            assert_eq!(masked(key, &Value::from("")), Value::from(""), "{key}");
+            assert_eq!(mask_value(key, &Value::from("")), Value::from(""), "{key}");
         }
-        assert_eq!(masked("kafka.security.password", &Value::from(12)), Value::from(MASK));
-        assert_eq!(masked("producer.template_file", &Value::from("-----BEGIN PRIVATE KEY-----")), Value::from(MASK));
+        assert_eq!(mask_value("kafka.security.password", &Value::from(12)), Value::from(MASK));
+        assert_eq!(
+            mask_value("producer.template_file", &Value::from("-----BEGIN PRIVATE KEY-----")),
+            Value::from(MASK)
+        );
     }
 }

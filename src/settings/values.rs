@@ -112,7 +112,7 @@ impl SettingValues {
     /// Formats a value as in its source; secrets are masked.
     fn display(&self, key: &str) -> String {
         let Some(Entry { value, origin }) = self.0.get(key) else { return "?".to_owned() };
-        let masked = redaction::masked(key, value);
+        let masked = redaction::mask_value(key, value);
         let is_toml = matches!(origin.layer(), Layer::BuiltIn | Layer::File);
         match masked.as_str() {
             Some(text) if !is_toml && !text.is_empty() && !text.contains(char::is_whitespace) => text.to_owned(),

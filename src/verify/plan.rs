@@ -194,12 +194,12 @@ fn header(settings: &Settings, run: u64, ends: &Offsets) -> run_file::Header {
 fn adapt(loaded: &LoadedSettings, sides: VerifyMode, run: Option<u64>) -> Settings {
     let mut settings = loaded.settings.clone();
     let consumer = &mut settings.consumer;
-    if !loaded.is_given("consumer.group_id") {
+    if !loaded.is_set("consumer.group_id") {
         // A new group each time: the committed offsets of another run do not apply.
         let number = run.filter(|_| sides == VerifyMode::Both).unwrap_or_else(rand::random);
         consumer.group_id = format!("kafka-actors-verify-{number:016x}");
     }
-    if !loaded.is_given("consumer.processor") && !loaded.is_given("consumer.command") {
+    if !loaded.is_set("consumer.processor") && !loaded.is_set("consumer.command") {
         consumer.processor = "count".to_owned();
     }
     consumer.topics.clear();
@@ -286,7 +286,7 @@ pub fn summary(proven: &VerifyResult, exit: &ExitStatus) -> String {
     let mut text = String::from("\n");
     let produced = outcome.produced.as_ref().map(|produced| &produced.report);
     let consumed = outcome.consumed.as_ref().map(|consumed| &consumed.report);
-    run_summary::proven(produced, consumed, verdict).iter().for_each(|line| text.push_str(&indented(line)));
+    run_summary::verified(produced, consumed, verdict).iter().for_each(|line| text.push_str(&indented(line)));
     let anomalies = verdict.summary();
     text.push_str(&indented(&match run_summary::accounting(exit, verdict) {
         Some(accounting) if verdict.holds => format!("{accounting}: {anomalies}"),

@@ -93,7 +93,7 @@ impl<'a> FieldOptions<'a> {
     /// An option, if present.
     fn option<T: Deserialize<'a>>(&mut self, name: &'static str, expected: &str) -> Result<Option<T>, String> {
         self.known.push(name);
-        let Some(place) = self.options.iter().position(|(given, _)| given == name) else { return Ok(None) };
+        let Some(place) = self.options.iter().position(|(option, _)| option == name) else { return Ok(None) };
         let (_, raw) = self.options.remove(place);
         serde_json::from_str(raw.get()).map(Some).map_err(|_| format!("{name} must be {expected}, not {}", raw.get()))
     }

@@ -59,27 +59,27 @@ fn the_built_in_file_loads_and_has_exactly_the_keys_of_the_types() {
 }
 
 #[test]
-fn a_higher_layer_wins_and_its_origin_is_told() {
+fn a_higher_layer_wins_and_its_origin_is_reported() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let key = "producer.threads";
     let mut inputs = inputs();
     let mut reported = Vec::new();
-    let mut tell = |inputs: &LoadOptions| {
+    let mut record = |inputs: &LoadOptions| {
         let loaded = load(inputs.clone()).unwrap();
         reported.push((loaded.settings.producer.threads, loaded.origin(key).to_string()));
     };
-    tell(&inputs);
+    record(&inputs);
     inputs.program = pairs([(key, "11")]);
-    tell(&inputs);
+    record(&inputs);
     std::fs::write(&file, "producer.threads = 12").unwrap();
     inputs.config_file = Some(file.path().to_owned());
-    tell(&inputs);
+    record(&inputs);
     inputs.environment = variables([("KAFKA_ACTORS__PRODUCER__THREADS", "13"), ("PATH", "/bin")]);
-    tell(&inputs);
+    record(&inputs);
     inputs.sets = vec!["producer.threads=0".to_owned(), "producer.threads=14".to_owned()];
-    tell(&inputs);
+    record(&inputs);
     inputs.flags = vec![("--threads".to_owned(), key.to_owned(), "15".to_owned())];
-    tell(&inputs);
+    record(&inputs);
     let expected = [
         (4, "Settings.toml (built in)".to_owned()),
         (11, "the program".to_owned()),
@@ -198,7 +198,7 @@ fn a_section_is_no_setting() {
 }
 
 #[test]
-fn a_set_without_a_value_is_told() {
+fn a_set_without_a_value_is_an_error() {
     assert!(error(with_sets(&["kafka.topic"])).starts_with("--set kafka.topic: write KEY=VALUE"));
 }
 
@@ -233,7 +233,7 @@ fn a_wrong_type_names_key_value_origin_and_what_is_expected() {
 }
 
 #[test]
-fn all_that_is_wrong_is_told_at_once() {
+fn all_errors_are_reported_at_once() {
     let reported = error(with_sets(&["kafka.tpic=x", "producer.threads=x", "consumer.processes=y", "producer.key=z"]));
     assert_eq!(reported.lines().count(), 4, "{reported}");
     let reported = error(with_sets(&["producer.threads=0", "consumer.processes=0", "kafka.topic=a b"]));

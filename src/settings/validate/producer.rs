@@ -185,15 +185,15 @@ mod tests {
     }
 
     #[test]
-    fn a_template_that_cannot_be_is_told_with_its_place() {
+    fn an_invalid_template_is_reported_with_its_place() {
         let field = r#"{"a":{"$integer":[5,1]}}"#;
         let expected = r#"(--set): a = {"$integer":[5,1]}: $integer takes two whole numbers"#;
         assert!(reported(&[&format!("producer.template={field}")]).contains(expected));
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(&file, field).unwrap();
         let path = file.path().display();
-        let told_of_file = reported(&[&format!("producer.template_file={path}")]);
-        assert!(told_of_file.starts_with(&format!("producer.template_file = {path} {expected}")), "{told_of_file}");
+        let of_file = reported(&[&format!("producer.template_file={path}")]);
+        assert!(of_file.starts_with(&format!("producer.template_file = {path} {expected}")), "{of_file}");
         assert!(
             reported(&["producer.template_file=/no/such"])
                 .ends_with("cannot be read: No such file or directory (os error 2)")

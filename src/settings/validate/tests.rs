@@ -138,7 +138,7 @@ fn security_holds_together() {
 }
 
 #[test]
-fn a_mechanism_or_file_that_cannot_be_is_told() {
+fn an_impossible_mechanism_or_file_is_an_error() {
     let expected = "sasl_mechanism = GSSAPI (--set): allowed: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512";
     assert!(reported(&["kafka.security.sasl_mechanism=GSSAPI"]).contains(expected));
     let reported = reported(&["kafka.security.ca_file=/no/such"]);
