@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::config::{Config, ConfigCommand};
+use super::config_command::{Config, ConfigCommand};
 use super::consume::Consume;
 use super::dlq::Dlq;
 use super::produce::Produce;

@@ -1,7 +1,7 @@
 //! The command line. Flags are short forms of settings and are passed on as text, so that the settings alone validate
 //! values from all sources.
 //!
-//! - `args`: the commands; `produce`, `consume`, `verify`, `topics`, `dlq`, `top`, `config`: their flags. `shared_args`: flags that
+//! - `args`: the commands; `produce`, `consume`, `verify`, `topics`, `dlq`, `top`, `config_command`: their flags. `shared_args`: flags that
 //!   several commands have; `global_args`: the options of all commands.
 //! - `flags`: the settings of the flags. `topic_spec`: the notation of topics.
 
@@ -11,7 +11,7 @@ use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser};
 
 mod args;
-mod config;
+mod config_command;
 mod consume;
 mod dlq;
 mod flags;
@@ -26,7 +26,7 @@ mod topics;
 mod verify;
 
 pub use args::Command;
-pub use config::{CheckConfig, Config, ConfigCommand, ShowConfig};
+pub use config_command::{CheckConfig, Config, ConfigCommand, ShowConfig};
 pub use dlq::{DlqCommand, ListDeadLetters, ReplayDeadLetters};
 use global_args::GlobalArgs;
 pub use produce::Produce;
