@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_rate_is_missed_by_more_than_a_late_message() {
-        let met = |wanted, reached, ms| AchievedRate::new(wanted, reached, Duration::from_millis(ms)).met;
+        let met = |target, actual, ms| AchievedRate::new(target, actual, Duration::from_millis(ms)).met;
         assert!(met(100.0, 100.2, 10_000) && met(100.0, 99.5, 60_000));
         assert!(!met(100.0, 98.0, 60_000) && !met(1e9, 500_000.0, 3_000));
         assert!(met(1_000.0, 300.0, 30), "one late message of a short run");
@@ -332,9 +332,9 @@ mod tests {
         fn as_many_are_due_as_the_rates_ask_for(schedule in any_schedule(), ms in 0..100_000_000_u64) {
             let elapsed = Duration::from_millis(ms);
             let due: u64 = (0..schedule.threads as usize).map(|thread| schedule.due(thread, elapsed)).sum();
-            let wanted = schedule.target_rate(elapsed).unwrap() * elapsed.as_secs_f64();
+            let expected = schedule.target_rate(elapsed).unwrap() * elapsed.as_secs_f64();
             // From the first message, due at once, to the next one, not due yet.
-            prop_assert!(due as f64 >= wanted - 0.01 && due as f64 <= wanted + 1.01, "{due}, not {wanted}");
+            prop_assert!(due as f64 >= expected - 0.01 && due as f64 <= expected + 1.01, "{due}, not {expected}");
         }
 
         #[test]
