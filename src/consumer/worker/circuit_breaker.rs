@@ -11,21 +11,21 @@ pub(super) struct CircuitBreaker {
     /// The limit of consecutive failures; 0: no limit.
     consecutive: u64,
     /// The limit of failures among the last `window` messages; 0: no limit.
-    most: u64,
+    max_failures: u64,
     window: u64,
     in_a_row: u64,
     /// The number of messages so far.
     seen: u64,
-    /// The numbers of the failed messages among the last `window` messages; at most `most` entries.
+    /// The numbers of the failed messages among the last `window` messages; at most `max_failures` entries.
     failures: VecDeque<u64>,
 }
 
 impl CircuitBreaker {
     pub(super) fn new(rules: &settings::CircuitBreakerSettings) -> Self {
         // A little less than the product, which is not exact in floating point: 0.1 of 30 messages are 3.
-        let most = (rules.ratio * rules.window as f64 - 1e-6).ceil().max(0.0) as u64;
+        let max_failures = (rules.ratio * rules.window as f64 - 1e-6).ceil().max(0.0) as u64;
         let (consecutive, window) = (rules.consecutive, rules.window);
-        Self { consecutive, most, window, in_a_row: 0, seen: 0, failures: VecDeque::new() }
+        Self { consecutive, max_failures, window, in_a_row: 0, seen: 0, failures: VecDeque::new() }
     }
 
     /// Records a processed message.
@@ -38,7 +38,7 @@ impl CircuitBreaker {
     pub(super) fn record_failure(&mut self) {
         self.in_a_row = self.in_a_row.saturating_add(1);
         self.seen += 1;
-        if self.most > 0 {
+        if self.max_failures > 0 {
             self.failures.push_back(self.seen);
         }
     }
@@ -54,7 +54,7 @@ impl CircuitBreaker {
             ));
         }
         let failures = self.failures.len() as u64 + 1;
-        (self.most > 0 && failures >= self.most)
+        (self.max_failures > 0 && failures >= self.max_failures)
             .then(|| format!("{failures} of the last {} messages failed (consumer.circuit_breaker.ratio)", self.window))
     }
 

@@ -119,7 +119,7 @@ mod tests {
     use crate::history::HistoryDecoder;
 
     #[test]
-    fn after_a_failure_nothing_more_is_told() {
+    fn nothing_is_written_after_a_failure() {
         let (socket, mut reading) = UnixStream::pair().unwrap();
         socket.set_write_timeout(Some(Duration::from_millis(20))).unwrap();
         let frames = Writer::new(WorkerId { slot: 1, process: 2 });

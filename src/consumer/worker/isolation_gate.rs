@@ -14,15 +14,15 @@ pub(super) struct IsolationGate {
     /// The bytes of keys and values in processing.
     bytes: Cell<u64>,
     /// At this number of bytes no further message enters.
-    most_bytes: u64,
+    max_bytes: u64,
     /// The partitions that wait since the last message has left.
     waiting: RefCell<Vec<Recipient<DataReady>>>,
 }
 
 impl IsolationGate {
     /// Messages in processing may have this number of bytes, plus one more message.
-    pub(super) fn new(most_bytes: u64) -> Self {
-        Self { inside: Cell::new(0), bytes: Cell::new(0), most_bytes, waiting: RefCell::default() }
+    pub(super) fn new(max_bytes: u64) -> Self {
+        Self { inside: Cell::new(0), bytes: Cell::new(0), max_bytes, waiting: RefCell::default() }
     }
 
     /// Enters if the gate is empty. Otherwise the partition is woken when a message has left.
@@ -37,7 +37,7 @@ impl IsolationGate {
 
     /// Whether another message fits in addition to those in processing.
     pub(super) fn has_room(&self) -> bool {
-        self.bytes.get() < self.most_bytes
+        self.bytes.get() < self.max_bytes
     }
 
     /// Wakes the partition when a message has left.

@@ -17,7 +17,7 @@ pub(super) type SharedLatencies = Arc<Mutex<LatencySnapshot>>;
 /// not wait for a processor that blocks.
 pub(super) struct LatencyRecorder {
     recorded: LatencySnapshot,
-    outbox: SharedLatencies,
+    latencies: SharedLatencies,
     handed_over: Instant,
     warm_up: Duration,
     /// Messages that were scheduled earlier (in µs since 1970 UTC) are not timed; known with the first message.
@@ -33,10 +33,10 @@ pub(super) struct LatencyRecorder {
 const SUB_MICROSECOND: Duration = Duration::from_micros(1);
 
 impl LatencyRecorder {
-    pub(super) fn new(outbox: SharedLatencies, settings: &Settings) -> Self {
+    pub(super) fn new(latencies: SharedLatencies, settings: &Settings) -> Self {
         Self {
             recorded: LatencySnapshot::default(),
-            outbox,
+            latencies,
             handed_over: Instant::now(),
             warm_up: settings.latency.warm_up,
             from_us: None,
@@ -89,8 +89,8 @@ impl LatencyRecorder {
         if self.recorded.is_empty() {
             return;
         }
-        if let Ok(mut outbox) = self.outbox.lock() {
-            outbox.add(&self.recorded.take());
+        if let Ok(mut latencies) = self.latencies.lock() {
+            latencies.add(&self.recorded.take());
             self.handed_over = now;
         }
     }

@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_log_that_was_made_again_nothing_is_known() {
+    fn nothing_is_known_of_a_recreated_log() {
         let state = PartitionState::new(TopicPartition::new("t", 0), 0);
         state.skip_gap(70);
         state.record_stored(70);
@@ -287,6 +287,6 @@ mod tests {
         assert_eq!((state.next(), state.uncommitted()), (5, None));
         assert_eq!(state.snapshot().committed, None);
         state.record_stored(60);
-        assert_eq!(state.uncommitted(), Some(60), "that offset was committed of another log");
+        assert_eq!(state.uncommitted(), Some(60), "that offset was committed in another log");
     }
 }

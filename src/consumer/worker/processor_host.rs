@@ -37,7 +37,7 @@ pub(super) struct HostParams {
     pub(super) context: WorkerContext,
     /// The sampled log of messages, if only some lines are shown.
     pub(super) sample: Option<SampledLog>,
-    pub(super) own: Option<ProcessorFactory>,
+    pub(super) factory: Option<ProcessorFactory>,
     /// As [`crate::consumer::protocol::WorkerConfig::max_messages`].
     pub(super) max_messages: Option<u64>,
     pub(super) flags: Arc<WorkerFlags>,
@@ -60,8 +60,8 @@ impl ProcessorHost {
 
     fn build_processor(&self) -> Result<Rc<Shared>, ProcessError> {
         let params = &self.params;
-        let mut processor =
-            catch_panic(|| processor::build(&params.context, params.own.as_ref())).map_err(ProcessError::Worker)??;
+        let mut processor = catch_panic(|| processor::build(&params.context, params.factory.as_ref()))
+            .map_err(ProcessError::Worker)??;
         if let Some(failure) = catch_panic(|| processor.failure()).map_err(ProcessError::Worker)? {
             let events = params.events.clone();
             actix::spawn(async move {

@@ -56,7 +56,7 @@ pub fn consume_until(
         let host = ProcessorHost::new(HostParams {
             context,
             sample: None,
-            own: Some(processor),
+            factory: Some(processor),
             max_messages: None,
             flags: Arc::new(WorkerFlags::default()),
             history: None,

@@ -85,7 +85,7 @@ async fn serve(
         let params = HostParams {
             context,
             sample,
-            own: processor,
+            factory: processor,
             max_messages: config.max_messages,
             flags: Arc::clone(&flags),
             history: history.clone(),

@@ -35,7 +35,7 @@ pub(super) struct SupervisorConnection {
     beat_at: Instant,
     /// The heartbeat that was last sent.
     sent_beat: u64,
-    outbox: SharedLatencies,
+    latencies: SharedLatencies,
     manager: Recipient<FromSupervisor>,
     logger: Logger,
 }
@@ -61,7 +61,7 @@ impl SupervisorConnection {
     pub(super) fn start(
         reader: FrameReader,
         writer: FrameWriter,
-        outbox: SharedLatencies,
+        latencies: SharedLatencies,
         manager: Recipient<FromSupervisor>,
         logger: Logger,
     ) -> Addr<Self> {
@@ -76,7 +76,7 @@ impl SupervisorConnection {
             beats: 0,
             beat_at: Instant::now(),
             sent_beat: 0,
-            outbox,
+            latencies,
             manager,
             logger,
         })
@@ -116,7 +116,8 @@ impl SupervisorConnection {
     }
 
     fn send_latencies(&mut self) {
-        let recorded = self.outbox.lock().ok().filter(|outbox| !outbox.is_empty()).map(|mut outbox| outbox.take());
+        let recorded =
+            self.latencies.lock().ok().filter(|latencies| !latencies.is_empty()).map(|mut latencies| latencies.take());
         if let Some(recorded) = recorded {
             self.send(WorkerEvent::Times(Box::new(recorded)));
         }

@@ -240,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_copy_that_was_not_delivered_is_told_with_what_helps() {
+    fn an_undelivered_dead_letter_record_is_reported_with_a_hint() {
         let hint =
             |reason: &str| hint("dead", &KafkaError::Topic { topic: "dead".to_owned(), reason: reason.to_owned() });
         let timed_out = hint("delivery timed out (1/1 brokers are down)");
