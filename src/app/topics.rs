@@ -8,6 +8,7 @@ use crate::cli::{AlteredTopic, DeleteTopics, TopicSpec, TopicsCommand};
 use crate::exit::ExitStatus;
 use crate::kafka::cluster_client::ClusterClient;
 use crate::kafka::error::KafkaError;
+use crate::kafka::startup::when_ready;
 use crate::kafka::topic_admin::{self, Listed, TopicDescription, TopicResult};
 use crate::settings::Settings;
 use crate::util::format::pluralize;
@@ -26,9 +27,8 @@ pub fn run(command: &TopicsCommand, settings: &Settings, logger: &Logger, out: &
 }
 
 fn create_all(new: &[TopicSpec], settings: &Settings, logger: &Logger) -> Result<ExitStatus, KafkaError> {
-    let cluster = ClusterClient::connect(settings, logger)?;
     for topic in new {
-        create(topic, settings, &cluster, logger)?;
+        when_ready(settings, logger, |cluster| create(topic, settings, &cluster, logger))?;
     }
     Ok(ExitStatus::clean("every topic exists"))
 }
@@ -45,9 +45,9 @@ fn create(topic: &TopicSpec, settings: &Settings, cluster: &ClusterClient, logge
 }
 
 fn alter_all(altered: &[AlteredTopic], settings: &Settings, logger: &Logger) -> Result<ExitStatus, KafkaError> {
-    let cluster = ClusterClient::connect(settings, logger)?;
     for AlteredTopic { name, partitions } in altered {
-        match topic_admin::add_partitions(settings, &cluster, logger, name, *partitions)? {
+        let add = |cluster| topic_admin::add_partitions(settings, &cluster, logger, name, *partitions);
+        match when_ready(settings, logger, add)? {
             TopicResult::Now => info!(logger, "partitions added"; "topic" => name, "partitions" => partitions),
             TopicResult::Before => {
                 info!(logger, "the topic has that many partitions already"; "topic" => name, "partitions" => partitions);
@@ -58,11 +58,13 @@ fn alter_all(altered: &[AlteredTopic], settings: &Settings, logger: &Logger) -> 
 }
 
 fn delete_all(delete: &DeleteTopics, settings: &Settings, logger: &Logger) -> Result<ExitStatus, KafkaError> {
-    let cluster = ClusterClient::connect(settings, logger)?;
     // A script cannot confirm, and a user must see the prompt to confirm.
     if !delete.yes && stdin().is_terminal() && stderr().is_terminal() {
-        let found = delete.names.iter().map(|name| Ok((name.as_str(), cluster.partitions(name)?.len())));
-        let prompt = prompt(&found.collect::<Result<Vec<_>, KafkaError>>()?);
+        let found = when_ready(settings, logger, |cluster| {
+            let found = delete.names.iter().map(|name| Ok((name.as_str(), cluster.partitions(name)?.len())));
+            found.collect::<Result<Vec<_>, KafkaError>>()
+        });
+        let prompt = prompt(&found?);
         match is_confirmed(&prompt, &mut stdin().lock(), &mut stderr()) {
             Ok(true) => {}
             Ok(false) => return Ok(ExitStatus::failed("nothing was deleted: it was not confirmed")),
@@ -74,7 +76,7 @@ fn delete_all(delete: &DeleteTopics, settings: &Settings, logger: &Logger) -> Re
         }
     }
     for name in &delete.names {
-        topic_admin::delete(settings, &cluster, logger, name)?;
+        topic_admin::delete(settings, logger, name)?;
         info!(logger, "topic deleted"; "topic" => name);
     }
     Ok(ExitStatus::clean(format!("{} deleted", pluralize(delete.names.len() as u64, "topic"))))
@@ -98,7 +100,7 @@ fn is_confirmed(prompt: &str, input: &mut dyn BufRead, output: &mut dyn Write) -
 }
 
 fn list_all(json: bool, settings: &Settings, logger: &Logger, out: &mut dyn Write) -> ExitStatus {
-    let listed = ClusterClient::connect(settings, logger).and_then(|cluster| topic_admin::list(&cluster));
+    let listed = when_ready(settings, logger, |cluster| topic_admin::list(&cluster));
     match listed {
         Ok(topics) if json => match topics.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>() {
             Ok(lines) => ExitStatus::from_stdout_result(
@@ -121,7 +123,7 @@ fn list_table(topics: &[Listed]) -> String {
 }
 
 fn describe_all(names: &[String], settings: &Settings, logger: &Logger, out: &mut dyn Write) -> ExitStatus {
-    let described = ClusterClient::connect(settings, logger).and_then(|cluster| {
+    let described = when_ready(settings, logger, |cluster| {
         let names = if names.is_empty() { configured_topics(settings, &cluster)? } else { names.to_vec() };
         names.iter().map(|name| topic_admin::describe(&cluster, name)).collect::<Result<Vec<_>, _>>()
     });

@@ -16,6 +16,7 @@ use crate::dead_letter::DeadLetter;
 use crate::exit::ExitStatus;
 use crate::kafka::cluster_client::ClusterClient;
 use crate::kafka::error::KafkaError;
+use crate::kafka::startup::when_ready;
 use crate::kafka::offsets::Watermarks;
 use crate::record::TopicPartition;
 use crate::report::ReplayReport;
@@ -107,10 +108,9 @@ fn show(
     logger: &Logger,
     out: &mut dyn Write,
 ) -> Result<ExitStatus, KafkaError> {
-    let cluster = ClusterClient::connect(settings, logger)?;
     let topics = topics(list.which.topic.as_ref(), settings);
-    let DeadLetterTopics { spans, progress } = read_topics(&cluster, &topics, logger)?;
-    cluster.leave();
+    let DeadLetterTopics { spans, progress } =
+        when_ready(settings, logger, |cluster| read_topics(&cluster, &topics, logger))?;
     let mut reader = RangeReader::open(settings, &spans, logger)?;
     let (mut shown, mut written) = (0_u64, Ok(()));
     while written.is_ok() && list.which.max.is_none_or(|max| shown < max) {

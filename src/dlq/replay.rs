@@ -19,6 +19,7 @@ use crate::exit::{ExitCode, ExitStatus};
 use crate::kafka::cluster_client::ClusterClient;
 use crate::kafka::dead_letter_producer::{Batching, DeadLetterProducer, DeadLetterRecord};
 use crate::kafka::error::KafkaError;
+use crate::kafka::startup::when_ready;
 use crate::record::{OwnedRecord, TopicPartition};
 use crate::report::ReplayReport;
 use crate::settings::Settings;
@@ -68,11 +69,14 @@ pub(super) fn run(
         let text = format!("--park {park}: this is the topic that is replayed; name another one");
         return Ok(ExitStatus::new(ExitCode::Usage, text));
     }
-    let cluster = ClusterClient::connect(settings, logger)?;
-    if let Some(park) = &order.park {
-        cluster.partitions(park)?;
-    }
-    let DeadLetterTopics { spans, progress } = read_topics(&cluster, &sources, logger)?;
+    let (cluster, found) = when_ready(settings, logger, |cluster| {
+        if let Some(park) = &order.park {
+            cluster.partitions(park)?;
+        }
+        let found = read_topics(&cluster, &sources, logger)?;
+        Ok((cluster, found))
+    })?;
+    let DeadLetterTopics { spans, progress } = found;
     let targets = Targets::new(&sources, &order.allow_topic, settings);
     info!(logger, "replaying"; "topics" => sources.join(", "), "target_topics" => targets.names());
     let left = spans.into_iter().map(|span| OffsetRange { from: progress[&span.partition].first_open(), ..span });

@@ -26,6 +26,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_millis(500);
 const DIAGNOSIS_INTERVAL: Duration = Duration::from_secs(5);
 /// The connect timeout of a new client after an earlier one has connected.
 const RECONNECT: Duration = Duration::from_secs(3);
+/// The longest request during the first contact: a client may wait in vain for a broker, and a new one not.
+const FIRST_CONTACT_ATTEMPT: Duration = Duration::from_secs(3);
 /// The poll interval while partitions have no leader.
 const LEADER_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -138,10 +140,10 @@ impl ClusterClient {
         }
     }
 
-    /// The timeout of the next request.
-    fn remaining(&self) -> Duration {
+    /// The timeout of the next request. During the first contact a request that fails is repeated with a new client.
+    pub(super) fn remaining(&self) -> Duration {
         let left = self.first_contact.saturating_duration_since(Instant::now());
-        if left.is_zero() { self.timeout } else { left.max(Duration::from_secs(1)) }
+        if left.is_zero() { self.timeout } else { left.clamp(Duration::from_secs(1), FIRST_CONTACT_ATTEMPT) }
     }
 
     /// Adds the connection's last error, because a timeout alone has no cause.
@@ -153,7 +155,7 @@ impl ClusterClient {
             }
             None => reason,
         };
-        KafkaError::Request { what: what.into(), reason }
+        KafkaError::with_reason(what, reason, error)
     }
 
     /// librdkafka delivers errors and log lines only when its queue is polled.

@@ -54,11 +54,23 @@ pub enum KafkaError {
     Resources(String),
     #[error("{what}: {reason}")]
     Request { what: String, reason: String },
+    /// The same request may succeed later: a broker, a leader, the controller or a coordinator is not ready.
+    #[error("{what}: {reason}")]
+    NotReady { what: String, reason: String },
 }
 
 impl KafkaError {
     pub(super) fn request(what: impl Into<String>, error: &RdKafkaError) -> Self {
-        Self::Request { what: what.into(), reason: reason(error) }
+        Self::with_reason(what, reason(error), error)
+    }
+
+    /// The error of a request, with a text for its reason.
+    pub(super) fn with_reason(what: impl Into<String>, reason: String, error: &RdKafkaError) -> Self {
+        let what = what.into();
+        match error.rdkafka_error_code().is_some_and(is_not_ready) {
+            true => Self::NotReady { what, reason },
+            false => Self::Request { what, reason },
+        }
     }
 
     /// The error of a request that was denied because a right is missing.
@@ -91,6 +103,37 @@ impl KafkaError {
     pub(super) fn too_few_partitions(topic: &str, found: usize, wanted: usize, brokers: &str) -> Self {
         Self::TooFewPartitions { topic: topic.to_owned(), found, wanted, program: program(), at: at(brokers) }
     }
+}
+
+/// Whether the same request may succeed later, because of a broker, leader, controller or coordinator that is not
+/// ready.
+pub(super) fn is_not_ready(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode::{
+        AllBrokersDown, BrokerNotAvailable, BrokerTransportFailure, CoordinatorLoadInProgress, CoordinatorNotAvailable,
+        FencedLeaderEpoch, KafkaStorageError, LeaderNotAvailable, NetworkException, NotController, NotCoordinator,
+        NotLeaderForPartition, OffsetNotAvailable, OperationTimedOut, ReplicaNotAvailable, RequestTimedOut,
+        UnknownLeaderEpoch,
+    };
+    matches!(
+        code,
+        AllBrokersDown
+            | BrokerNotAvailable
+            | BrokerTransportFailure
+            | CoordinatorLoadInProgress
+            | CoordinatorNotAvailable
+            | FencedLeaderEpoch
+            | KafkaStorageError
+            | LeaderNotAvailable
+            | NetworkException
+            | NotController
+            | NotCoordinator
+            | NotLeaderForPartition
+            | OffsetNotAvailable
+            | OperationTimedOut
+            | ReplicaNotAvailable
+            | RequestTimedOut
+            | UnknownLeaderEpoch
+    )
 }
 
 /// The name of this program's executable.

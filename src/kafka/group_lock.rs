@@ -90,18 +90,26 @@ pub struct GroupLock {
     logger: Logger,
 }
 
+/// Creates the member's client.
+fn member(
+    settings: &Settings,
+    group: &str,
+    client_id: &str,
+    logger: &Logger,
+) -> Result<BaseConsumer<LockEvents>, KafkaError> {
+    let events = LockEvents { client: ClientContext::quiet(logger) };
+    let config = client_config::group_lock(settings, group, client_id);
+    config.create_with_context(events).map_err(|error| creation(&error))
+}
+
 impl GroupLock {
     /// Creates the clients, which connect in the background and have not joined yet.
     ///
     /// # Errors
     /// [`KafkaError::Settings`].
     pub fn new(settings: &Settings, group: &str, client_id: &str, logger: &Logger) -> Result<Self, KafkaError> {
-        let events = LockEvents { client: ClientContext::quiet(logger) };
-        let consumer = client_config::group_lock(settings, group, client_id)
-            .create_with_context(events)
-            .map_err(|error| creation(&error))?;
         Ok(Self {
-            consumer,
+            consumer: member(settings, group, client_id, logger)?,
             observer: Observer::new(settings, logger)?,
             settings: settings.clone(),
             group: group.to_owned(),
@@ -130,6 +138,18 @@ impl GroupLock {
         let topics: Vec<_> = topics.iter().map(String::as_str).collect();
         let what = || format!("the group {:?} could not be joined", self.group);
         self.consumer.subscribe(&topics).map_err(|error| KafkaError::request(what(), &error))
+    }
+
+    /// Replaces the member's client, which has left the group or has never been in it.
+    ///
+    /// # Errors
+    /// [`KafkaError::Settings`].
+    pub fn replace_member(&mut self) -> Result<(), KafkaError> {
+        let member = member(&self.settings, &self.group, &self.client_id, &self.logger)?;
+        let old = std::mem::replace(&mut self.consumer, member);
+        // Closing the old client may take a while; without a thread it closes here.
+        std::thread::Builder::new().name("leave".to_owned()).spawn(move || drop(old)).ok();
+        Ok(())
     }
 
     /// Serves rebalances and errors for up to `timeout`.

@@ -47,6 +47,7 @@ pub mod quota_throttle;
 mod send_time;
 mod size_limits;
 pub mod statistics;
+pub mod startup;
 pub mod topic_admin;
 pub mod topic_id;
 

@@ -16,8 +16,9 @@ use super::acl::{Needs, Right};
 use super::client_config;
 use super::client_context::ClientContext;
 use super::cluster_client::ClusterClient;
-use super::error::{KafkaError, code_text, creation, reason};
+use super::error::{KafkaError, code_text, creation, is_not_ready, reason};
 use super::offsets::Watermarks;
+use super::startup::when_ready;
 use crate::record::TopicPartition;
 use crate::settings::Settings;
 
@@ -55,7 +56,7 @@ pub fn create(
 ) -> Result<TopicResult, KafkaError> {
     let definition = Definition::new(name, partitions, TopicReplication::Fixed(replication));
     let definition = properties.iter().fold(definition, |topic, (name, value)| topic.set(name, value));
-    let result = block_on(admin(settings, logger)?.create_topics([&definition], &options(settings)));
+    let result = block_on(admin(settings, logger)?.create_topics([&definition], &options(cluster.remaining())));
     match single(name, result)? {
         None => {
             let appears = Instant::now() + PROPAGATION_TIMEOUT;
@@ -66,6 +67,12 @@ pub fn create(
         }
         Some(RDKafkaErrorCode::TopicAlreadyExists) => {
             check_partitions(cluster, name, partitions).map(|()| TopicResult::Before)
+        }
+        // While brokers are fenced, the controller counts too few of them.
+        Some(code @ RDKafkaErrorCode::InvalidReplicationFactor)
+            if usize::try_from(replication).is_ok_and(|replication| replication <= cluster.broker_count()) =>
+        {
+            Err(KafkaError::NotReady { what: format!("the topic {name:?}"), reason: code_text(code) })
         }
         Some(code) => Err(refused(name, Right::CreateTopic(name.to_owned()), code)),
     }
@@ -105,7 +112,7 @@ pub fn add_partitions(
         }
     }
     let more = NewPartitions::new(name, wanted);
-    let result = block_on(admin(settings, logger)?.create_partitions([&more], &options(settings)));
+    let result = block_on(admin(settings, logger)?.create_partitions([&more], &options(cluster.remaining())));
     if let Some(code) = single(name, result)? {
         return Err(refused(name, Right::AlterTopic(name.to_owned()), code));
     }
@@ -140,12 +147,24 @@ pub fn list(cluster: &ClusterClient) -> Result<Vec<Listed>, KafkaError> {
     Ok(cluster.topics()?.into_iter().map(listed).collect())
 }
 
-/// Deletes a topic with all its messages, and waits until it is gone.
+/// Deletes a topic with all its messages, and waits until it is gone; repeats that while the cluster is not ready.
 ///
 /// # Errors
 /// [`KafkaError::TopicMissing`], or the broker's error.
-pub fn delete(settings: &Settings, cluster: &ClusterClient, logger: &Logger, name: &str) -> Result<(), KafkaError> {
-    let result = block_on(admin(settings, logger)?.delete_topics(&[name], &options(settings)));
+pub fn delete(settings: &Settings, logger: &Logger, name: &str) -> Result<(), KafkaError> {
+    let mut attempts = 0;
+    when_ready(settings, logger, |cluster| {
+        attempts += 1;
+        match delete_once(settings, &cluster, logger, name) {
+            // An earlier attempt has deleted it, without a reply.
+            Err(KafkaError::TopicMissing { .. }) if attempts > 1 => Ok(()),
+            result => result,
+        }
+    })
+}
+
+fn delete_once(settings: &Settings, cluster: &ClusterClient, logger: &Logger, name: &str) -> Result<(), KafkaError> {
+    let result = block_on(admin(settings, logger)?.delete_topics(&[name], &options(cluster.remaining())));
     match single(name, result)? {
         None => {
             let vanishes = Instant::now() + PROPAGATION_TIMEOUT;
@@ -239,7 +258,7 @@ pub fn max_message_bytes(settings: &Settings, logger: &Logger, topic: &str) -> R
 fn properties(settings: &Settings, logger: &Logger, topic: &str) -> Result<ConfigResource, KafkaError> {
     let failed = |reason| KafkaError::Topic { topic: topic.to_owned(), reason: format!("its configuration: {reason}") };
     let admin = admin(settings, logger)?;
-    let described = block_on(admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &options(settings)));
+    let described = block_on(admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &options(settings.kafka.request_timeout())));
     leave(admin);
     let described = described.map_err(|error| failed(reason(&error)))?;
     let described = described.into_iter().next().ok_or_else(|| failed("the broker has not replied".to_owned()))?;
@@ -258,9 +277,8 @@ fn admin(settings: &Settings, logger: &Logger) -> Result<AdminClient<ClientConte
         .map_err(|error| creation(&error))
 }
 
-fn options(settings: &Settings) -> AdminOptions {
-    let timeout = Some(settings.kafka.request_timeout());
-    AdminOptions::new().request_timeout(timeout).operation_timeout(timeout)
+fn options(timeout: Duration) -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(timeout)).operation_timeout(Some(timeout))
 }
 
 type Results = rdkafka::error::KafkaResult<Vec<rdkafka::admin::TopicResult>>;
@@ -273,6 +291,9 @@ fn single(name: &str, results: Results) -> Result<Option<RDKafkaErrorCode>, Kafk
 fn refused(topic: &str, right: Right, code: RDKafkaErrorCode) -> KafkaError {
     match Needs::of_topic(right).missing(code) {
         Some(right) => KafkaError::denied(format!("the topic {topic:?}"), right, code),
+        None if is_not_ready(code) => {
+            KafkaError::NotReady { what: format!("the topic {topic:?}"), reason: code_text(code) }
+        }
         None => KafkaError::Topic { topic: topic.to_owned(), reason: code_text(code) },
     }
 }

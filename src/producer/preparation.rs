@@ -5,9 +5,9 @@ use std::sync::Arc;
 use slog::{Logger, debug, o};
 
 use crate::exit::ExitStatus;
-use crate::kafka::cluster_client::ClusterClient;
 use crate::kafka::delivery_reports::DeliveryObserver;
 use crate::kafka::producer::ProducerClient;
+use crate::kafka::startup::when_ready;
 use crate::kafka::topic_admin;
 use crate::os::limits;
 use crate::record::TopicPartition;
@@ -60,13 +60,16 @@ pub(super) fn prepare(
     logger: &Logger,
 ) -> Result<Vec<ProducerClient>, ExitStatus> {
     let topic = &settings.kafka.topic;
-    let cluster = ClusterClient::connect(settings, logger)?;
-    check_limits(settings.producer.threads, cluster.broker_count()).map_err(ExitStatus::failed)?;
-    let partitions: Vec<_> =
-        cluster.partitions(topic)?.into_iter().map(|number| TopicPartition::new(topic, number)).collect();
-    // Metadata comes from the bootstrap server; this request reaches the advertised addresses.
-    cluster.high_watermarks(&partitions)?;
-    cluster.leave();
+    let broker_count = when_ready(settings, logger, |cluster| {
+        let partitions: Vec<_> =
+            cluster.partitions(topic)?.into_iter().map(|number| TopicPartition::new(topic, number)).collect();
+        // Metadata comes from the bootstrap server; this request reaches the advertised addresses.
+        cluster.high_watermarks(&partitions)?;
+        let broker_count = cluster.broker_count();
+        cluster.leave();
+        Ok(broker_count)
+    })?;
+    check_limits(settings.producer.threads, broker_count).map_err(ExitStatus::failed)?;
     let limit = (max_batch == BatchLimit::OfTopic).then(|| max_message_bytes(settings, logger)).flatten();
     let clients = (0..settings.producer.threads)
         .map(|number| ProducerClient::new(settings, limit, outcomes.cloned(), &logger.new(o!("producer" => number))));

@@ -11,8 +11,9 @@ use crate::cli::{TopicSpec, Verify};
 use crate::exit::{ExitCode, ExitStatus};
 use crate::kafka::error::KafkaError;
 use crate::kafka::offsets::Offsets;
+use crate::kafka::startup::when_ready;
 use crate::kafka::topic_admin;
-use crate::kafka::{self, cluster_client::ClusterClient};
+use crate::kafka;
 use crate::record::TopicPartition;
 use crate::run_summary;
 use crate::settings::{Acks, Layer, LoadedSettings, Settings, StartOffset};
@@ -226,11 +227,12 @@ fn the_same_topic(given: bool, topic: &str, of_file: &str) -> Result<(), ExitSta
 
 /// The low and high watermarks of all partitions before anything is produced.
 fn bounds(settings: &Settings, logger: &Logger) -> Result<(Offsets, Offsets), KafkaError> {
-    let cluster = ClusterClient::connect(settings, logger)?;
     let topic = &settings.kafka.topic;
-    let partitions: Vec<_> =
-        cluster.partitions(topic)?.into_iter().map(|number| TopicPartition::new(topic, number)).collect();
-    Ok((cluster.low_watermarks(&partitions)?, cluster.high_watermarks(&partitions)?))
+    when_ready(settings, logger, |cluster| {
+        let partitions: Vec<_> =
+            cluster.partitions(topic)?.into_iter().map(|number| TopicPartition::new(topic, number)).collect();
+        Ok((cluster.low_watermarks(&partitions)?, cluster.high_watermarks(&partitions)?))
+    })
 }
 
 fn offsets(settings: &Settings, starts: &[i64]) -> Offsets {

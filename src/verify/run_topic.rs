@@ -4,8 +4,8 @@ use slog::{Logger, info};
 
 use crate::cli::TopicSpec;
 use crate::exit::ExitStatus;
-use crate::kafka::cluster_client::ClusterClient;
 use crate::kafka::error::KafkaError;
+use crate::kafka::startup::when_ready;
 use crate::kafka::topic_admin::{self, TopicResult};
 use crate::settings::Settings;
 
@@ -17,19 +17,20 @@ const RETAIN_ALL: [(&str, &str); 3] = [("cleanup.policy", "delete"), ("retention
 /// # Errors
 /// The brokers cannot be reached, or deny the request.
 pub fn ensure(settings: &Settings, new: &TopicSpec, logger: &Logger) -> Result<usize, ExitStatus> {
-    let cluster = ClusterClient::connect(settings, logger)?;
     let TopicSpec { name, partitions, replication } = new;
-    if let Some(found) = cluster.partitions_if_exists(name)? {
-        info!(logger, "the topic exists"; "topic" => name, "partitions" => found.len());
-        return Ok(found.len());
-    }
-    match topic_admin::create(settings, &cluster, logger, name, *partitions, *replication, &RETAIN_ALL)? {
-        TopicResult::Now => {
-            info!(logger, "topic created"; "topic" => name, "partitions" => partitions, "replication" => replication);
+    Ok(when_ready(settings, logger, |cluster| {
+        if let Some(found) = cluster.partitions_if_exists(name)? {
+            info!(logger, "the topic exists"; "topic" => name, "partitions" => found.len());
+            return Ok(found.len());
         }
-        TopicResult::Before => info!(logger, "the topic exists"; "topic" => name),
-    }
-    Ok(usize::try_from(*partitions).unwrap_or_default())
+        match topic_admin::create(settings, &cluster, logger, name, *partitions, *replication, &RETAIN_ALL)? {
+            TopicResult::Now => {
+                info!(logger, "topic created"; "topic" => name, "partitions" => partitions, "replication" => replication);
+            }
+            TopicResult::Before => info!(logger, "the topic exists"; "topic" => name),
+        }
+        Ok(usize::try_from(*partitions).unwrap_or_default())
+    })?)
 }
 
 /// Deletes the topic.
@@ -37,5 +38,5 @@ pub fn ensure(settings: &Settings, new: &TopicSpec, logger: &Logger) -> Result<u
 /// # Errors
 /// The brokers cannot be reached, or deny the request.
 pub fn delete(settings: &Settings, topic: &str, logger: &Logger) -> Result<(), KafkaError> {
-    topic_admin::delete(settings, &ClusterClient::connect(settings, logger)?, logger, topic)
+    topic_admin::delete(settings, logger, topic)
 }

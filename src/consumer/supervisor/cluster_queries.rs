@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use slog::{Logger, debug, warn};
 
-use super::group_check::{refuse_locked, refuse_shared};
+use super::group_check::{StartError, refuse_locked, refuse_shared};
 use super::messages::{CommittedOffsets, DiscoveredPartition, GroupCommits, NotFound, TopicEnds};
 use super::start_offsets::{rewind_warnings, start_at, start_no_lower, start_of_recreated};
 use crate::consumer::protocol::PartitionAssignment;
@@ -18,6 +18,7 @@ use crate::kafka::commit_metadata::{CommitMetadata, of_topic_before};
 use crate::kafka::error::KafkaError;
 use crate::kafka::offset_gaps::GapFinder;
 use crate::kafka::offsets::{Commits, Offsets, Watermarks};
+use crate::kafka::startup::StartupRetry;
 use crate::kafka::topic_id::TopicIds;
 use crate::record::TopicPartition;
 use crate::settings::{Assignment, OffsetOutOfRange, Settings, StartOffset};
@@ -85,13 +86,27 @@ impl ClusterQueries {
     /// address at which there is no broker any more is of no use.
     fn ask<T>(&mut self, question: impl FnOnce(&ClusterClient) -> Result<T, KafkaError>) -> Result<T, KafkaError> {
         let reply = question(self.cluster()?);
-        if matches!(reply, Err(KafkaError::Request { .. })) {
+        if matches!(reply, Err(KafkaError::Request { .. } | KafkaError::NotReady { .. })) {
             self.cluster.take().into_iter().for_each(ClusterClient::leave);
         }
         reply
     }
 
+    /// Finds the partitions and their start offsets; repeats that while the cluster is not ready.
     fn prepare(&mut self) -> Result<Vec<DiscoveredPartition>, ExitStatus> {
+        let mut retry = StartupRetry::new(&self.settings.kafka);
+        loop {
+            match self.discover() {
+                Err(StartError::Kafka(failure)) if retry.is_repeated(&failure, &self.logger) => {
+                    self.cluster.take().into_iter().for_each(ClusterClient::leave);
+                    self.connected = false;
+                }
+                result => return result.map_err(ExitStatus::from),
+            }
+        }
+    }
+
+    fn discover(&mut self) -> Result<Vec<DiscoveredPartition>, StartError> {
         let (settings, starts, logger) = (Arc::clone(&self.settings), self.starts.clone(), self.logger.clone());
         let read_only = settings.consumer.read_only;
         let is_group = settings.consumer.assignment == Assignment::Group;
@@ -149,7 +164,7 @@ impl ClusterQueries {
             let start = PartitionAssignment { partition, start, until, topic_id };
             Ok(DiscoveredPartition { start, end: watermarks.high, committed })
         });
-        let found = found.collect::<Result<Vec<_>, ExitStatus>>()?;
+        let found = found.collect::<Result<Vec<_>, StartError>>()?;
         // Logged before anything is processed.
         rewind_warnings(&settings.consumer.group_id, &found).iter().for_each(|text| warn!(logger, "{text}"));
         self.topic_ids = topic_ids;

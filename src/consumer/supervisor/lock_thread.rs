@@ -28,6 +28,10 @@ const WAIT_INTERVAL: Duration = Duration::from_millis(500);
 const JOIN_INTERVAL: Duration = Duration::from_millis(10);
 /// The timeout of one poll of the client.
 const POLL: Duration = Duration::from_millis(50);
+/// How long the coordinator may take to accept this supervisor as a member, as long as it replies: longer than the
+/// first rebalance of a group, 3 s by default. A client that was created while the brokers started may never find the
+/// coordinator; a new one does.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a supervisor that has joined at the same moment may take to leave.
 const CONTENTION_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long the session of a holder that may have exited can still last.
@@ -130,6 +134,16 @@ enum Ended {
     Released,
 }
 
+/// The result of joining the companion group.
+enum Joined {
+    /// The only member, with this id, at this time.
+    Alone(String, u64),
+    /// Another supervisor has the lock.
+    Taken,
+    /// The coordinator replies, and has not accepted this supervisor as a member.
+    NotAccepted,
+}
+
 impl Keeping {
     fn run(self) {
         match self.keep() {
@@ -203,11 +217,23 @@ impl Keeping {
         loop {
             self.wait_until_free(lock)?;
             lock.join().map_err(|failure| Ended::Refused(failure.into()))?;
-            if let Some((member, asked_at)) = self.join(lock, &mut dead)? {
-                self.wait_for_orphans(lock, &dead)?;
-                return Ok((member, Lease::confirmed(asked_at)));
+            match self.join(lock, &mut dead)? {
+                Joined::Alone(member, asked_at) => {
+                    self.wait_for_orphans(lock, &dead)?;
+                    return Ok((member, Lease::confirmed(asked_at)));
+                }
+                Joined::Taken => lock.leave(LEAVE_TIMEOUT),
+                Joined::NotAccepted => {
+                    warn!(
+                        self.logger,
+                        "the group coordinator has not accepted this supervisor as a member of {:?} within {JOIN_TIMEOUT:?}: \
+                         trying again with a new client",
+                        lock_group(&self.settings.consumer.group_id)
+                    );
+                    lock.leave(LEAVE_TIMEOUT);
+                    lock.replace_member().map_err(|failure| Ended::Refused(failure.into()))?;
+                }
             }
-            lock.leave(LEAVE_TIMEOUT);
         }
     }
 
@@ -247,22 +273,27 @@ impl Keeping {
         ))
     }
 
-    /// Waits until this supervisor is the only member; `None` if another one has the lock.
-    fn join(&self, lock: &mut GroupLock, dead: &mut Vec<ProcessIdentity>) -> Result<Option<(String, u64)>, Ended> {
-        let mut contended = None;
+    /// Waits until this supervisor is the only member.
+    fn join(&self, lock: &mut GroupLock, dead: &mut Vec<ProcessIdentity>) -> Result<Joined, Ended> {
+        let (mut contended, mut pending) = (None, None);
         loop {
             if let Some((survey, asked_at)) = self.look(lock)? {
                 match claim(&self.client_id, &survey) {
                     Claim::Won(member) => {
                         *dead = survey.dead;
-                        return Ok(Some((member, asked_at)));
+                        return Ok(Joined::Alone(member, asked_at));
                     }
-                    Claim::Lost => return Ok(None),
+                    Claim::Lost => return Ok(Joined::Taken),
                     Claim::Contended if contended.get_or_insert_with(Instant::now).elapsed() >= CONTENTION_TIMEOUT => {
-                        return Ok(None);
+                        return Ok(Joined::Taken);
+                    }
+                    Claim::Pending if pending.get_or_insert_with(Instant::now).elapsed() >= JOIN_TIMEOUT => {
+                        return Ok(Joined::NotAccepted);
                     }
                     Claim::Contended | Claim::Pending => {}
                 }
+            } else {
+                pending = None;
             }
             self.pause(lock, JOIN_INTERVAL)?;
         }
