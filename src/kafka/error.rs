@@ -67,7 +67,7 @@ impl KafkaError {
     /// The error of a request, with a text for its reason.
     pub(super) fn with_reason(what: impl Into<String>, reason: String, error: &RdKafkaError) -> Self {
         let what = what.into();
-        match error.rdkafka_error_code().is_some_and(is_not_ready) {
+        match code_of(error).is_some_and(is_not_ready) {
             true => Self::NotReady { what, reason },
             false => Self::Request { what, reason },
         }
@@ -182,9 +182,18 @@ pub(super) fn creation(error: &RdKafkaError) -> KafkaError {
 
 /// librdkafka's error text without rdkafka's wrapping.
 pub(super) fn reason(error: &RdKafkaError) -> String {
-    match error.rdkafka_error_code() {
+    match code_of(error) {
         Some(code) => code_text(code),
         None => error.to_string(),
+    }
+}
+
+/// The code of an error, if it has one.
+fn code_of(error: &RdKafkaError) -> Option<RDKafkaErrorCode> {
+    match error {
+        // Left out by rdkafka.
+        RdKafkaError::AdminOp(code) => Some(*code),
+        _ => error.rdkafka_error_code(),
     }
 }
 
@@ -200,6 +209,18 @@ pub(super) fn code_text(code: RDKafkaErrorCode) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_that_a_broker_cannot_serve_yet_is_known_as_such() {
+        let failed = |error: RdKafkaError| KafkaError::request("it", &error);
+        for code in [RDKafkaErrorCode::OperationTimedOut, RDKafkaErrorCode::UnknownLeaderEpoch] {
+            for error in [RdKafkaError::AdminOp(code), RdKafkaError::MetadataFetch(code)] {
+                assert!(matches!(failed(error.clone()), KafkaError::NotReady { .. }), "{error:?}");
+            }
+        }
+        let refused = RdKafkaError::AdminOp(RDKafkaErrorCode::ClusterAuthorizationFailed);
+        assert!(matches!(failed(refused), KafkaError::Request { .. }));
+    }
 
     #[test]
     fn a_limit_of_the_operating_system_is_no_wrong_setting() {

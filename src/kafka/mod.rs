@@ -46,8 +46,8 @@ pub mod producer;
 pub mod quota_throttle;
 mod send_time;
 mod size_limits;
-pub mod statistics;
 pub mod startup;
+pub mod statistics;
 pub mod topic_admin;
 pub mod topic_id;
 

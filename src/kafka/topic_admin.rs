@@ -258,7 +258,9 @@ pub fn max_message_bytes(settings: &Settings, logger: &Logger, topic: &str) -> R
 fn properties(settings: &Settings, logger: &Logger, topic: &str) -> Result<ConfigResource, KafkaError> {
     let failed = |reason| KafkaError::Topic { topic: topic.to_owned(), reason: format!("its configuration: {reason}") };
     let admin = admin(settings, logger)?;
-    let described = block_on(admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &options(settings.kafka.request_timeout())));
+    let described = block_on(
+        admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &options(settings.kafka.request_timeout())),
+    );
     leave(admin);
     let described = described.map_err(|error| failed(reason(&error)))?;
     let described = described.into_iter().next().ok_or_else(|| failed("the broker has not replied".to_owned()))?;

@@ -92,11 +92,11 @@ impl ClusterQueries {
         reply
     }
 
-    /// Finds the partitions and their start offsets; repeats that while the cluster is not ready.
-    fn prepare(&mut self) -> Result<Vec<DiscoveredPartition>, ExitStatus> {
+    /// Runs a step of the start, again and again while the cluster is not ready.
+    fn when_ready<T>(&mut self, step: impl Fn(&mut Self) -> Result<T, StartError>) -> Result<T, ExitStatus> {
         let mut retry = StartupRetry::new(&self.settings.kafka);
         loop {
-            match self.discover() {
+            match step(self) {
                 Err(StartError::Kafka(failure)) if retry.is_repeated(&failure, &self.logger) => {
                     self.cluster.take().into_iter().for_each(ClusterClient::leave);
                     self.connected = false;
@@ -104,6 +104,14 @@ impl ClusterQueries {
                 result => return result.map_err(ExitStatus::from),
             }
         }
+    }
+
+    /// Checks that the topics exist.
+    fn find_topics(&mut self) -> Result<(), StartError> {
+        let topics = self.settings.consumed_topics();
+        let cluster = self.cluster()?;
+        topics.iter().try_for_each(|topic| cluster.partitions(topic).map(drop))?;
+        Ok(())
     }
 
     fn discover(&mut self) -> Result<Vec<DiscoveredPartition>, StartError> {

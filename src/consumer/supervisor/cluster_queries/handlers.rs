@@ -10,7 +10,6 @@ use super::super::messages::{
     Recommit, RefreshCommits, RefreshCredentials, Reopen, VerifyCommitted,
 };
 use super::ClusterQueries;
-use crate::exit::ExitStatus;
 use crate::kafka::cluster_client::ClusterClient;
 use crate::kafka::error::KafkaError;
 use crate::kafka::offset_gaps::GapFinder;
@@ -29,12 +28,7 @@ impl Handler<Connect> for ClusterQueries {
     type Result = MessageResult<Connect>;
 
     fn handle(&mut self, _: Connect, _: &mut Self::Context) -> Self::Result {
-        let topics = self.settings.consumed_topics();
-        MessageResult(
-            self.cluster()
-                .and_then(|cluster| topics.iter().try_for_each(|topic| cluster.partitions(topic).map(drop)))
-                .map_err(ExitStatus::from),
-        )
+        MessageResult(self.when_ready(Self::find_topics))
     }
 }
 
@@ -42,7 +36,7 @@ impl Handler<DiscoverPartitions> for ClusterQueries {
     type Result = MessageResult<DiscoverPartitions>;
 
     fn handle(&mut self, _: DiscoverPartitions, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.prepare())
+        MessageResult(self.when_ready(Self::discover))
     }
 }
 
