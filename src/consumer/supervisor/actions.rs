@@ -103,7 +103,7 @@ impl ConsumerSupervisor {
     fn send(&mut self, slot: usize, frame: WorkerCommand) {
         if let (WorkerCommand::Revoke(partitions), Some(running)) = (&frame, &mut self.fleet.slots[slot].running) {
             partitions.iter().for_each(|partition| {
-                running.given.remove(partition);
+                running.assigned.remove(partition);
             });
         }
         self.fleet.slots[slot].send(frame);
@@ -326,7 +326,7 @@ impl ConsumerSupervisor {
             supervisor.policy.partitions.resume(&partitions, &committed);
             let Some(running) = supervisor.fleet.slots[slot].process(process) else { return };
             let new: Vec<_> =
-                partitions.into_iter().filter(|partition| running.given.insert(partition.clone())).collect();
+                partitions.into_iter().filter(|partition| running.assigned.insert(partition.clone())).collect();
             running.end_reached = false;
             let starts = supervisor.policy.partitions.starts(&new, supervisor.resume_from());
             supervisor.fleet.slots[slot].send(WorkerCommand::Assign(starts));

@@ -329,8 +329,10 @@ impl Handler<WorkerFrame> for ConsumerSupervisor {
         match frame {
             Some(frame) => self.on_worker_message(slot, frame, context),
             None => {
-                running.silent = true;
-                context.run_later(CLOSED_CHANNEL_TIMEOUT, move |supervisor, _| supervisor.kill_silent(slot, process));
+                running.is_channel_closed = true;
+                context.run_later(CLOSED_CHANNEL_TIMEOUT, move |supervisor, _| {
+                    supervisor.kill_without_channel(slot, process)
+                });
                 self.reap(context);
             }
         }

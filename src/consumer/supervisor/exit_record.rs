@@ -213,7 +213,7 @@ fn row(last: &LastPosition) -> ExitPosition {
     ExitPosition {
         topic: last.partition.topic.clone(),
         partition: last.partition.partition,
-        position: last.next,
+        position: last.position,
         committed: Some(last.committed),
         in_flight: last.in_flight,
     }

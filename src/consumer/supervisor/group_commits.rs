@@ -89,7 +89,7 @@ impl ConsumerSupervisor {
             let running = position.consumer.and_then(|slot| self.fleet.slots.get(slot)?.running.as_ref());
             // A worker with a revocation may be about to commit; a stopped partition may have been assigned to
             // no process.
-            running.is_none_or(|running| position.is_stopped && !running.given.contains(position.name))
+            running.is_none_or(|running| position.is_stopped && !running.assigned.contains(position.name))
         };
         let unread = self.policy.partitions.committed_positions().filter(is_unread);
         unread.map(|position| (position.name.clone(), position.offset)).collect()

@@ -23,7 +23,7 @@ pub(super) enum ResumeFrom {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct LastPosition {
     pub(super) partition: TopicPartition,
-    pub(super) next: i64,
+    pub(super) position: i64,
     /// The committed offset, where its successor starts.
     pub(super) committed: i64,
     pub(super) in_flight: Option<i64>,
@@ -66,25 +66,25 @@ impl Owner {
 pub(super) struct PartitionEntry {
     /// Its owner in this run; with a group it may be on another host.
     pub(super) owner: Option<Owner>,
-    pub(super) first: i64,
+    pub(super) start_offset: i64,
     /// The id of the topic that all offsets here refer to.
     pub(super) topic_id: Option<TopicId>,
     /// Its worker has received a restart for that topic id: what it reports until it confirms refers to the
     /// previous topic.
     pub(super) is_restarting: bool,
-    pub(super) until: Option<i64>,
+    pub(super) stop_offset: Option<i64>,
     /// The committed offset of earlier runs.
     pub(super) committed_before: Option<i64>,
-    pub(super) next: i64,
+    pub(super) position: i64,
     pub(super) committed: Option<i64>,
     /// The offset up to which messages can be consumed: under `isolation.level = read_committed` the last stable
     /// offset.
-    pub(super) end: i64,
+    pub(super) high_watermark: i64,
     /// The high watermark that its worker has received with messages; it may include transactions that are still
     /// open.
-    pub(super) high_watermark: i64,
+    pub(super) reported_high_watermark: i64,
     /// The high watermark that was known when the last request for watermarks was sent.
-    pub(super) high_watermark_asked: i64,
+    pub(super) high_watermark_at_request: i64,
     /// The last offset from the brokers was not below the high watermark: no transaction was open.
     pub(super) is_stable: bool,
     /// Counters of processes that have exited or do not consume it any more.
@@ -125,10 +125,11 @@ impl PartitionEntry {
     pub(super) fn restart(&mut self, found: &DiscoveredPartition, now: Duration) {
         let DiscoveredPartition { start, end, committed } = found;
         self.before = self.before + std::mem::take(&mut self.now);
-        (self.first, self.next, self.until) = (start.start, start.start, start.until);
+        (self.start_offset, self.position, self.stop_offset) = (start.start, start.start, start.until);
         self.topic_id.clone_from(&start.topic_id);
         (self.committed, self.committed_before) = (None, *committed);
-        (self.end, self.high_watermark, self.high_watermark_asked, self.is_stable) = (*end, 0, 0, true);
+        (self.high_watermark, self.reported_high_watermark, self.high_watermark_at_request, self.is_stable) =
+            (*end, 0, 0, true);
         (self.in_flight, self.retrying, self.waits_for_turn) = (None, false, false);
         (self.is_restarting, self.moved) = (self.consumer().is_some(), now);
     }
@@ -136,8 +137,8 @@ impl PartitionEntry {
     /// The start offset of its next worker.
     pub(super) fn resume_at(&self, from: ResumeFrom) -> i64 {
         match from {
-            ResumeFrom::Committed => self.committed.unwrap_or(self.first),
-            ResumeFrom::Position => self.next,
+            ResumeFrom::Committed => self.committed.unwrap_or(self.start_offset),
+            ResumeFrom::Position => self.position,
         }
     }
 
@@ -148,27 +149,27 @@ impl PartitionEntry {
 
     /// The lag as Kafka counts it: includes transaction markers, and offsets beyond the stop offset.
     pub(super) fn lag(&self) -> u64 {
-        distance(self.next, self.end)
+        distance(self.position, self.high_watermark)
     }
 
     /// The number of offsets that remain up to the stop offset.
     pub(super) fn remaining(&self) -> u64 {
-        distance(self.next, self.until.map_or(self.end, |until| until.min(self.end)))
+        distance(self.position, self.stop_offset.map_or(self.high_watermark, |until| until.min(self.high_watermark)))
     }
 
     /// Records the high watermark that its worker has reported. It is the readable end only while no transaction
     /// is open.
     pub(super) fn see_high_watermark(&mut self, high_watermark: Option<i64>) {
-        self.high_watermark = high_watermark.unwrap_or(self.high_watermark);
-        let end = if self.is_stable { self.high_watermark } else { 0 };
-        self.end = self.end.max(self.next).max(end);
+        self.reported_high_watermark = high_watermark.unwrap_or(self.reported_high_watermark);
+        let end = if self.is_stable { self.reported_high_watermark } else { 0 };
+        self.high_watermark = self.high_watermark.max(self.position).max(end);
     }
 
     /// Records the offset that the brokers have returned. If it is below the high watermark that was known
     /// before the request, it is the last stable offset.
     pub(super) fn set_end(&mut self, end: i64) {
-        self.is_stable = end >= self.high_watermark_asked;
-        self.end = if self.is_stable { self.end.max(end) } else { end.max(self.next) };
+        self.is_stable = end >= self.high_watermark_at_request;
+        self.high_watermark = if self.is_stable { self.high_watermark.max(end) } else { end.max(self.position) };
     }
 
     /// Whether its worker has no message in flight and waits for messages that should be available.
@@ -190,11 +191,11 @@ impl PartitionEntry {
             topic: name.topic.clone(),
             partition: name.partition,
             worker: self.consumer(),
-            start_offset: self.first,
-            position: self.next,
+            start_offset: self.start_offset,
+            position: self.position,
             committed: self.committed,
-            high_watermark: self.end,
-            stop_offset: self.until,
+            high_watermark: self.high_watermark,
+            stop_offset: self.stop_offset,
             lag: if is_elsewhere { 0 } else { self.lag() },
             counts: self.counts(),
             in_flight: self.in_flight.map(|(in_flight, reported)| InFlightStatus {
@@ -213,10 +214,10 @@ impl PartitionEntry {
             topic: name.topic.clone(),
             partition: name.partition,
             worker: self.consumer(),
-            start_offset: self.first,
-            position: self.next,
+            start_offset: self.start_offset,
+            position: self.position,
             committed: self.committed,
-            high_watermark: self.end,
+            high_watermark: self.high_watermark,
             lag: (!read_only).then(|| self.lag() as i64),
             counts: self.counts(),
             abandoned: self.abandoned,

@@ -25,14 +25,15 @@ impl PartitionTable {
         let start = |name: &TopicPartition| {
             let partition = self.entries.get(name)?;
             let (start, topic_id) = (partition.resume_at(from), partition.topic_id.clone());
-            Some(PartitionAssignment { partition: name.clone(), start, until: partition.until, topic_id })
+            Some(PartitionAssignment { partition: name.clone(), start, until: partition.stop_offset, topic_id })
         };
         names.iter().filter_map(start).collect()
     }
 
     /// Whether none of these partitions has been consumed yet.
     pub(super) fn is_untouched(&self, names: &[TopicPartition]) -> bool {
-        let untouched = |partition: &PartitionEntry| partition.next == partition.first && partition.committed.is_none();
+        let untouched =
+            |partition: &PartitionEntry| partition.position == partition.start_offset && partition.committed.is_none();
         names.iter().filter_map(|name| self.entries.get(name)).all(untouched)
     }
 
@@ -53,8 +54,8 @@ impl PartitionTable {
         for name in names {
             let Some(partition) = self.entries.get_mut(name) else { continue };
             let committed = partition.committed.unwrap_or(0);
-            partition.unreported += distance(partition.next, committed);
-            partition.next = partition.next.max(committed);
+            partition.unreported += distance(partition.position, committed);
+            partition.position = partition.position.max(committed);
         }
     }
 
@@ -65,7 +66,7 @@ impl PartitionTable {
 
     /// The last known commit of this run; with manual assignment it commits each partition's start offset.
     pub(super) fn last_commit(&self, name: &TopicPartition) -> i64 {
-        self.entries.get(name).map_or(0, |partition| partition.committed.unwrap_or(partition.first))
+        self.entries.get(name).map_or(0, |partition| partition.committed.unwrap_or(partition.start_offset))
     }
 
     /// The last commit of each partition, with its worker.
@@ -91,23 +92,24 @@ impl PartitionTable {
     /// Partitions whose committed offset is below their position, with that position.
     pub(super) fn commit_lag(&self) -> Offsets {
         let is_behind = |partition: &&PartitionEntry| {
-            partition.next != partition.first && partition.committed.is_none_or(|committed| committed < partition.next)
+            partition.position != partition.start_offset
+                && partition.committed.is_none_or(|committed| committed < partition.position)
         };
         let behind = self.entries.iter().filter(|(_, partition)| is_behind(partition));
-        behind.map(|(name, partition)| (name.clone(), partition.next)).collect()
+        behind.map(|(name, partition)| (name.clone(), partition.position)).collect()
     }
 
     /// A description of the first partition whose committed offset differs from its position. With `shared`
     /// other members commit, too, and the committed offset may be higher.
     pub(super) fn uncommitted(&self, shared: bool) -> Option<String> {
         let wrong = |partition: &&PartitionEntry| match partition.committed {
-            _ if partition.next == partition.first => false,
-            Some(committed) if shared => committed < partition.next,
-            committed => committed != Some(partition.next),
+            _ if partition.position == partition.start_offset => false,
+            Some(committed) if shared => committed < partition.position,
+            committed => committed != Some(partition.position),
         };
         self.entries.iter().find(|(_, partition)| wrong(partition)).map(|(name, partition)| match partition.committed {
-            Some(committed) => format!("{name}: processed up to {}, committed up to {committed}", partition.next),
-            None => format!("{name}: processed up to {}, nothing is committed", partition.next),
+            Some(committed) => format!("{name}: processed up to {}, committed up to {committed}", partition.position),
+            None => format!("{name}: processed up to {}, nothing is committed", partition.position),
         })
     }
 }

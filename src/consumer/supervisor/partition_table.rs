@@ -42,16 +42,16 @@ impl PartitionTable {
         let DiscoveredPartition { start, end, committed } = found;
         let partition = PartitionEntry {
             owner: None,
-            first: start.start,
+            start_offset: start.start,
             topic_id: start.topic_id.clone(),
             is_restarting: false,
-            until: start.until,
+            stop_offset: start.until,
             committed_before: *committed,
-            next: start.start,
+            position: start.start,
             committed: None,
-            end: *end,
-            high_watermark: 0,
-            high_watermark_asked: 0,
+            high_watermark: *end,
+            reported_high_watermark: 0,
+            high_watermark_at_request: 0,
             is_stable: true,
             before: PartitionCounts::default(),
             now: PartitionCounts::default(),
@@ -76,14 +76,14 @@ impl PartitionTable {
                 continue;
             };
             let before = partition.consumer();
-            if partition.before.handled() == 0 && before.is_none() && partition.next == partition.first {
-                partition.first = start.start;
+            if partition.before.handled() == 0 && before.is_none() && partition.position == partition.start_offset {
+                partition.start_offset = start.start;
             }
             if before != Some(slot) {
                 // The revocation of its last owner has not arrived yet.
                 partition.merge_progress();
             }
-            (partition.next, partition.moved) = (start.start, now);
+            (partition.position, partition.moved) = (start.start, now);
             (partition.topic_id, partition.is_restarting) = (start.topic_id.clone(), false);
         }
     }
@@ -159,12 +159,12 @@ impl PartitionTable {
             // The last report about a partition that has another owner by now is ignored.
             let entry = self.consumed(&progress.partition, slot);
             let Some(partition) = entry.filter(|partition| !partition.is_restarting) else { continue };
-            advance.has_moved |= partition.next != progress.next || progress.in_flight.is_some();
-            if partition.next != progress.next || partition.remaining() == 0 || progress.waits_for_turn {
+            advance.has_moved |= partition.position != progress.next || progress.in_flight.is_some();
+            if partition.position != progress.next || partition.remaining() == 0 || progress.waits_for_turn {
                 partition.moved = now;
             }
             partition.waits_for_turn = progress.waits_for_turn;
-            partition.next = progress.next;
+            partition.position = progress.next;
             partition.see_high_watermark(progress.end);
             partition.committed = progress.committed.or(partition.committed);
             advance.handled += progress.counts.handled().saturating_sub(partition.now.handled());
@@ -190,7 +190,7 @@ impl PartitionTable {
 
     /// Records the exit of a slot's process. If it was killed at the deadline, its messages in flight are
     /// abandoned.
-    pub(super) fn process_ended(&mut self, slot: usize, at_deadline: bool) {
+    pub(super) fn on_process_exit(&mut self, slot: usize, at_deadline: bool) {
         for partition in self.consumed_by(slot) {
             partition.abandoned = u64::from(at_deadline && partition.in_flight.is_some());
             partition.merge_progress();
@@ -203,7 +203,7 @@ impl PartitionTable {
         consumed
             .map(|(name, partition)| LastPosition {
                 partition: name.clone(),
-                next: partition.next,
+                position: partition.position,
                 committed: partition.resume_at(from),
                 in_flight: partition.in_flight.map(|(in_flight, _)| in_flight.offset),
                 has_work: partition.in_flight.is_some() || partition.remaining() > 0,
@@ -213,7 +213,9 @@ impl PartitionTable {
 
     /// Records that a request for the high watermarks is about to be sent.
     pub(super) fn on_watermarks_requested(&mut self) {
-        self.entries.values_mut().for_each(|partition| partition.high_watermark_asked = partition.high_watermark);
+        self.entries
+            .values_mut()
+            .for_each(|partition| partition.high_watermark_at_request = partition.reported_high_watermark);
     }
 
     /// Records the current high watermarks.
@@ -232,7 +234,7 @@ impl PartitionTable {
     /// the log.
     pub(super) fn starved(&self) -> Offsets {
         let starved = self.entries.iter().filter(|(_, partition)| partition.is_starved());
-        starved.map(|(name, partition)| (name.clone(), partition.next)).collect()
+        starved.map(|(name, partition)| (name.clone(), partition.position)).collect()
     }
 
     /// The worker that consumes a partition.
@@ -245,24 +247,24 @@ impl PartitionTable {
         self.set_high_watermarks(ends, now);
         for (name, end) in ends {
             if let Some(partition) = self.entries.get_mut(name) {
-                partition.until = Some(*end);
+                partition.stop_offset = Some(*end);
             }
         }
     }
 
     /// The stop offsets of partitions that have one.
     pub(super) fn stop_offsets(&self) -> Offsets {
-        self.entries.iter().filter_map(|(name, partition)| Some((name.clone(), partition.until?))).collect()
+        self.entries.iter().filter_map(|(name, partition)| Some((name.clone(), partition.stop_offset?))).collect()
     }
 
     /// The partitions that have not reached their stop offset, with that offset. Stopped partitions are left
     /// out.
     pub(super) fn unread(&self) -> Offsets {
         let unread = |partition: &&PartitionEntry| {
-            partition.stopped.is_none() && partition.until.is_none_or(|until| partition.next < until)
+            partition.stopped.is_none() && partition.stop_offset.is_none_or(|until| partition.position < until)
         };
         let unread = self.entries.iter().filter(|(_, partition)| unread(partition));
-        unread.map(|(name, partition)| (name.clone(), partition.until.unwrap_or(i64::MAX))).collect()
+        unread.map(|(name, partition)| (name.clone(), partition.stop_offset.unwrap_or(i64::MAX))).collect()
     }
 
     /// Resets the stall timers: consuming was paused meanwhile.
@@ -303,13 +305,13 @@ impl PartitionTable {
 
     /// The position of each partition.
     pub(super) fn positions(&self) -> Offsets {
-        self.entries.iter().map(|(name, partition)| (name.clone(), partition.next)).collect()
+        self.entries.iter().map(|(name, partition)| (name.clone(), partition.position)).collect()
     }
 
     /// The positions of partitions that a worker here consumes.
     pub(super) fn consumed_positions(&self) -> Offsets {
         let read = self.entries.iter().filter(|(_, partition)| partition.consumer().is_some());
-        read.map(|(name, partition)| (name.clone(), partition.next)).collect()
+        read.map(|(name, partition)| (name.clone(), partition.position)).collect()
     }
 
     /// Whether a worker has a message in flight.
@@ -319,7 +321,7 @@ impl PartitionTable {
 
     /// The number of messages that consuming has passed, each counted once.
     pub(super) fn reached(&self) -> u64 {
-        self.entries.values().map(|partition| distance(partition.first, partition.next)).sum()
+        self.entries.values().map(|partition| distance(partition.start_offset, partition.position)).sum()
     }
 
     /// The results of messages, over all processes.

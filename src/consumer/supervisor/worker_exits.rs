@@ -27,8 +27,8 @@ type CommittedReply = Result<Result<CommittedOffsets, KafkaError>, MailboxError>
 impl ConsumerSupervisor {
     pub(super) fn reap(&mut self, context: &mut Context<Self>) {
         for slot in 0..self.fleet.slots.len() {
-            match self.fleet.slots[slot].take_ended() {
-                Ok(Some((running, ended))) => self.worker_ended(slot, &running, ended, context),
+            match self.fleet.slots[slot].take_exited() {
+                Ok(Some((running, ended))) => self.on_worker_exit(slot, &running, ended, context),
                 Ok(None) => {}
                 Err(error) => error!(self.params.logger, "worker {slot} could not be reaped: {error}"),
             }
@@ -40,7 +40,13 @@ impl ConsumerSupervisor {
         }
     }
 
-    fn worker_ended(&mut self, slot: usize, running: &RunningWorker, ended: ProcessExit, context: &mut Context<Self>) {
+    fn on_worker_exit(
+        &mut self,
+        slot: usize,
+        running: &RunningWorker,
+        ended: ProcessExit,
+        context: &mut Context<Self>,
+    ) {
         let why = self.policy.why(slot).cloned();
         let last_positions = self.policy.partitions.last_positions(slot, self.resume_from());
         let consumer = &self.params.settings.consumer;
@@ -53,7 +59,7 @@ impl ConsumerSupervisor {
             consumer,
         );
         let killed_by_us = self.shutdown.is_past_deadline();
-        self.policy.partitions.process_ended(slot, killed_by_us);
+        self.policy.partitions.on_process_exit(slot, killed_by_us);
         // During a shutdown the report states which worker had them.
         if self.is_group() && !self.shutdown.is_stopping() {
             let names = self.policy.partitions(slot);
@@ -81,7 +87,7 @@ impl ConsumerSupervisor {
         }
         self.apply_event(Event::Exited(slot, exit), context);
         if let Some(kind) = kind.filter(|_| !self.is_gone(slot)) {
-            self.fleet.slots[slot].restarts(kind);
+            self.fleet.slots[slot].count_restart(kind);
         }
     }
 
@@ -137,7 +143,7 @@ impl ConsumerSupervisor {
     }
 
     /// Kills a worker whose channel is closed. When it has exited, the policy takes over.
-    pub(super) fn kill_silent(&mut self, slot: usize, process: u32) {
+    pub(super) fn kill_without_channel(&mut self, slot: usize, process: u32) {
         if let Some(running) = self.fleet.slots[slot].process(process) {
             running.process.kill();
             error!(

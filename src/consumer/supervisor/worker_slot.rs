@@ -59,9 +59,9 @@ pub(super) struct RunningWorker {
     /// A message in flight may have caused that error.
     pub(super) crashed: bool,
     /// Its channel is closed.
-    pub(super) silent: bool,
+    pub(super) is_channel_closed: bool,
     /// The partitions that were assigned to it.
-    pub(super) given: BTreeSet<TopicPartition>,
+    pub(super) assigned: BTreeSet<TopicPartition>,
     /// The last measured resident set size, in MiB.
     pub(super) resident: Option<u64>,
     /// The last measured CPU time, in seconds.
@@ -86,7 +86,7 @@ impl WorkerSlot {
         process: WorkerProcess,
         link: Addr<WorkerConnection>,
         log: LogTail,
-        given: BTreeSet<TopicPartition>,
+        assigned: BTreeSet<TopicPartition>,
     ) {
         remember(&mut self.pids, process.pid());
         self.resuming = false;
@@ -100,8 +100,8 @@ impl WorkerSlot {
             finished: false,
             failure: None,
             crashed: false,
-            silent: false,
-            given,
+            is_channel_closed: false,
+            assigned,
             resident: None,
             cpu: 0.0,
             health: None,
@@ -126,14 +126,14 @@ impl WorkerSlot {
     ///
     /// # Errors
     /// From the operating system; none is expected.
-    pub(super) fn take_ended(&mut self) -> std::io::Result<Option<(RunningWorker, ProcessExit)>> {
+    pub(super) fn take_exited(&mut self) -> std::io::Result<Option<(RunningWorker, ProcessExit)>> {
         let Some(running) = &mut self.running else { return Ok(None) };
         if running.ended.is_none() {
             running.ended = running.process.try_reap()?.map(|ended| (ended, Instant::now()));
         }
         match running.ended {
             Some((ended, at))
-                if running.silent && (running.log.is_complete() || at.elapsed() >= STDERR_DRAIN_TIMEOUT)
+                if running.is_channel_closed && (running.log.is_complete() || at.elapsed() >= STDERR_DRAIN_TIMEOUT)
                     || at.elapsed() >= FINAL_FRAMES_TIMEOUT =>
             {
                 self.cpu_before += running.cpu;
@@ -224,7 +224,7 @@ impl WorkerSlot {
     }
 
     /// Counts a restart after an exit of this kind.
-    pub(super) fn restarts(&mut self, kind: RestartKind) {
+    pub(super) fn count_restart(&mut self, kind: RestartKind) {
         *self.kinds.entry(kind.to_string()).or_default() += 1;
     }
 

@@ -101,7 +101,7 @@ impl PoisonDetector {
             let suspect = self.suspects.entry(last.partition.clone()).or_insert(Suspect {
                 exits: 0,
                 hung: None,
-                reached: last.next,
+                reached: last.position,
             });
             if hung.is_some() && suspect.hung == hung {
                 named = named.or(hung.map(|offset| (last.partition.clone(), offset, "twice")));
@@ -109,8 +109,8 @@ impl PoisonDetector {
             suspect.exits += 1;
             suspect.hung = hung;
             // The rate is unknown: assume the distance since the start once more, and a little in addition.
-            let ahead = last.next.saturating_sub(last.committed).saturating_add(MAX_UNREPORTED);
-            suspect.reached = suspect.reached.max(last.next.saturating_add(ahead));
+            let ahead = last.position.saturating_sub(last.committed).saturating_add(MAX_UNREPORTED);
+            suspect.reached = suspect.reached.max(last.position.saturating_add(ahead));
         }
         let is_proven = match suspicion.evidence {
             Evidence::Strong => true,

@@ -134,7 +134,7 @@ impl World {
 
 fn crash(committed: i64) -> WorkerExit {
     let last =
-        LastPosition { partition: partition(0), next: committed + 5, committed, in_flight: None, has_work: true };
+        LastPosition { partition: partition(0), position: committed + 5, committed, in_flight: None, has_work: true };
     WorkerExit { text: "SIGABRT".to_owned(), last_positions: vec![last], ..WorkerExit::default() }
 }
 

@@ -151,7 +151,7 @@ impl World {
         };
         let last_positions = own.map(|(partition, _)| LastPosition {
             partition: partition.clone(),
-            next: 20,
+            position: 20,
             committed: 10,
             in_flight: Some(20),
             has_work: true,
@@ -253,9 +253,9 @@ fn broken_frames() -> impl Strategy<Value = Vec<Event>> {
         Event::Throttled(slot, partitions, serde_json::from_str::<Throttled>(&frame).unwrap().remaining)
     });
     let last = (partition(), offset(), offset(), proptest::option::of(offset()));
-    let last = last.prop_map(|(partition, next, committed, in_flight)| LastPosition {
+    let last = last.prop_map(|(partition, position, committed, in_flight)| LastPosition {
         partition,
-        next,
+        position,
         committed,
         in_flight,
         has_work: true,
