@@ -72,15 +72,15 @@ fn stamps(criterion: &mut Criterion) {
 fn checker(criterion: &mut Criterion) {
     let scope = CheckScope { run: Some(42), acknowledgements: true, from_start: false, partitions: 12, shared: false };
     let (mut checker, mut number) = (Checker::new(scope), 0_u64);
-    let reader = WorkerId { slot: 0, process: 1 };
-    (0..12).for_each(|partition| checker.assigned(reader, partition, 0));
+    let worker = WorkerId { slot: 0, process: 1 };
+    (0..12).for_each(|partition| checker.assigned(worker, partition, 0));
     criterion.bench_function("checker: acknowledged and read", |bencher| {
         bencher.iter(|| {
             let (partition, offset) = ((number % 12) as i32, (number / 12) as i64);
             checker.acknowledged(1, number, partition, offset);
             let stamp = Stamp { run: 42, producer: 1, sequence: number, ..Stamp::default() };
             let entry = HistoryEntry::new(partition, offset, Some(&stamp::StampCheck { stamp, intact: true }));
-            checker.read(reader, 0, &entry);
+            checker.read(worker, 0, &entry);
             number += 1;
         });
     });

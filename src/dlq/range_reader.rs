@@ -28,7 +28,7 @@ pub(super) struct RangeReader {
     reading: Vec<RangeProgress>,
     /// The partition to check first.
     turn: usize,
-    reader: Consumer,
+    consumer: Consumer,
     timeout: Duration,
 }
 
@@ -41,16 +41,16 @@ struct RangeProgress {
 impl RangeReader {
     /// Starts reading.
     pub(super) fn open(settings: &Settings, spans: &[OffsetRange], logger: &Logger) -> Result<Self, KafkaError> {
-        let reader = Consumer::new(settings, ConsumerRole::Manual, spans.len(), true, logger, |_| {})?;
+        let consumer = Consumer::new(settings, ConsumerRole::Manual, spans.len(), true, logger, |_| {})?;
         let reading = spans.iter().map(|span| {
-            let stream = reader.split_partition_queue(&span.partition, None)?;
+            let stream = consumer.split_partition_queue(&span.partition, None)?;
             Ok(RangeProgress { stream, to: span.to, done: span.from >= span.to })
         });
         let reading = reading.collect::<Result<Vec<_>, KafkaError>>()?;
         let left = spans.iter().filter(|span| span.from < span.to);
         let starts: Vec<_> = left.map(|span| (span.partition.clone(), span.from)).collect();
-        reader.assign(&starts)?;
-        Ok(Self { reading, turn: 0, reader, timeout: settings.kafka.request_timeout() })
+        consumer.assign(&starts)?;
+        Ok(Self { reading, turn: 0, consumer, timeout: settings.kafka.request_timeout() })
     }
 
     /// The next record, in order within a partition; `None` when all ranges are read.
@@ -72,7 +72,7 @@ impl RangeReader {
                 let reason = format!("no record arrived within {:?} (kafka.connect_timeout)", self.timeout);
                 return Err(KafkaError::Request { what, reason });
             }
-            self.reader.poll(POLL_TIMEOUT).map_err(broken)?;
+            self.consumer.poll(POLL_TIMEOUT).map_err(broken)?;
         }
     }
 
@@ -118,9 +118,9 @@ impl RangeReader {
 
     /// Closes the client.
     pub(super) fn close(self) {
-        let Self { reading, reader, .. } = self;
+        let Self { reading, consumer, .. } = self;
         drop(reading);
-        reader.close(MembershipOperation::LeaveGroup);
+        consumer.close(MembershipOperation::LeaveGroup);
     }
 }
 

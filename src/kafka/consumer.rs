@@ -263,11 +263,11 @@ impl Consumer {
         timeout: Duration,
     ) -> Result<BTreeMap<TopicPartition, Watermarks>, KafkaError> {
         let what = "the partitions' offsets could not be read";
-        let ask = |at| {
+        let query = |at| {
             let reply = self.consumer.offsets_for_times(list_of(partitions, at)?, timeout);
             offsets_of(&reply.map_err(|error| KafkaError::request(what, &error))?, what)
         };
-        watermarks_of(partitions, &ask(Offset::Beginning)?, &ask(Offset::End)?)
+        watermarks_of(partitions, &query(Offset::Beginning)?, &query(Offset::End)?)
     }
 
     /// Revokes the partitions and closes the client. All partition queues must be dropped first. With

@@ -272,30 +272,30 @@ mod tests {
         settings.kafka.brokers = broker.brokers();
         settings.consumer.commit_interval = Duration::from_secs(3_600);
         let logger = slog::Logger::root(slog::Discard, slog::o!());
-        let reader = Consumer::new(&settings, ConsumerRole::Member(None), 2, false, &logger, |_| ()).unwrap();
+        let consumer = Consumer::new(&settings, ConsumerRole::Member(None), 2, false, &logger, |_| ()).unwrap();
         let partitions = [TopicPartition::new("t", 0), TopicPartition::new("t", 1)];
         let [first, second] =
-            partitions.each_ref().map(|partition| reader.split_partition_queue(partition, None).unwrap());
-        reader.assign(&partitions.each_ref().map(|partition| (partition.clone(), 0))).unwrap();
+            partitions.each_ref().map(|partition| consumer.split_partition_queue(partition, None).unwrap());
+        consumer.assign(&partitions.each_ref().map(|partition| (partition.clone(), 0))).unwrap();
         let begun = std::time::Instant::now();
         // Until the client has the topic's metadata.
         while first.store(5).and_then(|()| second.store(7)).is_err() {
             assert!(begun.elapsed() < Duration::from_secs(30), "the partitions do not become known");
-            reader.poll(Duration::from_millis(10)).unwrap();
+            consumer.poll(Duration::from_millis(10)).unwrap();
         }
         drop((first, second));
         // The first partition is lost; the second one's offset is committed.
         let committed = vec![(partitions[1].clone(), 7)];
-        assert_eq!(reader.commit(&committed), CommitResult::Done(committed.clone()));
-        reader.unassign(&partitions).unwrap();
+        assert_eq!(consumer.commit(&committed), CommitResult::Done(committed.clone()));
+        consumer.unassign(&partitions).unwrap();
         let begun = std::time::Instant::now();
         while begun.elapsed() < Duration::from_millis(300) {
-            reader.poll(Duration::from_millis(50)).unwrap();
+            consumer.poll(Duration::from_millis(50)).unwrap();
         }
-        let stored = reader.committed_with_metadata(&partitions, Duration::from_secs(10)).unwrap();
+        let stored = consumer.committed_with_metadata(&partitions, Duration::from_secs(10)).unwrap();
         let stored = stored.into_iter().map(|(partition, commit)| (partition, commit.offset));
         assert_eq!(stored.collect::<Vec<_>>(), committed);
-        assert!(!reader.in_use());
-        reader.close(MembershipOperation::RemainInGroup);
+        assert!(!consumer.in_use());
+        consumer.close(MembershipOperation::RemainInGroup);
     }
 }

@@ -17,7 +17,7 @@ pub fn table(columns: &[(&str, &LatencyHistogram)]) -> String {
     let mut row = |name: &str, cell: &dyn Fn(&Percentiles) -> String| {
         table.row([name.to_owned()].into_iter().chain(columns.iter().map(|(_, all)| cell(all))));
     };
-    let times: [(&str, fn(&Percentiles) -> u64); 9] = [
+    let times: [(&str, PercentileFn); 9] = [
         ("p50", |of| of.p50),
         ("p75", |of| of.p75),
         ("p90", |of| of.p90),
@@ -38,6 +38,9 @@ pub fn table(columns: &[(&str, &LatencyHistogram)]) -> String {
     }
     table.to_string()
 }
+
+/// Selects one of the percentiles.
+type PercentileFn = fn(&Percentiles) -> u64;
 
 /// Returns `scheduled → acked` for the tag `scheduled_to_acked`.
 fn column_title(tag: &str) -> String {

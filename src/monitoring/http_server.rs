@@ -82,23 +82,25 @@ impl StatusServer {
 impl Drop for StatusServer {
     fn drop(&mut self) {
         self.stop = None;
-        // Ignored: it fails only if the thread panicked, and then the process is exiting.
-        let _joined = self.thread.take().map(JoinHandle::join);
+        if let Some(thread) = self.thread.take() {
+            // It fails only if the thread panicked, and then the process is exiting.
+            thread.join().ok();
+        }
     }
 }
 
 async fn serve(listener: TcpListener, router: Router, logger: &Logger) {
     // The oldest connection is first.
     let mut open: Vec<(IpAddr, AbortHandle)> = Vec::new();
-    let mut said: Option<Instant> = None;
+    let mut logged: Option<Instant> = None;
     loop {
         let (stream, client) = match listener.accept().await {
             Ok(accepted) => accepted,
             // The client has already disconnected.
             Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => continue,
             Err(error) => {
-                if said.is_none_or(|said| said.elapsed() >= ACCEPT_ERROR_LOG_INTERVAL) {
-                    said = Some(Instant::now());
+                if logged.is_none_or(|logged| logged.elapsed() >= ACCEPT_ERROR_LOG_INTERVAL) {
+                    logged = Some(Instant::now());
                     warn!(logger, "monitoring: connections cannot be accepted: {error}; retrying");
                 }
                 sleep(ACCEPT_RETRY_INTERVAL).await;

@@ -56,7 +56,7 @@ struct RunState {
     events: VecDeque<Event>,
     next_event: u64,
     /// The time of the last heartbeat of the main loop.
-    heard: Option<Instant>,
+    last_heartbeat: Option<Instant>,
 }
 
 impl StatusRegistry {
@@ -86,7 +86,7 @@ impl StatusRegistry {
     pub fn heartbeat(&self) {
         let waits = {
             let mut known = self.known();
-            known.heard = Some(Instant::now());
+            known.last_heartbeat = Some(Instant::now());
             known.phase == Phase::Starting && known.waits.is_none() && self.0.begun.elapsed() >= AWAITED_SILENTLY
         };
         if let Some(brokers) = self.0.awaited.as_ref().filter(|_| waits) {
@@ -157,7 +157,7 @@ impl StatusRegistry {
 
     /// Returns the time since the last heartbeat; `None` if there was none yet.
     pub fn time_since_heartbeat(&self) -> Option<Duration> {
-        self.known().heard.map(|heard| heard.elapsed())
+        self.known().last_heartbeat.map(|at| at.elapsed())
     }
 
     /// Returns the complete current status.

@@ -19,7 +19,7 @@ pub(super) struct Layout {
     pub(super) head: Rect,
     pub(super) totals: Rect,
     /// The lines of the totals.
-    pub(super) said: Vec<Vec<StyledText>>,
+    pub(super) texts: Vec<Vec<StyledText>>,
     pub(super) charts: Rect,
     /// All panes, or only the focused one.
     pub(super) panes: Vec<(Pane, Rect)>,
@@ -47,12 +47,12 @@ pub(super) fn divide(area: Rect, state: &App) -> Layout {
     let foot_height = u16::from(rest.height > PANE);
     rest.height -= foot_height;
     let foot = Rect { y: rest.bottom(), height: foot_height, ..rest };
-    let said = totals(state, area.width, usize::from(rest.height.saturating_sub(PANE)).min(TOTALS));
-    let totals = take(&mut rest, said.len() as u16);
+    let texts = totals(state, area.width, usize::from(rest.height.saturating_sub(PANE)).min(TOTALS));
+    let totals = take(&mut rest, texts.len() as u16);
     let has_charts = state.status.as_ref().is_some_and(|status| status.history.len() > 1);
     let charts_height = if has_charts && rest.height >= CHARTS + 2 * PANE { CHARTS } else { 0 };
     let charts = take(&mut rest, charts_height);
-    Layout { head, totals, said, charts, panes: panes(rest, state), foot }
+    Layout { head, totals, texts, charts, panes: panes(rest, state), foot }
 }
 
 fn take(rest: &mut Rect, height: u16) -> Rect {
@@ -66,7 +66,7 @@ fn totals(state: &App, width: u16, most: usize) -> Vec<Vec<StyledText>> {
     let Some(status) = &state.status else { return Vec::new() };
     let produced = status.produce.as_ref().map(|produce| summary::produced(produce, &state.rates));
     let consumed = status.consume.as_ref().map(|consume| summary::consumed(consume, &state.rates));
-    let sides = produced.into_iter().chain(consumed).map(|said| summary::flow(said, width.into()));
+    let sides = produced.into_iter().chain(consumed).map(|texts| summary::flow(texts, width.into()));
     let sides: Vec<_> = sides.collect();
     // The producer and the consumer get equal shares.
     let each = most / sides.len().max(1);

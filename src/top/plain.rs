@@ -26,8 +26,8 @@ pub(super) fn text(state: &App) -> String {
     lines.iter().flat_map(|line| [line, "\n"]).collect()
 }
 
-fn joined(said: Vec<StyledText>) -> String {
-    said.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join("  ")
+fn joined(texts: Vec<StyledText>) -> String {
+    texts.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join("  ")
 }
 
 #[cfg(test)]

@@ -72,22 +72,22 @@ pub(super) fn source(state: &App) -> StyledText {
 pub(super) fn produced(produce: &ProduceStatus, rates: &Rates) -> Vec<StyledText> {
     let failed: u64 = produce.failed.values().fold(0, |sum, count| sum.saturating_add(*count));
     let of = produce.requested.map(|requested| format!(" of {}", format_count(requested))).unwrap_or_default();
-    let mut said = vec![
+    let mut texts = vec![
         plain(format!("produce to {}:", produce.topic)),
         plain(format!("{}{of} {}", format_count(produce.delivered()), produce.delivery())),
     ];
-    said.extend(rates.of(&CounterKey::Delivered).map(|rate| plain(format_rate(rate))));
-    said.extend(rates.of(&CounterKey::SentBytes).map(|rate| plain(format!("{}/s", bytes(rate as u64)))));
+    texts.extend(rates.of(&CounterKey::Delivered).map(|rate| plain(format_rate(rate))));
+    texts.extend(rates.of(&CounterKey::SentBytes).map(|rate| plain(format!("{}/s", bytes(rate as u64)))));
     let missing = produce.requested.map(|requested| requested.saturating_sub(produce.delivered()));
     let left = missing.filter(|missing| *missing > 0).and_then(|it| rates.seconds_for(&CounterKey::Delivered, it));
-    said.extend(left.map(|left| plain(format!("{} left", seconds(left)))));
-    said.push(plain(format!("{} sent", format_count(produce.sent))));
-    said.push(bad_if(failed > 0, format!("{} failed", format_count(failed))));
+    texts.extend(left.map(|left| plain(format!("{} left", seconds(left)))));
+    texts.push(plain(format!("{} sent", format_count(produce.sent))));
+    texts.push(bad_if(failed > 0, format!("{} failed", format_count(failed))));
     for (reason, number) in &produce.failed {
-        said.push((Severity::Bad, format!("{reason}: {}", format_count(*number))));
+        texts.push((Severity::Bad, format!("{reason}: {}", format_count(*number))));
     }
-    said.extend(latency("scheduled → acked", &produce.acknowledgement));
-    said
+    texts.extend(latency("scheduled → acked", &produce.acknowledgement));
+    texts
 }
 
 fn group(consume: &ConsumeStatus) -> String {
@@ -97,31 +97,31 @@ fn group(consume: &ConsumeStatus) -> String {
 /// Returns the totals of the consumer.
 pub(super) fn consumed(consume: &ConsumeStatus, rates: &Rates) -> Vec<StyledText> {
     let restarts = consume.restarts.values().fold(0_u64, |sum, count| sum.saturating_add(*count));
-    let mut said = vec![
+    let mut texts = vec![
         plain(format!("consume from {}, {}, {}:", consume.topics.join(", "), group(consume), consume.assignment)),
         plain(format!("{} processed", format_count(consume.processed))),
     ];
-    said.extend(rates.of(&CounterKey::Processed).map(|rate| plain(format_rate(rate))));
-    said.extend(rates.of(&CounterKey::ReadBytes).map(|rate| plain(format!("{}/s", bytes(rate as u64)))));
-    said.push(plain(format!("lag {}", format_count(consume.lag))));
-    said.push(bad_if(consume.failed > 0, format!("{} skipped", format_count(consume.failed))));
-    said.push(bad_if(consume.dead_lettered > 0, pluralize(consume.dead_lettered, "dead letter")));
+    texts.extend(rates.of(&CounterKey::Processed).map(|rate| plain(format_rate(rate))));
+    texts.extend(rates.of(&CounterKey::ReadBytes).map(|rate| plain(format!("{}/s", bytes(rate as u64)))));
+    texts.push(plain(format!("lag {}", format_count(consume.lag))));
+    texts.push(bad_if(consume.failed > 0, format!("{} skipped", format_count(consume.failed))));
+    texts.push(bad_if(consume.dead_lettered > 0, pluralize(consume.dead_lettered, "dead letter")));
     for (reason, number) in &consume.failures {
-        said.push((Severity::Bad, format!("{reason}: {}", format_count(*number))));
+        texts.push((Severity::Bad, format!("{reason}: {}", format_count(*number))));
     }
-    said.push(plain(match consume.retried {
+    texts.push(plain(match consume.retried {
         1 => "1 retry".to_owned(),
         retried => format!("{} retries", format_count(retried)),
     }));
-    said.push(plain(pluralize(restarts, "restart")));
+    texts.push(plain(pluralize(restarts, "restart")));
     for (cause, number) in &consume.restarts {
-        said.push((Severity::Warning, format!("{cause}: {}", format_count(*number))));
+        texts.push((Severity::Warning, format!("{cause}: {}", format_count(*number))));
     }
-    said.push(plain(pluralize(consume.rebalances, "rebalance")));
-    said.extend(latency("scheduled → processed", &consume.end_to_end));
-    said.extend(latency("processing", &consume.processing));
-    said.extend(latency("committing", &consume.commit));
-    said
+    texts.push(plain(pluralize(consume.rebalances, "rebalance")));
+    texts.extend(latency("scheduled → processed", &consume.end_to_end));
+    texts.extend(latency("processing", &consume.processing));
+    texts.extend(latency("committing", &consume.commit));
+    texts
 }
 
 fn plain(text: String) -> StyledText {
@@ -139,10 +139,10 @@ fn latency(what: &str, times: &HistogramStatus) -> Option<StyledText> {
 
 /// Wraps texts into lines of a maximum width. A text is never split; a text that is wider than a line has its own line. Lines
 /// after the first one are indented.
-pub(super) fn flow(said: Vec<StyledText>, width: usize) -> Vec<Vec<StyledText>> {
+pub(super) fn flow(texts: Vec<StyledText>, width: usize) -> Vec<Vec<StyledText>> {
     let mut lines: Vec<Vec<StyledText>> = Vec::new();
     let mut used = 0;
-    for (mood, text) in said {
+    for (mood, text) in texts {
         let wide = width_of(&text) + 2;
         match lines.last_mut() {
             Some(line) if used + wide <= width => line.push((mood, format!("  {text}"))),
@@ -169,8 +169,8 @@ mod tests {
     use super::*;
     use crate::monitoring::status::RateSample;
 
-    fn text(said: Vec<StyledText>) -> String {
-        said.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join("  ")
+    fn text(texts: Vec<StyledText>) -> String {
+        texts.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join("  ")
     }
 
     #[test]
@@ -235,8 +235,8 @@ mod tests {
     #[test]
     fn what_is_said_flows_into_lines() {
         let lines = |width| {
-            let said = ["aaaa", "bb", "cc", "dddddddd"].map(|text| plain(text.to_owned())).to_vec();
-            flow(said, width)
+            let texts = ["aaaa", "bb", "cc", "dddddddd"].map(|text| plain(text.to_owned())).to_vec();
+            flow(texts, width)
                 .into_iter()
                 .map(|line| line.into_iter().map(|(_, text)| text).collect())
                 .collect::<Vec<String>>()

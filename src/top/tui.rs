@@ -46,7 +46,7 @@ pub(super) fn run(address: &StatusUrl, mut signals: SignalHandler) -> ExitStatus
             Ok(ended) => exit(ended),
             Err(_) => {
                 // Restores what does not need a write to the terminal.
-                let _too_late = disable_raw_mode();
+                disable_raw_mode().ok();
                 ExitStatus::new(ExitCode::Forced, "the terminal takes nothing that is written to it")
             }
         }

@@ -36,8 +36,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &App) {
     let parts = layout::divide(area, state);
     let canvas = frame.buffer_mut();
     head(canvas, &parts, state);
-    for (said, y) in parts.said.iter().zip(parts.totals.y..) {
-        line(canvas, Rect { y, height: 1, ..parts.totals }, &spans(said, state));
+    for (texts, y) in parts.texts.iter().zip(parts.totals.y..) {
+        line(canvas, Rect { y, height: 1, ..parts.totals }, &spans(texts, state));
     }
     if let Some(status) = &state.status {
         charts(canvas, parts.charts, status, state);
@@ -65,8 +65,8 @@ fn style(mood: Severity, state: &App) -> Style {
     }
 }
 
-fn spans(said: &[StyledText], state: &App) -> Line<'static> {
-    said.iter().map(|(mood, text)| Span::styled(text.clone(), style(*mood, state))).collect()
+fn spans(texts: &[StyledText], state: &App) -> Line<'static> {
+    texts.iter().map(|(mood, text)| Span::styled(text.clone(), style(*mood, state))).collect()
 }
 
 /// Renders a line in the first row of an area.

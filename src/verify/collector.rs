@@ -251,18 +251,18 @@ fn write(
 #[derive(Default)]
 struct HistoryConnection {
     decoder: HistoryDecoder,
-    reader: WorkerId,
+    worker: WorkerId,
 }
 
 impl HistoryConnection {
     fn push(&mut self, piece: &[u8], checker: &mut Checker) -> Result<(), HistoryError> {
-        let reader = &mut self.reader;
+        let worker = &mut self.worker;
         self.decoder.push(piece, |event| {
             // Every history starts with this event.
             if let HistoryEvent::Hello(hello) = event {
-                *reader = hello;
+                *worker = hello;
             }
-            checker.history(*reader, &event);
+            checker.history(*worker, &event);
         })
     }
 }

@@ -131,13 +131,13 @@ impl Orchestrator {
 
     fn on_producer_done(&mut self, outcome: producing::ProducerResult, context: &mut Context<Self>) {
         self.coordinator = None;
-        let given_up =
+        let has_failed =
             outcome.exit.code == ExitCode::Forced || outcome.report.acknowledged == 0 || outcome.topic_deleted;
         info!(self.logger, "produced: {}", outcome.exit.reason);
         self.outcome.produced = Some(outcome);
         match self.supervisor.clone().filter(|_| self.outcome.consumed.is_none()) {
             None => self.finish(context),
-            Some(supervisor) if given_up => supervisor.do_send(AbortRun("nothing more is produced")),
+            Some(supervisor) if has_failed => supervisor.do_send(AbortRun("nothing more is produced")),
             Some(_) => self.read_to_end(context),
         }
     }

@@ -131,12 +131,12 @@ mod tests {
         drop(topic);
         assert_eq!(*delivered.0.lock().unwrap(), [0, 1, 2, 3].map(|number| usize::MAX - number));
 
-        let reader: BaseConsumer = config.create().unwrap();
+        let consumer: BaseConsumer = config.create().unwrap();
         let mut list = TopicPartitionList::new();
         list.add_partition_offset("t", 0, Offset::Beginning).unwrap();
-        reader.assign(&list).unwrap();
+        consumer.assign(&list).unwrap();
         for (key, payload) in sent {
-            let message = std::iter::repeat_with(|| reader.poll(Duration::from_millis(100))).flatten().next();
+            let message = std::iter::repeat_with(|| consumer.poll(Duration::from_millis(100))).flatten().next();
             let message = message.unwrap().unwrap();
             assert_eq!((message.key(), message.payload()), (key, payload));
         }

@@ -116,8 +116,8 @@ impl AnomalySample {
     }
 
     /// Adds the worker process.
-    pub(super) fn by(mut self, reader: WorkerId) -> Self {
-        (self.worker, self.pid) = (Some(reader.slot), Some(reader.process));
+    pub(super) fn by(mut self, worker: WorkerId) -> Self {
+        (self.worker, self.pid) = (Some(worker.slot), Some(worker.process));
         self
     }
 

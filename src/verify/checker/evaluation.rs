@@ -46,7 +46,7 @@ impl Checker {
             deliberate: self.tally.deliberate,
             acknowledged: self.tally.acknowledged,
             failed: self.tally.failed,
-            readers: self.readers.len() as u64,
+            readers: self.workers.len() as u64,
             deadline_passed: facts.deadline_passed,
             cut_off: facts.cut_off,
             read_in_part: facts.read_in_part,
@@ -210,22 +210,22 @@ impl Checker {
                 let of = known.map(|(run, message): (u64, Message)| (run, message.producer(), message.sequence()));
                 let it = of.map_or(it.clone(), |(run, producer, sequence)| it.of(run, producer, sequence));
                 let jump = self.partitions.get(at).and_then(|partition| partition.jump_over(offset));
-                jump.map_or(it.clone(), |jump| it.by(jump.reader).when(jump.time_us))
+                jump.map_or(it.clone(), |jump| it.by(jump.worker).when(jump.time_us))
             });
         }
     }
 
     /// Messages reprocessed without a crash that explains it.
     fn rereads(&self, anomalies: &mut AnomalyCounts) {
-        let known = |reader: u32| self.readers.get(reader as usize);
-        let clean = |reader: u32| known(reader).is_some_and(|known| known.clean);
+        let known = |worker: u32| self.workers.get(worker as usize);
+        let clean = |worker: u32| known(worker).is_some_and(|known| known.clean);
         for (at, partition) in self.partitions.iter() {
             for (session, offsets) in partition.sessions.unexplained_rereads(clean) {
                 anomalies.count(Anomaly::RedeliveredUnexplained, offsets.len());
                 for offset in offsets.iter().take(EXAMPLES) {
                     anomalies.example(Anomaly::RedeliveredUnexplained, |it| {
                         let it = it.at(at, offset).because("reprocessed, and no crash explains it");
-                        let it = known(session.reader).map_or(it.clone(), |Known { reader, .. }| it.by(*reader));
+                        let it = known(session.worker).map_or(it.clone(), |Known { worker, .. }| it.by(*worker));
                         let found = session.recover_session(offset);
                         found.map_or(it.clone(), |(time, entry)| it.of_entry(entry).when(*time))
                     });

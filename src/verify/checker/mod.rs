@@ -72,7 +72,7 @@ pub struct CheckScope {
 /// A known worker process.
 #[derive(Clone, Copy, Debug)]
 struct Known {
-    reader: WorkerId,
+    worker: WorkerId,
     /// It has exited cleanly.
     clean: bool,
 }
@@ -93,7 +93,7 @@ pub struct Checker {
     scope: CheckScope,
     partitions: Partitions,
     producers: Producers,
-    readers: Vec<Known>,
+    workers: Vec<Known>,
     /// The index of each worker process, and the worker process of the last event.
     places: HashMap<WorkerId, u32>,
     last: Option<(WorkerId, u32)>,
@@ -116,7 +116,7 @@ impl Checker {
             scope: CheckScope { acknowledgements, ..scope },
             partitions: Partitions::default(),
             producers: Producers::new(scope.run),
-            readers: Vec::new(),
+            workers: Vec::new(),
             places: HashMap::new(),
             last: None,
             anomalies: AnomalyCounts::default(),
@@ -139,18 +139,18 @@ impl Checker {
     }
 
     /// The index of a worker process.
-    fn reader(&mut self, reader: WorkerId) -> u32 {
+    fn worker(&mut self, worker: WorkerId) -> u32 {
         if let Some((last, index)) = self.last
-            && last == reader
+            && last == worker
         {
             return index;
         }
-        let readers = &mut self.readers;
-        let index = *self.places.entry(reader).or_insert_with(|| {
-            readers.push(Known { reader, clean: false });
-            readers.len() as u32 - 1
+        let workers = &mut self.workers;
+        let index = *self.places.entry(worker).or_insert_with(|| {
+            workers.push(Known { worker, clean: false });
+            workers.len() as u32 - 1
         });
-        self.last = Some((reader, index));
+        self.last = Some((worker, index));
         index
     }
 
@@ -191,29 +191,29 @@ impl Checker {
     }
 
     /// Records that a worker process consumes a partition from this offset.
-    pub fn assigned(&mut self, reader: WorkerId, partition: i32, start: i64) {
-        let reader = self.reader(reader);
+    pub fn assigned(&mut self, worker: WorkerId, partition: i32, start: i64) {
+        let worker = self.worker(worker);
         if let Some(index) = self.partition(partition) {
             let start = u64::try_from(start).ok();
             let partition = self.partitions.entry(index);
             partition.started = partition.started.max(start.unwrap_or_default());
-            partition.sessions.begin(reader, start);
+            partition.sessions.begin(worker, start);
         }
     }
 
     /// Records a worker's commit; `offset` is the committed position.
-    pub fn committed(&mut self, reader: WorkerId, partition: i32, offset: i64) {
-        let reader = self.reader(reader);
+    pub fn committed(&mut self, worker: WorkerId, partition: i32, offset: i64) {
+        let worker = self.worker(worker);
         if let (Some(index), Ok(offset)) = (self.partition(partition), u64::try_from(offset)) {
-            let session = self.partitions.entry(index).sessions.of(reader);
+            let session = self.partitions.entry(index).sessions.of(worker);
             session.committed = session.committed.max(offset);
         }
     }
 
     /// Records the exit of a worker process. Without it, the process has not exited cleanly.
-    pub fn ended(&mut self, reader: WorkerId, clean: bool) {
-        let index = self.reader(reader);
-        if let Some(known) = self.readers.get_mut(index as usize) {
+    pub fn ended(&mut self, worker: WorkerId, clean: bool) {
+        let index = self.worker(worker);
+        if let Some(known) = self.workers.get_mut(index as usize) {
             known.clean = clean;
         }
     }
@@ -226,25 +226,25 @@ impl Checker {
     }
 
     /// Records an event of a worker's history.
-    pub fn history(&mut self, reader: WorkerId, event: &HistoryEvent<'_>) {
+    pub fn history(&mut self, worker: WorkerId, event: &HistoryEvent<'_>) {
         match event {
-            HistoryEvent::Hello(reader) => {
-                self.reader(*reader);
+            HistoryEvent::Hello(worker) => {
+                self.worker(*worker);
             }
-            HistoryEvent::Assigned { partition, start } => self.assigned(reader, *partition, *start),
+            HistoryEvent::Assigned { partition, start } => self.assigned(worker, *partition, *start),
             HistoryEvent::Read { time_us, entries } => {
-                entries.iter().for_each(|entry| self.read(reader, *time_us, &entry))
+                entries.iter().for_each(|entry| self.read(worker, *time_us, &entry))
             }
-            HistoryEvent::Committed { partition, offset } => self.committed(reader, *partition, *offset),
-            HistoryEvent::Bye => self.ended(reader, true),
+            HistoryEvent::Committed { partition, offset } => self.committed(worker, *partition, *offset),
+            HistoryEvent::Bye => self.ended(worker, true),
         }
     }
 
     /// Records that a worker has processed a message, or skipped or dead-lettered it as configured.
-    pub fn read(&mut self, reader: WorkerId, time_us: u64, entry: &HistoryEntry) {
-        let index = self.reader(reader);
+    pub fn read(&mut self, worker: WorkerId, time_us: u64, entry: &HistoryEntry) {
+        let index = self.worker(worker);
         let (Some(at), Ok(offset)) = (self.partition(entry.partition), u64::try_from(entry.offset)) else { return };
-        let example = |example: AnomalySample| example.at(at, offset).by(reader).when(time_us);
+        let example = |example: AnomalySample| example.at(at, offset).by(worker).when(time_us);
         let partition = self.partitions.entry(at);
         let session = partition.sessions.of(index);
         let movement = session.read(offset);
@@ -255,7 +255,7 @@ impl Checker {
         if movement.back {
             self.anomalies.add(Anomaly::WentBack, |it| example(it).of_entry(entry));
         } else if !movement.jumped.is_empty() {
-            partition.jump(movement.jumped, reader, time_us);
+            partition.jump(movement.jumped, worker, time_us);
         }
         if !new {
             self.tally.redelivered += 1;

@@ -65,7 +65,7 @@ pub(super) enum MatchResult {
 pub(super) struct OffsetGap {
     over: std::ops::Range<u64>,
     /// The worker process.
-    pub reader: WorkerId,
+    pub worker: WorkerId,
     /// Its time in µs since the Unix epoch.
     pub time_us: u64,
 }
@@ -218,11 +218,11 @@ impl Partition {
     }
 
     /// Records a jump of a worker.
-    pub(super) fn jump(&mut self, over: std::ops::Range<u64>, reader: WorkerId, time_us: u64) {
+    pub(super) fn jump(&mut self, over: std::ops::Range<u64>, worker: WorkerId, time_us: u64) {
         let start = over.start.max(over.end.saturating_sub(MAX_JUMP));
         self.jumped.insert_range(start..over.end);
         if self.jumps.len() < EXAMPLES {
-            self.jumps.push(OffsetGap { over, reader, time_us });
+            self.jumps.push(OffsetGap { over, worker, time_us });
         }
     }
 

@@ -26,7 +26,7 @@ pub(super) fn scopes() -> impl Strategy<Value = CheckScope> {
     })
 }
 
-fn readers() -> impl Strategy<Value = WorkerId> {
+fn workers() -> impl Strategy<Value = WorkerId> {
     (0..WORKERS, 0..2_u32).prop_map(|(slot, process)| WorkerId { slot, process })
 }
 
@@ -52,10 +52,10 @@ pub(super) fn random_faults() -> impl Strategy<Value = Vec<ModelEvent>> {
         10 => (0..PRODUCERS, 0..25_u64, 0..PARTITIONS as i32, -1..30_i64).prop_map(
             |(producer, sequence, partition, offset)| ModelEvent::Acknowledged { producer, sequence, partition, offset }),
         2 => (0..PRODUCERS, 0..25_u64).prop_map(|(producer, sequence)| ModelEvent::Failed { producer, sequence }),
-        2 => (readers(), place()).prop_map(|(reader, (partition, start))| ModelEvent::Assigned { reader, partition, start }),
-        1 => (readers(), place()).prop_map(|(reader, (partition, offset))| ModelEvent::Committed { reader, partition, offset }),
-        12 => (readers(), entries()).prop_map(|(reader, entry)| ModelEvent::Read { reader, entry }),
-        1 => (readers(), any::<bool>()).prop_map(|(reader, clean)| ModelEvent::Ended { reader, clean }),
+        2 => (workers(), place()).prop_map(|(worker, (partition, start))| ModelEvent::Assigned { worker, partition, start }),
+        1 => (workers(), place()).prop_map(|(worker, (partition, offset))| ModelEvent::Committed { worker, partition, offset }),
+        12 => (workers(), entries()).prop_map(|(worker, entry)| ModelEvent::Read { worker, entry }),
+        1 => (workers(), any::<bool>()).prop_map(|(worker, clean)| ModelEvent::Ended { worker, clean }),
     ];
     prop::collection::vec(event, 0..150)
 }
@@ -181,10 +181,10 @@ fn steps() -> impl Strategy<Value = Step> {
 fn source_of(event: &ModelEvent) -> u32 {
     match event {
         ModelEvent::Acknowledged { producer, .. } | ModelEvent::Failed { producer, .. } => u32::from(*producer),
-        ModelEvent::Assigned { reader, .. }
-        | ModelEvent::Committed { reader, .. }
-        | ModelEvent::Read { reader, .. }
-        | ModelEvent::Ended { reader, .. } => 100 + reader.slot + WORKERS * reader.process,
+        ModelEvent::Assigned { worker, .. }
+        | ModelEvent::Committed { worker, .. }
+        | ModelEvent::Read { worker, .. }
+        | ModelEvent::Ended { worker, .. } => 100 + worker.slot + WORKERS * worker.process,
     }
 }
 
@@ -277,36 +277,36 @@ impl ClusterModel {
         match step {
             Step::Produce { producer, partition, fate } => self.produce(producer, partition, fate),
             Step::Read { partition, max, fails } => {
-                let Some(reader) = self.owners[partition] else { return };
+                let Some(worker) = self.owners[partition] else { return };
                 let from = self.positions[partition].max(0) as usize;
                 let next: Vec<_> = self.log[partition].iter().skip(from).flatten().take(max).copied().collect();
                 for entry in next {
                     self.positions[partition] = entry.offset + 1;
-                    self.event.push(ModelEvent::Read { reader, entry: HistoryEntry { failed: fails, ..entry } });
+                    self.event.push(ModelEvent::Read { worker, entry: HistoryEntry { failed: fails, ..entry } });
                 }
             }
             Step::Move { partition, by } => self.positions[partition] = (self.positions[partition] + by).max(0),
             Step::Commit { partition, less } => {
-                let Some(reader) = self.owners[partition] else { return };
+                let Some(worker) = self.owners[partition] else { return };
                 let offset = (self.positions[partition] - less).max(0);
                 self.committed[partition] = offset;
-                self.event.push(ModelEvent::Committed { reader, partition: partition as i32, offset });
+                self.event.push(ModelEvent::Committed { worker, partition: partition as i32, offset });
             }
             Step::Assign { partition, slot, start } => {
-                let reader = WorkerId { slot, process: self.processes[slot as usize] };
+                let worker = WorkerId { slot, process: self.processes[slot as usize] };
                 let start = match start {
                     Start::Committed => self.committed[partition],
                     Start::Beginning => 0,
                     Start::Off(by) => (self.committed[partition] + by).max(0),
                 };
-                self.owners[partition] = Some(reader);
+                self.owners[partition] = Some(worker);
                 self.positions[partition] = start;
-                self.event.push(ModelEvent::Assigned { reader, partition: partition as i32, start });
+                self.event.push(ModelEvent::Assigned { worker, partition: partition as i32, start });
             }
             Step::End { slot, clean } => {
                 let process = self.processes[slot as usize];
                 self.processes[slot as usize] += 1;
-                self.event.push(ModelEvent::Ended { reader: WorkerId { slot, process }, clean });
+                self.event.push(ModelEvent::Ended { worker: WorkerId { slot, process }, clean });
                 for partition in 0..PARTITIONS {
                     if self.owners[partition] == Some(WorkerId { slot, process }) {
                         let start = Start::Committed;

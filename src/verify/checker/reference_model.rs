@@ -12,10 +12,10 @@ use crate::stamp::StampKind;
 pub(super) enum ModelEvent {
     Acknowledged { producer: u16, sequence: u64, partition: i32, offset: i64 },
     Failed { producer: u16, sequence: u64 },
-    Assigned { reader: WorkerId, partition: i32, start: i64 },
-    Committed { reader: WorkerId, partition: i32, offset: i64 },
-    Read { reader: WorkerId, entry: HistoryEntry },
-    Ended { reader: WorkerId, clean: bool },
+    Assigned { worker: WorkerId, partition: i32, start: i64 },
+    Committed { worker: WorkerId, partition: i32, offset: i64 },
+    Read { worker: WorkerId, entry: HistoryEntry },
+    Ended { worker: WorkerId, clean: bool },
 }
 
 /// Passes the event to a checker.
@@ -25,10 +25,10 @@ pub(super) fn apply(checker: &mut Checker, event: ModelEvent) {
             checker.acknowledged(producer, sequence, partition, offset);
         }
         ModelEvent::Failed { producer, sequence } => checker.failed(producer, sequence),
-        ModelEvent::Assigned { reader, partition, start } => checker.assigned(reader, partition, start),
-        ModelEvent::Committed { reader, partition, offset } => checker.committed(reader, partition, offset),
-        ModelEvent::Read { reader, entry } => checker.read(reader, 1_700_000_000_000_000, &entry),
-        ModelEvent::Ended { reader, clean } => checker.ended(reader, clean),
+        ModelEvent::Assigned { worker, partition, start } => checker.assigned(worker, partition, start),
+        ModelEvent::Committed { worker, partition, offset } => checker.committed(worker, partition, offset),
+        ModelEvent::Read { worker, entry } => checker.read(worker, 1_700_000_000_000_000, &entry),
+        ModelEvent::Ended { worker, clean } => checker.ended(worker, clean),
     }
 }
 
@@ -55,7 +55,7 @@ fn stands(scope: &CheckScope, entry: &HistoryEntry) -> Content {
 }
 
 struct ModelSession {
-    reader: WorkerId,
+    worker: WorkerId,
     next: Option<i64>,
     reads: Vec<i64>,
     committed: i64,
@@ -83,9 +83,9 @@ pub(super) fn verdict(scope: &CheckScope, history: &[ModelEvent]) -> Verdict {
     let run = scope.run.unwrap_or_default();
     let mut partitions_added = false;
 
-    fn latest(sessions: &mut Vec<ModelSession>, reader: WorkerId) -> usize {
-        sessions.iter().rposition(|session| session.reader == reader).unwrap_or_else(|| {
-            sessions.push(ModelSession { reader, next: None, reads: vec![], committed: 0 });
+    fn latest(sessions: &mut Vec<ModelSession>, worker: WorkerId) -> usize {
+        sessions.iter().rposition(|session| session.worker == worker).unwrap_or_else(|| {
+            sessions.push(ModelSession { worker, next: None, reads: vec![], committed: 0 });
             sessions.len() - 1
         })
     }
@@ -106,27 +106,27 @@ pub(super) fn verdict(scope: &CheckScope, history: &[ModelEvent]) -> Verdict {
                 verdict.failed += 1;
                 failed.insert((run, producer, sequence));
             }
-            ModelEvent::Assigned { reader, partition, start } => {
-                clean.entry(reader).or_default();
+            ModelEvent::Assigned { worker, partition, start } => {
+                clean.entry(worker).or_default();
                 let furthest = starts.entry(partition).or_default();
                 *furthest = start.max(*furthest);
-                let session = ModelSession { reader, next: Some(start), reads: vec![], committed: 0 };
+                let session = ModelSession { worker, next: Some(start), reads: vec![], committed: 0 };
                 sessions.entry(partition).or_default().push(session);
             }
-            ModelEvent::Committed { reader, partition, offset } => {
-                clean.entry(reader).or_default();
+            ModelEvent::Committed { worker, partition, offset } => {
+                clean.entry(worker).or_default();
                 let of = sessions.entry(partition).or_default();
-                let at = latest(of, reader);
+                let at = latest(of, worker);
                 of[at].committed = of[at].committed.max(offset);
             }
-            ModelEvent::Ended { reader, clean: is } => {
-                clean.insert(reader, is);
+            ModelEvent::Ended { worker, clean: is } => {
+                clean.insert(worker, is);
             }
-            ModelEvent::Read { reader, entry } => {
-                clean.entry(reader).or_default();
+            ModelEvent::Read { worker, entry } => {
+                clean.entry(worker).or_default();
                 let of = sessions.entry(entry.partition).or_default();
-                let at = latest(of, reader);
-                let mine = of.iter().filter(|session| session.reader == reader);
+                let at = latest(of, worker);
+                let mine = of.iter().filter(|session| session.worker == worker);
                 let behind = mine.flat_map(|session| &session.reads).any(|read| *read >= entry.offset);
                 let next = of[at].next.unwrap_or(entry.offset);
                 if entry.offset < next {
@@ -230,20 +230,20 @@ pub(super) fn verdict(scope: &CheckScope, history: &[ModelEvent]) -> Verdict {
 }
 
 fn is_explained(sessions: &[ModelSession], clean: &BTreeMap<WorkerId, bool>, at: usize, offset: i64) -> bool {
-    let died = |session: &ModelSession| !clean[&session.reader];
+    let died = |session: &ModelSession| !clean[&session.worker];
     let committed = |before: usize| {
-        let others = sessions[..before].iter().filter(|session| session.reader != sessions[before].reader);
+        let others = sessions[..before].iter().filter(|session| session.worker != sessions[before].worker);
         others.map(|session| session.committed).max().unwrap_or_default()
     };
     let went_over = |session: &ModelSession| {
         session.reads.iter().any(|read| *read <= offset) && session.reads.iter().any(|read| *read >= offset)
     };
     let mine = &sessions[at];
-    let others = |session: &&ModelSession| session.reader != mine.reader;
+    let others = |session: &&ModelSession| session.worker != mine.worker;
     if let Some(before) = sessions[..at].iter().rev().filter(others).find(|session| went_over(session)) {
         return died(before) && offset >= committed(at);
     }
-    let later = (at + 1..sessions.len()).find(|later| sessions[*later].reader != mine.reader);
+    let later = (at + 1..sessions.len()).find(|later| sessions[*later].worker != mine.worker);
     died(mine) && later.is_some_and(|later| offset >= committed(later))
 }
 

@@ -9,7 +9,7 @@ use crate::history::HistoryEntry;
 #[derive(Clone, Debug)]
 pub(super) struct PartitionSession {
     /// The index of the worker process.
-    pub reader: u32,
+    pub worker: u32,
     /// The expected position; `None` until it is known.
     pub next: Option<u64>,
     /// The end of everything that this process has processed of the partition, including earlier sessions.
@@ -46,11 +46,11 @@ pub(super) struct PositionChange {
 
 impl Sessions {
     /// Records an assignment.
-    pub(super) fn begin(&mut self, reader: u32, start: Option<u64>) {
-        let read_to = self.find(reader).map_or(0, |at| self.all[at].read_to);
+    pub(super) fn begin(&mut self, worker: u32, start: Option<u64>) {
+        let read_to = self.find(worker).map_or(0, |at| self.all[at].read_to);
         self.last = self.all.len();
         self.all.push(PartitionSession {
-            reader,
+            worker,
             next: start,
             read_to,
             first: u64::MAX,
@@ -61,18 +61,18 @@ impl Sessions {
         });
     }
 
-    fn find(&self, reader: u32) -> Option<usize> {
+    fn find(&self, worker: u32) -> Option<usize> {
         match self.all.get(self.last) {
-            Some(session) if session.reader == reader => Some(self.last),
-            _ => self.all.iter().rposition(|session| session.reader == reader),
+            Some(session) if session.worker == worker => Some(self.last),
+            _ => self.all.iter().rposition(|session| session.worker == worker),
         }
     }
 
     /// The latest session of the process; a new one if the partition was never assigned to it.
-    pub(super) fn of(&mut self, reader: u32) -> &mut PartitionSession {
-        match self.find(reader) {
+    pub(super) fn of(&mut self, worker: u32) -> &mut PartitionSession {
+        match self.find(worker) {
             Some(at) => self.last = at,
-            None => self.begin(reader, None),
+            None => self.begin(worker, None),
         }
         &mut self.all[self.last]
     }
@@ -92,7 +92,7 @@ impl Sessions {
     fn unexplained_of(&self, at: usize, session: &PartitionSession, clean: &impl Fn(u32) -> bool) -> RoaringTreemap {
         let (mut open, mut bad) = (session.again.clone(), RoaringTreemap::new());
         let committed = self.committed_before(at);
-        let earlier = self.all[..at].iter().filter(|earlier| earlier.reader != session.reader);
+        let earlier = self.all[..at].iter().filter(|earlier| earlier.worker != session.worker);
         for earlier in earlier.rev() {
             if open.is_empty() {
                 break;
@@ -101,14 +101,14 @@ impl Sessions {
             part.remove_range(..earlier.first);
             part.remove_range(earlier.to..);
             open -= &part;
-            if !clean(earlier.reader) {
+            if !clean(earlier.worker) {
                 part.remove_range(committed..);
             }
             bad |= part;
         }
         if !open.is_empty()
-            && !clean(session.reader)
-            && let Some(later) = (at + 1..self.all.len()).find(|later| self.all[*later].reader != session.reader)
+            && !clean(session.worker)
+            && let Some(later) = (at + 1..self.all.len()).find(|later| self.all[*later].worker != session.worker)
         {
             open.remove_range(self.committed_before(later)..);
         }
@@ -117,8 +117,8 @@ impl Sessions {
 
     /// The highest offset that other processes had committed before session `at`.
     fn committed_before(&self, at: usize) -> u64 {
-        let reader = self.all.get(at).map(|session| session.reader);
-        let earlier = self.all.iter().take(at).filter(|earlier| Some(earlier.reader) != reader);
+        let worker = self.all.get(at).map(|session| session.worker);
+        let earlier = self.all.iter().take(at).filter(|earlier| Some(earlier.worker) != worker);
         earlier.map(|earlier| earlier.committed).max().unwrap_or_default()
     }
 }

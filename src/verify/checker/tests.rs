@@ -28,8 +28,8 @@ fn acknowledge(checker: &mut Checker, offsets: std::ops::Range<i64>) {
     offsets.for_each(|offset| checker.acknowledged(3, offset as u64, 1, offset));
 }
 
-fn read(checker: &mut Checker, reader: WorkerId, offsets: std::ops::Range<i64>) {
-    offsets.for_each(|offset| checker.read(reader, 1_700_000_000_000_000, &entry(offset, offset as u64)));
+fn read(checker: &mut Checker, worker: WorkerId, offsets: std::ops::Range<i64>) {
+    offsets.for_each(|offset| checker.read(worker, 1_700_000_000_000_000, &entry(offset, offset as u64)));
 }
 
 /// A checker with ten acknowledged messages and a worker that consumes partition 1.

@@ -10,7 +10,7 @@ fn header() -> Header {
     Header::new(0xfeed, "t", vec![0, 70, 3], 4, "2026-10-17T00:00:00Z")
 }
 
-fn tell(writer: &mut Writer, record: &RunFileRecord) {
+fn append(writer: &mut Writer, record: &RunFileRecord) {
     match *record {
         RunFileRecord::Acknowledged { producer, sequence, partition, offset } => {
             writer.acknowledged(producer, sequence, partition, offset).unwrap();
@@ -21,7 +21,7 @@ fn tell(writer: &mut Writer, record: &RunFileRecord) {
 
 fn write(path: &Path, records: &[RunFileRecord]) -> Writer {
     let mut writer = OpenFile::new(path).unwrap().begin(&header()).unwrap();
-    records.iter().for_each(|record| tell(&mut writer, record));
+    records.iter().for_each(|record| append(&mut writer, record));
     writer
 }
 
@@ -77,7 +77,7 @@ proptest! {
         let (before, totals) = read(&path).unwrap();
         prop_assert_eq!((before.as_slice(), totals.complete), (&records[..flush_at], false));
         for record in &records[flush_at..] {
-            tell(&mut writer, record);
+            append(&mut writer, record);
         }
         let written = writer.finish().unwrap();
         prop_assert_eq!(read(&path).unwrap(), (records, written));

@@ -49,7 +49,7 @@ fn extreme() -> impl Strategy<Value = u64> {
 
 /// Arbitrary numbers, as from forged stamps, faulty clients and foreign tools.
 fn forged() -> impl Strategy<Value = Vec<ModelEvent>> {
-    let reader = || (0..2_u32).prop_map(|slot| WorkerId { slot, process: 1 });
+    let worker = || (0..2_u32).prop_map(|slot| WorkerId { slot, process: 1 });
     let place = || (prop_oneof![0..3_i32, Just(-1), Just(i32::MAX)], extreme().prop_map(|offset| offset as i64));
     let producer = || prop_oneof![0..2_u16, Just(u16::MAX)];
     let run = prop_oneof![4 => Just(RUN), 1 => extreme()];
@@ -64,10 +64,10 @@ fn forged() -> impl Strategy<Value = Vec<ModelEvent>> {
         4 => (producer(), extreme(), place()).prop_map(
             |(producer, sequence, (partition, offset))| ModelEvent::Acknowledged { producer, sequence, partition, offset }),
         2 => (producer(), extreme()).prop_map(|(producer, sequence)| ModelEvent::Failed { producer, sequence }),
-        1 => (reader(), place()).prop_map(|(reader, (partition, start))| ModelEvent::Assigned { reader, partition, start }),
-        1 => (reader(), place()).prop_map(|(reader, (partition, offset))| ModelEvent::Committed { reader, partition, offset }),
-        8 => (reader(), entry).prop_map(|(reader, entry)| ModelEvent::Read { reader, entry }),
-        1 => (reader(), any::<bool>()).prop_map(|(reader, clean)| ModelEvent::Ended { reader, clean }),
+        1 => (worker(), place()).prop_map(|(worker, (partition, start))| ModelEvent::Assigned { worker, partition, start }),
+        1 => (worker(), place()).prop_map(|(worker, (partition, offset))| ModelEvent::Committed { worker, partition, offset }),
+        8 => (worker(), entry).prop_map(|(worker, entry)| ModelEvent::Read { worker, entry }),
+        1 => (worker(), any::<bool>()).prop_map(|(worker, clean)| ModelEvent::Ended { worker, clean }),
     ];
     prop::collection::vec(event, 0..30)
 }
