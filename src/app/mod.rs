@@ -7,7 +7,6 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use clap::Parser;
 use slog::{debug, error, info, warn};
 
 use crate::blocking_command::{self, Stop};
@@ -105,7 +104,7 @@ impl Program {
     /// same binary.
     pub fn run(self) -> std::process::ExitCode {
         signal_mask::block_handled();
-        match Cli::try_parse() {
+        match Cli::try_parse_from(std::env::args_os()) {
             Ok(cli) => self.run_command(&cli).into(),
             Err(error) => {
                 // For clap, help and version are errors, too; they go to stdout with exit code 0.
@@ -117,11 +116,10 @@ impl Program {
 
     fn run_command(self, cli: &Cli) -> ExitCode {
         limits::raise_descriptor_limit();
+        panic::abort_on_panic();
         if let Command::Worker(worker) = &cli.command {
-            panic::abort_on_panic();
             return worker::run(worker.slot, self.processor);
         }
-        panic::abort_on_panic();
         let role = if cli.command.has_workers() { Role::Supervisor } else { Role::Alone };
         let signals = SignalHandler::start(role);
         let console = Console::start(!cli.quiet);
@@ -294,17 +292,17 @@ impl Program {
                     Err(exit) => exit,
                 }
             }
-            Command::Config(Config { command: ConfigCommand::Show(ShowConfig { origin, .. }), .. }) => {
+            Command::Config(Config { command: ConfigCommand::Show(ShowConfig { origin }) }) => {
                 let (origin, mut out) = (*origin, output_writer(sink));
                 blocking_command::until_signal(signals, move || {
                     ExitStatus::from_stdout_result(out.write_all(escape::lines(&loaded.show(origin)).as_bytes()))
                 })
             }
-            Command::Config(Config { command: ConfigCommand::Check(CheckConfig { connect: true, .. }), .. }) => {
+            Command::Config(Config { command: ConfigCommand::Check(CheckConfig { connect: true }) }) => {
                 let mut out = output_writer(sink);
                 blocking_command::until_signal(signals, move || config_check::run(&loaded.settings, &logger, &mut out))
             }
-            Command::Config(Config { command: ConfigCommand::Check(_), .. }) => {
+            Command::Config(Config { command: ConfigCommand::Check(_) }) => {
                 ExitStatus::clean("the settings are in order")
             }
             // Handled before the log was started.
@@ -330,7 +328,7 @@ fn print_usage_error(error: &clap::Error) -> std::io::Result<()> {
 fn run_top(command: &Top, cli: &Cli, console: &Console, sink: &ReportSink, signals: SignalHandler) -> ExitStatus {
     if cli.config.is_some() || !cli.set.is_empty() {
         console.print_line(b"kafka-actors: `top` reads no settings: --config and --set change nothing\n");
-        // Before the terminal switches to the alternate console.
+        // Before the terminal switches to the alternate screen.
         console.finish();
     }
     // A terminal stops a background job that reads keys, as for other programs.

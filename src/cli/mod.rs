@@ -5,6 +5,7 @@
 //!   several commands have; `global_args`: the options of all commands.
 //! - `flags`: the settings of the flags. `topic_spec`: the notation of topics.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
@@ -101,21 +102,15 @@ fn global_args(matches: &ArgMatches) -> Result<GlobalArgs, clap::Error> {
     }
 }
 
-impl Parser for Cli {}
-
-impl CommandFactory for Cli {
-    fn command() -> clap::Command {
-        with_global_args(RawArgs::command())
-    }
-
-    fn command_for_update() -> clap::Command {
-        with_global_args(RawArgs::command_for_update())
-    }
-}
-
-impl FromArgMatches for Cli {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let GlobalArgs { config, set, report, verbose, quiet } = global_args(matches)?;
+impl Cli {
+    /// Parses a command line, which starts with the name of the program.
+    ///
+    /// # Errors
+    /// clap's error, which is also how help and version are returned.
+    pub fn try_parse_from<T: Into<OsString> + Clone>(line: impl IntoIterator<Item = T>) -> Result<Self, clap::Error> {
+        let mut command = Self::command();
+        let matches = command.try_get_matches_from_mut(line)?;
+        let GlobalArgs { config, set, report, verbose, quiet } = global_args(&matches)?;
         let level = match (quiet, verbose) {
             (true, 1..) => {
                 let text = "--quiet and --verbose cannot be used together";
@@ -127,13 +122,13 @@ impl FromArgMatches for Cli {
             (false, _) => Some(("--verbose", "trace")),
         };
         let level = level.map(|(flag, word)| (flag.to_owned(), "logging.level".to_owned(), word.to_owned()));
-        let flags = level.into_iter().chain(flags::setting_overrides(&Self::command(), matches)).collect();
-        Ok(Self { config, set, report, quiet, flags, command: RawArgs::from_arg_matches(matches)?.command })
+        let flags = level.into_iter().chain(flags::setting_overrides(&command, &matches)).collect();
+        let RawArgs { command } = RawArgs::from_arg_matches(&matches)?;
+        Ok(Self { config, set, report, quiet, flags, command })
     }
 
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        *self = Self::from_arg_matches(matches)?;
-        Ok(())
+    fn command() -> clap::Command {
+        with_global_args(RawArgs::command())
     }
 }
 
