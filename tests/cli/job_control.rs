@@ -161,6 +161,8 @@ fn a_closed_terminal_ends_a_run_gracefully_with_its_report() {
     for (what, line) in lines {
         let running = terminal::run(&line, 30, 120);
         wait_for_text(&running, "reading, worker: 1");
+        // A demonstration that has processed no message has proved nothing, and fails.
+        wait_for_text(&running, "message, worker: ");
         let program = terminal::program(&running);
         let family = family(program);
         if what == "suspended" {
