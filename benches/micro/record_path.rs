@@ -70,7 +70,9 @@ impl MessageQueue for MemoryQueue {
 
 /// Measures the time per record, for messages with and without a stamp.
 pub fn record_path(criterion: &mut Criterion) {
-    let settings = Arc::new(load(LoadOptions::default()).unwrap().settings);
+    let (processors, sets) = (vec!["own".to_owned()], vec!["consumer.processor=own".to_owned()]);
+    let options = LoadOptions { processors, sets, ..LoadOptions::default() };
+    let settings = Arc::new(load(options).unwrap().settings);
     let plain = br#"{"id":1,"text":"a message without a stamp"}"#.to_vec();
     let mut stamped = plain.clone();
     Stamp { run: 42, producer: 3, sequence: 1_000_000, ..Stamp::default() }.append(None, &mut stamped);
