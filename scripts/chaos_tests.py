@@ -1,4 +1,4 @@
-"""Tests of scripts/chaos that need no broker: what it judges, and what it does not blame the program for."""
+"""Tests of scripts/chaos that need no broker: its verdict, and what it does not blame the program for."""
 
 import importlib.util
 import io
@@ -30,32 +30,32 @@ def made(*lasted):
 
 
 class Judging(unittest.TestCase):
-    def assert_judged(self, code, words, *judged):
-        found, reason = chaos.judge(*judged)
+    def assert_exit(self, code, words, *arguments):
+        found, reason = chaos.exit_code_and_reason(*arguments)
         self.assertEqual((found, words in reason), (code, True), reason)
 
     def test_all_faults_and_a_verdict_that_holds(self):
-        self.assert_judged(chaos.HOLDS, "every fault was made", 0, report(), made(12.3, 14), 0)
+        self.assert_exit(chaos.HOLDS, "every fault was made", 0, report(), made(12.3, 14), 0)
 
     def test_a_verdict_that_does_not_hold_is_the_programs_failure(self):
-        self.assert_judged(chaos.PROGRAM_FAILED, "exit code 1", 1, report(False, unread=3), made(12.3), 0)
-        self.assert_judged(chaos.PROGRAM_FAILED, "does not hold", 0, report(False), made(12.3), 0)
-        self.assert_judged(chaos.PROGRAM_FAILED, "left no report", 0, None, made(12.3), 0)
+        self.assert_exit(chaos.PROGRAM_FAILED, "exit code 1", 1, report(False, unread=3), made(12.3), 0)
+        self.assert_exit(chaos.PROGRAM_FAILED, "does not hold", 0, report(False), made(12.3), 0)
+        self.assert_exit(chaos.PROGRAM_FAILED, "left no report", 0, None, made(12.3), 0)
 
     def test_a_broker_that_comes_back_late_is_no_failure_of_the_program(self):
         late = made(12.3, chaos.MESSAGE_TIMEOUT + 40)
-        self.assert_judged(chaos.NOT_EXECUTED, "lasted 160.0 s instead of 12.3 s", 1, report(False, failed=9), late, 0)
+        self.assert_exit(chaos.NOT_EXECUTED, "lasted 160.0 s instead of 12.3 s", 1, report(False, failed=9), late, 0)
         # A verdict that holds all the same counts.
-        self.assert_judged(chaos.HOLDS, "holds", 0, report(), late, 0)
+        self.assert_exit(chaos.HOLDS, "holds", 0, report(), late, 0)
 
     def test_no_outage_excuses_an_anomaly(self):
         for anomaly in chaos.ANOMALIES:
             late = made(chaos.MESSAGE_TIMEOUT + 40)
-            self.assert_judged(chaos.PROGRAM_FAILED, f"{anomaly} 1", 1, report(False, **{anomaly: 1}), late, 2)
+            self.assert_exit(chaos.PROGRAM_FAILED, f"{anomaly} 1", 1, report(False, **{anomaly: 1}), late, 2)
 
     def test_faults_that_were_left_out_leave_the_question_open(self):
-        self.assert_judged(chaos.NOT_EXECUTED, "2 of 3 faults were not made", 0, report(), made(80), 2)
-        self.assert_judged(chaos.PROGRAM_FAILED, "exit code 1", 1, report(False), made(80), 2)
+        self.assert_exit(chaos.NOT_EXECUTED, "2 of 3 faults were not made", 0, report(), made(80), 2)
+        self.assert_exit(chaos.PROGRAM_FAILED, "exit code 1", 1, report(False), made(80), 2)
 
 
 class Executing(unittest.TestCase):
@@ -95,9 +95,9 @@ class ExitCodes(unittest.TestCase):
             arguments = ["chaos", "--seed", "1", "--binary", sys.executable]
             with mock.patch.object(chaos, "run", side_effect=failed), mock.patch.object(sys, "argv", arguments):
                 with mock.patch.object(chaos.signal, "signal"), redirect_stdout(io.StringIO()):
-                    with redirect_stderr(io.StringIO()) as told:
+                    with redirect_stderr(io.StringIO()) as printed:
                         self.assertEqual(chaos.main(), code)
-            self.assertEqual("says nothing about the program" in told.getvalue(), code == 2, told.getvalue())
+            self.assertEqual("says nothing about the program" in printed.getvalue(), code == 2, printed.getvalue())
 
     def test_the_same_seed_makes_the_same_plan(self):
         names = list(chaos.FAULTS)

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_says_what_became_of_the_message() {
+    fn a_copy_has_what_became_of_the_message() {
         let headers = vec![("a".to_owned(), None), ("a".to_owned(), Some(vec![0xff]))];
         let record = copied(&message(headers.clone()), "no such article");
         let texts: Vec<_> = record.headers[2..]

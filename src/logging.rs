@@ -346,7 +346,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn log_lines_are_told_from_others() {
+    fn log_lines_are_distinguished_from_others() {
         assert!(is_log_line("21:07:54.823 INFO reading, worker: 0"));
         assert!(is_log_line("\u{1b}[2m21:07:54.823\u{1b}[0m \u{1b}[32mINFO"));
         assert!(is_log_line(r#"{"message":"reading","level":"info","time":"2026-01-31T12:00:00Z","worker":0}"#));

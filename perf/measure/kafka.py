@@ -47,8 +47,8 @@ class Kafka:
             raise
         if up.returncode:
             raise SystemExit("scripts/kafka could not start a broker, see above; --brokers HOST:PORT uses another one")
-        told = dict(word.split("=", 1) for word in shlex.split(up.stdout))
-        self.brokers, self.libs = told["TEST_KAFKA_BROKERS"], told["TEST_KAFKA_LIBS"]
+        printed = dict(word.split("=", 1) for word in shlex.split(up.stdout))
+        self.brokers, self.libs = printed["TEST_KAFKA_BROKERS"], printed["TEST_KAFKA_LIBS"]
 
     def __exit__(self, *_):
         if self.own:

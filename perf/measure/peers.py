@@ -153,8 +153,8 @@ class Peers:
         """Of those that were found; Java's is Kafka's."""
         found = {}
         if "kcat" in chosen and shutil.which("kcat"):
-            told = subprocess.run(["kcat", "-V"], capture_output=True, text=True).stdout
-            found["kcat"] = ", ".join(re.findall(r"(?<=Version )[\d.]+|librdkafka [\d.]+", told))
+            printed = subprocess.run(["kcat", "-V"], capture_output=True, text=True).stdout
+            found["kcat"] = ", ".join(re.findall(r"(?<=Version )[\d.]+|librdkafka [\d.]+", printed))
         for package, python in self.known.items():
             if not isinstance(python, Failed):
                 code = f"import importlib.metadata as m; print(m.version({package!r}))"

@@ -36,7 +36,7 @@ class Cost:
 
 
 class Tree(threading.Thread):
-    """Reads the memory of a process and its descendants until told that it is over."""
+    """Reads the memory of a process and its descendants until the process has ended."""
 
     def __init__(self, root, limit):
         super().__init__(daemon=True)

@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reasons_are_told_apart_without_their_numbers() {
+    fn reasons_are_distinguished_without_their_numbers() {
         let mut reasons = FailureReasons::default();
         (0..1_000).for_each(|number| reasons.count(&format!("no stock for {number}\n")));
         reasons.count("refused");

@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn json_says_everything_and_means_what_stood_there() {
+    fn json_has_everything_unchanged() {
         let hostile = "\u{1b}\u{202e}\\\"\u{1f600}\u{e0001}";
         let record = record(None, Some(hostile.as_bytes()), "no such article");
         let line: Value =

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_of_others_or_broken_metadata_says_nothing() {
+    fn metadata_of_others_or_broken_metadata_is_ignored() {
         for metadata in ["", "somebody else's", "dlq1:", "dlq1:=", "dlq1:AAEB", "dlq2:AA"] {
             let committed = Committed { offset: 7, metadata: metadata.to_owned() };
             assert_eq!(Progress::of(&committed), Progress::new(7), "{metadata}");

@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_login_is_told_until_a_connection_is_up() {
+    fn a_refused_login_is_reported_until_a_connection_is_up() {
         let now = Instant::now();
         let mut health = Health::new(now);
         health.refuse("SASL authentication error");

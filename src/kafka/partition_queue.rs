@@ -266,7 +266,7 @@ mod tests {
     use crate::kafka::mock_cluster::MockBroker;
 
     #[test]
-    fn a_partition_that_is_given_back_is_not_committed_behind_its_next_readers_back() {
+    fn a_revoked_partition_is_not_committed_after_its_next_owner_has_started() {
         let broker = MockBroker::start("t", 2).unwrap();
         let mut settings = crate::settings::defaults();
         settings.kafka.brokers = broker.brokers();

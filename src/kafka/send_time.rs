@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_birth_keeps_when_and_how_late() {
+    fn a_send_time_has_the_time_and_the_delay() {
         let us = Duration::from_micros;
         for (sent, late) in [(0, 0), (5, 7), (1 << 40, 4_000_000), (123_456_789_012, 3_600_000_123)] {
             let age = SendTime::new(us(sent), us(late)).age(us(sent + 1_500));

@@ -314,7 +314,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_policy_says_what_removes_messages() {
+    fn the_policy_determines_what_removes_messages() {
         let week = Some(Duration::from_secs(7 * 24 * 3_600));
         let deleted = Retention { compacts: false, age: week, bytes: None };
         assert_eq!(retention_of("delete", "604800000", "-1"), deleted);

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn another_text_or_other_bounds_are_told() {
+    fn another_text_or_other_bounds_are_rejected() {
         for text in ["", "5", "x:", "0:*", "0:AAAA", "-1:"] {
             assert!(LatencyHistogram::from_text(text).unwrap_err().starts_with("latencies: "), "{text}");
         }

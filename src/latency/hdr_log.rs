@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_written_is_found_before_the_run_or_told_at_the_end() {
+    fn a_file_that_cannot_be_written_is_found_before_the_run_or_reported_at_the_end() {
         assert!(HdrLogWriter::open("/no/such/folder/latency.hlog").is_err());
         let mut full = HdrLogWriter::open("/dev/full").unwrap();
         assert!(full.write(SystemTime::now(), Duration::ZERO, &[]).is_err());

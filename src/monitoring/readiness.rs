@@ -169,15 +169,15 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_without_a_reader_is_not_ready_unless_a_group_has_it() {
+    fn a_partition_without_an_owner_is_not_ready_unless_a_group_has_it() {
         assert_eq!(with(|partition| partition.worker = None), ["t/0 is not assigned to a worker"]);
         assert_eq!(with(|partition| partition.worker = Some(1)), ["t/0 waits for worker 1, which is not running"]);
-        let dealt = reported(|status| {
+        let unassigned = reported(|status| {
             let consume = status.consume.as_mut().unwrap();
             consume.assignment = "group".to_owned();
             consume.partitions[0].worker = None;
         });
-        assert!(dealt.is_empty());
+        assert!(unassigned.is_empty());
         let all_dead = reported(|status| {
             let consume = status.consume.as_mut().unwrap();
             consume.assignment = "group".to_owned();

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_trusted_that_only_root_and_its_reader_can_write() {
+    fn a_file_is_trusted_that_only_root_and_its_user_can_write() {
         let of = |owner, group, mode, user, own_group| {
             problem(Access { owner, group, mode }, Reader { user, group: own_group }, &|user| user.to_string())
         };

@@ -16,7 +16,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn bytes_that_no_reader_has_read_are_counted_at_the_writing_end() {
+    fn bytes_that_are_not_read_are_counted_at_the_writing_end() {
         let (mut reader, mut writer) = std::io::pipe().unwrap();
         writer.write_all(b"one\ntwo\n").unwrap();
         assert_eq!(unread_bytes(&writer), Some(8));

@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_is_read_as_it_was_told() {
+    fn a_status_is_read_as_it_was_sent() {
         let reported = reported(|value| value["command"] = json!("consume")).unwrap();
         assert_eq!((reported.status.command.as_str(), reported.newer), ("consume", None));
     }

@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_heard_when_they_go_down() {
+    fn keys_count_when_they_are_pressed() {
         let mut key = KeyEvent::new(KeyCode::Char('q'), KeyModifiers::NONE);
         assert_eq!(action(&key), Some(Action::Quit));
         key.kind = KeyEventKind::Release;

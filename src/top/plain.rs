@@ -38,7 +38,7 @@ mod tests {
     use crate::monitoring::status::{ConsumeStatus, PartitionStatus, Status, WorkerStatus};
 
     #[test]
-    fn everything_is_told_in_whole_lines() {
+    fn everything_is_printed_in_whole_lines() {
         let topic = "t".repeat(200);
         let consume = ConsumeStatus {
             workers: vec![WorkerStatus { pid: Some(7), ..WorkerStatus::default() }],

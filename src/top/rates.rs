@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_that_is_told_twice_changes_nothing() {
+    fn a_status_that_is_received_twice_changes_nothing() {
         let mut rates = Rates::default();
         [10, 10, 12, 12].into_iter().for_each(|at| rates.note(&status(1, at as f64, at * 7)));
         assert_eq!(rates.of(&CounterKey::Worker(3)), Some(7.0));

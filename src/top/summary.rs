@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_reason_is_told_and_how_many_there_are() {
+    fn the_first_reason_is_shown_with_the_number_of_reasons() {
         let ready = |phase, reasons: &[&str]| {
             let not_ready_reasons = reasons.iter().map(ToString::to_string).collect();
             readiness(&Status { phase, not_ready_reasons, ..Status::default() }).1
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn the_age_is_told_and_why_there_is_no_answer() {
+    fn the_age_is_shown_and_the_reason_of_a_missing_reply() {
         let mut state = App::new("http://run:1".to_owned(), Instant::now());
         assert_eq!(source(&state).1, "requesting http://run:1");
         state.trouble = Some("gone".to_owned());
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn totals_are_told_with_rates_and_what_is_left() {
+    fn totals_are_shown_with_rates_and_what_remains() {
         let mut rates = Rates::default();
         let at = |uptime_seconds, acknowledged| {
             let failed = BTreeMap::from([("message too large".to_owned(), 2)]);
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_flows_into_lines() {
+    fn texts_are_wrapped_into_lines() {
         let lines = |width| {
             let texts = ["aaaa", "bb", "cc", "dddddddd"].map(|text| plain(text.to_owned())).to_vec();
             flow(texts, width)

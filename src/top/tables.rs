@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_says_what_is_wrong_with_it() {
+    fn a_partition_shows_what_is_wrong_with_it() {
         let of = |change: fn(&mut PartitionStatus)| {
             let mut partition = PartitionStatus { worker: Some(0), lag: 3, ..PartitionStatus::default() };
             change(&mut partition);

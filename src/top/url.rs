@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_says_what_is_expected() {
+    fn what_is_no_address_is_rejected_with_what_is_expected() {
         let wrong = [
             "",
             " ",

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_says_so() {
+    fn what_is_truncated_is_marked() {
         assert_eq!(
             (truncate_chars("üüü", 3).as_str(), truncate_chars("üüü", 2).as_str(), truncate_chars("ü", 0).as_str()),
             ("üüü", "ü…", "…")

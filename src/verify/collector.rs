@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn what_many_workers_have_told_is_all_known_at_the_end() {
+    fn what_many_workers_have_sent_is_all_known_at_the_end() {
         let logger = Logger::root(Discard, o!());
         let checker = Checker::new(CheckScope { partitions: 1, ..CheckScope::default() });
         let collector = Collector::start(checker, None, &logger).unwrap();

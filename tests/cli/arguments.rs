@@ -120,7 +120,7 @@ fn a_property_that_librdkafka_does_not_know_is_named() {
 }
 
 #[test]
-fn worker_by_hand_says_that_it_is_of_no_use() {
+fn a_worker_that_is_started_by_hand_explains_itself() {
     shell("$PROGRAM worker --slot 0 </dev/null").run_plain().expect(1).reports("not by hand");
 }
 

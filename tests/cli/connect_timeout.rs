@@ -23,7 +23,7 @@ const COMMANDS: [&str; 9] = [
 
 /// The message appears after one second, and before the command ends.
 #[test]
-fn every_command_says_what_it_waits_for() {
+fn every_command_logs_what_it_waits_for() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = silent.local_addr().unwrap().to_string();
     for (number, command) in COMMANDS.into_iter().enumerate() {

@@ -106,7 +106,7 @@ fn a_forged_dead_letter_reaches_no_topic_that_the_operator_did_not_name() {
 
 #[test]
 #[ignore = "needs a real Kafka"]
-fn what_cannot_be_sent_is_parked_or_passed_over_on_request() {
+fn what_cannot_be_sent_is_parked_or_skipped_on_request() {
     let (pair, parked) = (Pair::new(), Topic::new(1));
     let (forbidden, missing) = (unique("forbidden"), unique("missing"));
     pair.write(&forbidden, 2, 100);

@@ -67,7 +67,7 @@ fn latencies_are_shown_as_a_table_and_written_whole_to_a_file() {
 }
 
 #[test]
-fn it_says_what_the_broker_is_and_logs_some_messages_or_all_when_asked() {
+fn it_states_what_the_broker_is_and_logs_some_messages_or_all_when_requested() {
     let some = kafka_actors("demo --rate 0 --messages-per-thread 25").run().expect(0).reports("not Apache Kafka");
     // The first two and the last two messages of each worker.
     assert_eq!(some.stderr.matches("of producer").count(), 8, "{}", some.stderr);

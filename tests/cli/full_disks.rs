@@ -32,7 +32,7 @@ fn a_log_on_a_full_disk_costs_the_log_alone() {
 
 #[test]
 #[ignore = "needs a real Kafka"]
-fn a_report_on_a_full_disk_is_a_failure_that_is_said() {
+fn a_report_on_a_full_disk_is_a_failure_that_is_reported() {
     let topic = filled();
     let ended = consume(&topic, "--processor count --report /dev/full", "").expect(1);
     let said = ended.stderr.lines().any(|line| line.contains("--report") && line.contains("No space left"));
@@ -42,7 +42,7 @@ fn a_report_on_a_full_disk_is_a_failure_that_is_said() {
 
 #[test]
 #[ignore = "needs a real Kafka"]
-fn a_histogram_on_a_full_disk_is_a_failure_that_is_said() {
+fn a_histogram_on_a_full_disk_is_a_failure_that_is_reported() {
     let topic = Topic::new(3);
     let ended = topic.produce("--messages-per-thread 100 --latency-file /dev/full").run().expect(1);
     assert_eq!(ended.acknowledged(), 400, "and everything was done");
@@ -85,7 +85,7 @@ fn a_closed_stdout_or_stderr_is_nobodys_concern() {
 /// The checker's run file: a verdict that is based on an incomplete history is not clean.
 #[test]
 #[ignore = "needs a real Kafka"]
-fn a_run_file_on_a_full_disk_is_a_failure_that_is_said() {
+fn a_run_file_on_a_full_disk_is_a_failure_that_is_reported() {
     let topic = Topic::unmade();
     let ended = topic.verify("--messages-per-thread 100 --partitions 2 --run-file /dev/full").run().expect(1);
     assert!(ended.reason().contains("/dev/full") || ended.stderr.contains("/dev/full"), "{}", ended.stderr);

@@ -114,7 +114,7 @@ fn a_terminal_that_takes_nothing_holds_up_the_bars_and_not_the_end() {
 }
 
 #[test]
-fn elsewhere_a_line_says_how_far_how_fast_and_how_long() {
+fn without_a_terminal_a_line_has_the_progress_the_rate_and_the_time() {
     // Seven seconds: the first line comes after five.
     let ended = kafka_actors(&format!("{DEMO} --rate 200 --messages-per-thread 700")).run().expect(0);
     let line = |what: &str| {

@@ -17,7 +17,7 @@ fn a_rate_that_was_not_reached_is_named_with_the_one_that_was() {
 }
 
 #[test]
-fn a_run_that_fails_does_not_say_that_every_message_is_accounted_for() {
+fn a_run_that_fails_does_not_report_that_every_message_is_accounted_for() {
     let failed =
         kafka_actors("demo --rate 0 --set producer.seed=7 --set producer.faults.oversized=0.1").run().expect(1);
     assert!(!failed.stderr.contains(ALL), "{}", failed.stderr);

@@ -52,7 +52,7 @@ fn a_program_that_floods_its_stderr_fills_no_log() {
 
 #[test]
 #[ignore = "needs a real Kafka"]
-fn what_a_message_says_steers_no_terminal() {
+fn what_a_message_contains_controls_no_terminal() {
     let topic = Topic::new(1);
     let evil = "evil\u{9b}2J\u{202e}txt\u{2066}\u{200f}";
     let json = format!("{{\"a\": \"{evil}\"}}");

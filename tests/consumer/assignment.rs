@@ -84,7 +84,7 @@ fn what_is_asked_at_the_wrong_time_is_answered() {
     worker.receive("the end of what it has", |frame| matches!(frame, WorkerEvent::EndReached).then_some(()));
     worker.say(&WorkerCommand::Assign(from_the_beginning(&topic, 1..3)));
     assert_eq!(worker.receive_assigned(), from_the_beginning(&topic, 2..3).map_until(50));
-    worker.receive("the end, told again", |frame| matches!(frame, WorkerEvent::EndReached).then_some(()));
+    worker.receive("the end, reported again", |frame| matches!(frame, WorkerEvent::EndReached).then_some(()));
     // A stop directly after an assignment.
     worker.say(&WorkerCommand::Assign(from_the_beginning(&topic, 0..1)));
     let read = worker.end();
@@ -106,7 +106,7 @@ impl Until for Vec<PartitionAssignment> {
 
 #[test]
 #[ignore = "needs a real Kafka"]
-fn a_handler_that_hangs_gives_its_partition_back_to_nobody() {
+fn a_handler_that_hangs_keeps_its_partition_until_its_worker_exits() {
     let topic = Topic::new(2);
     topic.fill(400);
     let (hangs, settings) = ("import time\ntime.sleep(1000)\n", ["consumer.membership.revoke_timeout=1s"]);
@@ -124,7 +124,7 @@ const SLOW: &str = "import sys, json, time\nfor line in sys.stdin:\n    m = json
 
 #[test]
 #[ignore = "needs a real Kafka"]
-fn a_partition_is_not_given_back_while_a_message_of_it_is_processed() {
+fn a_partition_is_not_revoked_while_a_message_of_it_is_processed() {
     let topic = Topic::new(1);
     topic.fill(4);
     let settings = ["consumer.membership.revoke_timeout=1s"];
@@ -138,13 +138,13 @@ fn a_partition_is_not_given_back_while_a_message_of_it_is_processed() {
         matches!(frame, WorkerEvent::Finished).then_some(())
     });
     let last = worker.last_of(&named(&topic, 0));
-    assert_eq!((last.next, last.committed), (1, Some(1)), "the message in hand is dealt with and committed");
+    assert_eq!((last.next, last.committed), (1, Some(1)), "the message in flight is handled and committed");
     assert_eq!(topic.committed_and_lag(), (1, 3));
 }
 
 #[test]
 #[ignore = "needs a real Kafka"]
-fn a_group_does_not_deal_a_partition_while_a_message_of_it_is_processed() {
+fn a_group_does_not_reassign_a_partition_while_a_message_of_it_is_processed() {
     for protocol in ["classic", "consumer"] {
         let topic = Topic::new(2);
         topic.fill(8);
@@ -156,7 +156,7 @@ fn a_group_does_not_deal_a_partition_while_a_message_of_it_is_processed() {
         let mut second = Worker::start_with(SLOW, &topic, &settings, Vec::new(), member());
         let (reason, _) = first.receive_fatal();
         assert!(reason.contains("could not be revoked"), "{reason}");
-        let starts = second.receive("what it is dealt", |frame| match frame {
+        let starts = second.receive("what it is assigned", |frame| match frame {
             WorkerEvent::Assigned(starts) => Some(starts.clone()).filter(|starts| !starts.is_empty()),
             _ => None,
         });
@@ -164,7 +164,7 @@ fn a_group_does_not_deal_a_partition_while_a_message_of_it_is_processed() {
         for start in starts {
             let last = first.last_of(&start.partition);
             assert_eq!((start.start, last.committed), (last.next, Some(last.next)), "{protocol}: {}", start.partition);
-            assert!(last.next > 0, "{protocol}: what was in hand is dealt with");
+            assert!(last.next > 0, "{protocol}: what was in flight is handled");
         }
     }
 }

@@ -23,7 +23,7 @@ fn two_workers_share_three_partitions() {
 
 #[test]
 #[ignore = "needs a real Kafka"]
-fn one_partition_and_two_workers_is_said_plainly() {
+fn one_partition_and_two_workers_is_reported_plainly() {
     let topic = Topic::new(1);
     topic.fill(100);
     let ended = topic
@@ -144,7 +144,7 @@ fn read_only_commits_nothing_and_a_rewind_is_announced() {
 
 #[test]
 #[ignore = "needs a real Kafka"]
-fn a_reader_that_commits_nothing_and_is_killed_goes_on_where_it_was() {
+fn a_read_only_worker_that_is_killed_continues_where_it_was() {
     let topic = Topic::new(1);
     topic.fill(400);
     let body = "print(m['offset'], file=open('seen', 'a')); time.sleep(0.005); answer(m)";

@@ -23,7 +23,7 @@ fn member(topic: &Topic, protocol: &str, host: &str, arguments: &str) -> Program
 }
 
 /// The partitions of each line in which a worker logged that it reads.
-fn dealt(running: &Running) -> Vec<Vec<String>> {
+fn assigned(running: &Running) -> Vec<Vec<String>> {
     let log = running.stderr();
     let partitions =
         |line: &str| line.split("partitions: ").nth(1).map(|list| list.split(", ").map(str::to_owned).collect());
@@ -31,7 +31,7 @@ fn dealt(running: &Running) -> Vec<Vec<String>> {
 }
 
 fn wait_for_partitions(running: &Running, count: usize) {
-    wait_for(&format!("{count} partitions"), || dealt(running).iter().map(Vec::len).sum::<usize>() >= count);
+    wait_for(&format!("{count} partitions"), || assigned(running).iter().map(Vec::len).sum::<usize>() >= count);
 }
 
 /// Reads whole lines only: the last line may be incomplete.
@@ -87,15 +87,15 @@ fn nothing_moves(protocol: &str, signal: Signal) {
         reads("worker: 0") && reads("worker: 1")
     });
     running.wait_for_lines(running.stdout().lines().count() + 1_000);
-    let (before, given_back) = (dealt(&running), running.stderr().matches("partitions revoked").count());
+    let (before, given_back) = (assigned(&running), running.stderr().matches("partitions revoked").count());
     let hit = running.workers()[0];
     kill(Pid::from_raw(hit), signal).unwrap();
     let begun = std::time::Instant::now();
-    wait_for("the successor to read", || dealt(&running).len() > before.len());
+    wait_for("the successor to read", || assigned(&running).len() > before.len());
     assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
     running.wait_for_lines(running.stdout().lines().count() + 1_000);
-    let mut again = dealt(&running).split_off(before.len());
-    assert_eq!(again.len(), 1, "the successor alone was dealt something: {again:?}");
+    let mut again = assigned(&running).split_off(before.len());
+    assert_eq!(again.len(), 1, "the successor alone was assigned something: {again:?}");
     let mut again = again.remove(0);
     again.sort_unstable();
     assert_eq!(again.len(), 3, "what it had before: {again:?}");
@@ -150,7 +150,7 @@ fn ids(topic: &Topic) -> String {
 
 #[test]
 #[ignore = "needs a real Kafka"]
-fn a_member_that_retires_stays_in_its_group_and_one_that_stops_leaves() {
+fn a_member_that_is_replaced_stays_in_its_group_and_one_that_stops_leaves() {
     let topic = Topic::new(2);
     let start = |id: &str| {
         let member = GroupMember { id: Some(id.to_owned()), partitions: 1, partitions_at_start: BTreeMap::new() };
@@ -188,7 +188,7 @@ fn an_id_that_the_brokers_have_not_released_is_waited_for() {
     wait_for("the refusal", || running.stderr().contains("has died without a word"));
     topic.fill(400);
     // The brokers' default of `group.consumer.session.timeout.ms` is 45 s.
-    wait_for("the successor to read", || dealt(&running).len() > 1);
+    wait_for("the successor to read", || assigned(&running).len() > 1);
     running.wait_for_lines(800);
     running.signal(Signal::SIGTERM);
     let ended = running.end().expect(0).expect_committed();
@@ -199,7 +199,7 @@ fn an_id_that_the_brokers_have_not_released_is_waited_for() {
 
 #[test]
 #[ignore = "needs a real Kafka"]
-fn a_member_that_another_one_with_its_id_puts_out_says_so() {
+fn a_member_that_is_fenced_by_another_one_with_its_id_reports_it() {
     let topic = Topic::new(2);
     let first = member(&topic, CLASSIC, "same", "--processes 1").start();
     wait_for_partitions(&first, 2);
@@ -221,9 +221,9 @@ fn a_member_that_is_frozen_past_its_session_loses_its_partitions_and_no_message(
     let running = [start("a"), start("b")];
     running.iter().for_each(|running| wait_for("messages", || running.stdout().lines().count() > 100));
     let frozen = Pid::from_raw(running[0].workers()[0]);
-    let before = dealt(&running[1]).len();
+    let before = assigned(&running[1]).len();
     kill(frozen, Signal::SIGSTOP).unwrap();
-    wait_for("the other one to have its partitions", || dealt(&running[1]).len() > before);
+    wait_for("the other one to have its partitions", || assigned(&running[1]).len() > before);
     kill(frozen, Signal::SIGCONT).unwrap();
     wait_for("the loss to be noticed", || running[0].stderr().contains("lost: "));
     let again = running[0].stdout().lines().count();
@@ -281,7 +281,7 @@ fn a_topic_that_goes_and_comes_again_is_read_again() {
 
 #[test]
 #[ignore = "needs a real Kafka"]
-fn partitions_that_are_added_are_dealt() {
+fn partitions_that_are_added_are_assigned() {
     let topic = Topic::new(2);
     topic.fill(400);
     let properties = "--set kafka.properties.topic.metadata.refresh.interval.ms=1000";
@@ -334,7 +334,7 @@ fn a_verdict_holds_for_a_group_too_one_of_whose_workers_is_killed() {
         );
         let load = "--threads 2 --messages-per-thread 4000 --rate 2000 --timeout 110";
         let running = topic.verify(&format!("{load} {group}")).start();
-        wait_for("signals to be heard", || running.stderr().contains("INFO producing"));
+        wait_for("the signal handlers", || running.stderr().contains("INFO producing"));
         wait_for("messages", || running.in_status("consume", "processed") > 1_000);
         kill(Pid::from_raw(running.workers()[0]), Signal::SIGKILL).unwrap();
         let ended = running.end().expect_found(&[]);

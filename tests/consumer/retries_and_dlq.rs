@@ -364,7 +364,7 @@ fn a_partition_in_which_too_much_fails_is_stopped_and_the_others_are_not() {
 
 #[test]
 #[ignore = "needs a real Kafka"]
-fn a_partition_that_is_stopped_stays_so_when_its_group_deals_it_again() {
+fn a_partition_that_is_stopped_stays_so_when_its_group_assigns_it_again() {
     let topic = Topic::new(2);
     write(&topic, 0, &["a", "bad 1", "bad 2", "bad 3", "b"]);
     let settings = "--assignment group --on-failure skip --set consumer.retry.attempts=0 \

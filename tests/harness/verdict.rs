@@ -49,7 +49,7 @@ impl Ended {
             let line = self.stderr.lines().find(|line| line.trim_start().starts_with(name));
             let reported =
                 line.is_some_and(|line| line.replace(',', "").contains(&count.to_string()) && line.contains("such as"));
-            assert!(reported, "{name} is not told with an example:\n{}", self.stderr);
+            assert!(reported, "{name} is not shown with an example:\n{}", self.stderr);
         }
         assert_eq!(verdict["examples"].as_array().unwrap().is_empty(), anomalies.is_empty(), "{verdict:#}");
         if anomalies.is_empty() {
@@ -232,7 +232,7 @@ impl Run {
     }
 
     /// The verdict with the run file.
-    pub fn judged(&self) -> Ended {
+    pub fn verified(&self) -> Ended {
         self.consume("").run()
     }
 }

@@ -137,11 +137,11 @@ impl Worker {
             .stderr(file("stderr"))
             .spawn()
             .unwrap();
-        let (heard, frames) = channel();
+        let (received, frames) = channel();
         let lines = BufReader::new(control.try_clone().unwrap()).lines();
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                let _test_over = heard.send(serde_json::from_str(&line).unwrap());
+                let _test_over = received.send(serde_json::from_str(&line).unwrap());
             }
         });
         let mut worker = Self { child, control, frames, last: Vec::new(), folder };
@@ -173,7 +173,7 @@ impl Worker {
                 return found;
             }
             let is_over = matches!(frame, WorkerEvent::Fatal(_) | WorkerEvent::Finished);
-            assert!(!is_over, "waited for {what}, heard {frame:?}; the worker's log:\n{}", self.log());
+            assert!(!is_over, "waited for {what}, received {frame:?}; the worker's log:\n{}", self.log());
         }
     }
 

@@ -75,7 +75,7 @@ fn a_shutdown_without_brokers_ends_by_its_deadline() {
 
 #[test]
 #[ignore = "needs a real Kafka"]
-fn a_producer_that_is_stopped_without_brokers_gives_up_at_the_deadline() {
+fn a_producer_that_is_stopped_without_brokers_ends_at_the_deadline() {
     let broker = Broker::start();
     let topic = Topic::on(broker.brokers.clone(), 1);
     let producer = topic.produce("--rate 200 --messages-per-thread 0 --set shutdown.timeout=2s").start();
@@ -221,7 +221,7 @@ fn what_could_not_be_committed_without_a_broker_is_committed_at_the_end() {
     worker.say(&WorkerCommand::StopForRestart);
     let last = worker.receive_progress("the last words", |progress| progress.committed == Some(40));
     assert_eq!(last.counts.processed, 40, "and nothing twice");
-    assert_eq!(topic.committed_and_lag(), (40, 0), "what it tells is true");
+    assert_eq!(topic.committed_and_lag(), (40, 0), "what it reports is true");
 }
 
 #[test]

@@ -136,7 +136,7 @@ fn a_stop_over_a_dead_network_ends_by_its_deadline() {
 
 #[test]
 #[ignore = "needs a real Kafka"]
-fn a_network_that_is_dead_from_the_start_is_said_in_time() {
+fn a_network_that_is_dead_from_the_start_is_reported_in_time() {
     let proxy = Proxy::start();
     let broker = Broker::behind(&proxy);
     let topic = Topic::on(broker.brokers.clone(), 2);
@@ -153,7 +153,7 @@ fn a_network_that_is_dead_from_the_start_is_said_in_time() {
 
 #[test]
 #[ignore = "needs a real Kafka"]
-fn a_partition_that_is_being_given_back_is_not_at_its_end() {
+fn a_partition_that_is_being_revoked_is_not_at_its_end() {
     let proxy = Proxy::start();
     let _broker = Broker::behind(&proxy);
     let topic = Topic::on(proxy.address.to_string(), 2);

@@ -77,7 +77,7 @@ fn a_throttled_consumer_is_neither_stalled_nor_idle_nor_unready() {
 
 #[test]
 #[ignore = "needs a real Kafka"]
-fn a_throttled_producer_says_so_and_has_not_failed() {
+fn a_throttled_producer_reports_it_and_has_not_failed() {
     let topic = Topic::new(3);
     let quota = Quota::new("producer_byte_rate", 100_000);
     let arguments = "--threads 2 --duration 12 --rate 200 --size 2000 --set producer.compression=none --set producer.linger=50ms \

@@ -46,7 +46,7 @@ fn partitions_that_are_added_are_found_and_read_from_their_beginning() {
 
 #[test]
 #[ignore = "needs a real Kafka"]
-fn partitions_that_are_added_are_dealt_by_the_group_from_their_beginning() {
+fn partitions_that_are_added_are_assigned_by_the_group_from_their_beginning() {
     added_partitions_are_read("group");
 }
 
@@ -152,7 +152,7 @@ fn partitions_that_are_added_during_verify_are_read_to_their_ends_by_a_group() {
 
 #[test]
 #[ignore = "needs a real Kafka"]
-fn a_topic_that_is_deleted_under_its_readers_is_named_and_the_program_ends() {
+fn a_topic_that_is_deleted_during_a_run_is_named_and_the_program_ends() {
     let topic = Topic::new(2);
     topic.fill(40);
     let running = topic.consume(&format!("--processor print {SOON}")).start();
@@ -179,7 +179,7 @@ const MEMBERSHIPS: [&str; 3] = [
 ];
 
 /// A run that has read 100 messages of a topic, which is then created again with 500 messages.
-fn recreated_under_its_reader(arguments: &str) -> (Topic, Running) {
+fn recreated_during_the_run(arguments: &str) -> (Topic, Running) {
     let topic = Topic::new(1);
     topic.fill(100);
     let running = topic.consume(&format!("--processor print --processes 1 {arguments}")).start();
@@ -196,7 +196,7 @@ fn offsets(stdout: &str) -> BTreeSet<i64> {
 
 fn a_recreated_topic_is_read_completely(membership: &str) {
     let earliest = "--set consumer.offset_out_of_range=earliest";
-    let (topic, running) = recreated_under_its_reader(&format!("{membership} {earliest}"));
+    let (topic, running) = recreated_during_the_run(&format!("{membership} {earliest}"));
     let new = |running: &Running| {
         let stdout = running.stdout();
         let new = stdout.lines().skip(100).map(|line| format!("{line}\n")).collect::<String>();
@@ -263,7 +263,7 @@ fn a_worker_reads_nothing_of_a_topic_that_is_created_again_before_its_supervisor
 #[ignore = "needs a real Kafka"]
 fn a_topic_that_is_created_again_stops_the_program_by_default() {
     for membership in &MEMBERSHIPS[..2] {
-        let (topic, running) = recreated_under_its_reader(membership);
+        let (topic, running) = recreated_during_the_run(membership);
         expect_decision(&running.end().expect(1), &topic);
         let earliest = "--set consumer.offset_out_of_range=earliest --idle-exit 3";
         let ended = topic.consume(&format!("--processor print {membership} {earliest}")).run().expect(0);
@@ -363,7 +363,7 @@ fn a_committed_offset_that_is_gone_may_mean_the_latest_message() {
 
 /// Retention passes a consumer that is busy with one message. It continues with the messages that it has fetched, which are only a
 /// part of all messages, and then reaches the gap.
-fn messages_vanish_under_a_reader(policy: &str) -> (Topic, Ended) {
+fn messages_are_deleted_during_a_run(policy: &str) -> (Topic, Ended) {
     let topic = Topic::new(1);
     topic.produce("--messages-per-thread 2000 --size 2000").run().expect(0);
     let body =
@@ -380,8 +380,8 @@ fn messages_vanish_under_a_reader(policy: &str) -> (Topic, Ended) {
 
 #[test]
 #[ignore = "needs a real Kafka"]
-fn messages_that_vanish_under_their_reader_are_not_missed_silently() {
-    let (topic, ended) = messages_vanish_under_a_reader("earliest");
+fn messages_that_are_deleted_before_they_are_read_are_not_missed_silently() {
+    let (topic, ended) = messages_are_deleted_during_a_run("earliest");
     let ended = ended.expect(0).expect_committed();
     assert_eq!(topic.committed_and_lag(), (8_040, 0));
     let missing = 8_040 - ended.processed();
@@ -392,8 +392,8 @@ fn messages_that_vanish_under_their_reader_are_not_missed_silently() {
 
 #[test]
 #[ignore = "needs a real Kafka"]
-fn messages_that_vanish_under_their_reader_stop_the_program_by_default() {
-    let (topic, ended) = messages_vanish_under_a_reader("stop");
+fn messages_that_are_deleted_before_they_are_read_stop_the_program_by_default() {
+    let (topic, ended) = messages_are_deleted_during_a_run("stop");
     let ended = ended.expect(1);
     let reason = ended.reason();
     assert!(reason.contains(&topic.name) && reason.contains("consumer.offset_out_of_range"), "{reason}");

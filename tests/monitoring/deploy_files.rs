@@ -124,7 +124,7 @@ fn the_unit_shares_the_group_among_hosts_and_its_settings_hold() {
 }
 
 #[test]
-fn alerts_watch_metrics_that_are_there_and_say_what_to_do() {
+fn alerts_use_metrics_that_exist_and_state_what_to_do() {
     let text = file("deploy/prometheus-alerts.yml");
     let alerts: Vec<_> = text.split("- alert: ").skip(1).collect();
     assert!(alerts.len() >= 8);

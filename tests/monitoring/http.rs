@@ -109,7 +109,7 @@ fn who_holds_all_connections_keeps_nobody_else_out() {
 }
 
 #[test]
-fn a_server_that_can_accept_nobody_says_so_now_and_then() {
+fn a_server_that_can_accept_no_connection_logs_it_now_and_then() {
     let (running, site) = endless();
     let limit = |descriptors: &str| {
         let pid = running.id().to_string();
@@ -155,7 +155,7 @@ fn events_come_as_they_happen() {
 }
 
 #[test]
-fn a_service_manager_hears_that_the_run_is_up_alive_and_ending() {
+fn a_service_manager_is_notified_that_the_run_is_ready_alive_and_stopping() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
@@ -197,7 +197,7 @@ fn a_service_manager_hears_that_the_run_is_up_alive_and_ending() {
 /// The run reports itself as started while it waits for its brokers without a limit. Its start then has no timeout, and the
 /// watchdog receives keep-alive notifications.
 #[test]
-fn a_service_manager_hears_that_a_run_waits_for_its_brokers() {
+fn a_service_manager_is_notified_that_a_run_waits_for_its_brokers() {
     for command in ["consume", "consume --assignment group", "produce", "verify"] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notify");
@@ -207,17 +207,17 @@ fn a_service_manager_hears_that_a_run_waits_for_its_brokers() {
             .env("NOTIFY_SOCKET", path.to_str().unwrap())
             .env("WATCHDOG_USEC", "1000000")
             .start();
-        let mut heard = String::new();
+        let mut received = String::new();
         let begun = Instant::now();
-        while !(heard.contains("READY=1") && heard.matches("WATCHDOG=1").count() > 6) {
-            assert!(begun.elapsed() < Duration::from_secs(30), "{command}: {heard}");
+        while !(received.contains("READY=1") && received.matches("WATCHDOG=1").count() > 6) {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{command}: {received}");
             let mut piece = [0; 4_096];
             let length = socket.recv(&mut piece).unwrap();
-            heard.push_str(&String::from_utf8_lossy(&piece[..length]));
-            heard.push('\n');
+            received.push_str(&String::from_utf8_lossy(&piece[..length]));
+            received.push('\n');
         }
         let status = "STATUS=waiting for the brokers 127.0.0.1:1 (kafka.connect_timeout = 0s)";
-        assert!(heard.contains(status), "{command}: {heard}");
+        assert!(received.contains(status), "{command}: {received}");
         running.signal(Signal::SIGTERM);
         running.end();
     }

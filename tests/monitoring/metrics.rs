@@ -198,7 +198,7 @@ fn names_are_whole_however_long() {
 }
 
 #[test]
-fn what_is_no_number_is_left_out_and_what_stands_there_twice_is_told_once() {
+fn what_is_no_number_is_left_out_and_duplicates_are_merged() {
     let reported = changed(|consume| {
         consume.partitions[0].stalled_seconds = f64::NAN;
         consume.partitions[1].stalled_seconds = f64::INFINITY;
@@ -213,7 +213,7 @@ fn what_is_no_number_is_left_out_and_what_stands_there_twice_is_told_once() {
 }
 
 #[test]
-fn beyond_a_number_of_partitions_topics_have_rows_and_say_so() {
+fn beyond_a_number_of_partitions_topics_have_rows_and_a_note() {
     let with = |count: usize| {
         changed(|consume| {
             let row = |number: usize| PartitionStatus {
@@ -273,7 +273,7 @@ fn each_phase_and_each_state_has_a_row() {
 }
 
 #[test]
-fn what_a_run_serves_is_told_in_full_and_grows_over_a_workers_death() {
+fn metrics_are_complete_and_grow_over_a_workers_exit() {
     let run = "demo --rate 500 --messages-per-thread 1000000 --set monitoring.listen=0";
     let running = kafka_actors(run).start();
     let mut last: Option<Exposition> = None;
@@ -301,7 +301,7 @@ fn what_a_run_serves_is_told_in_full_and_grows_over_a_workers_death() {
     });
     kill(Pid::from_raw(running.workers()[0]), Signal::SIGKILL).unwrap();
     reported("a worker that was started again", &|reported| reported.sum("kafka_actors_worker_restarts_total") == 1.0);
-    reported("its next life, and what its client tells", &|reported| {
+    reported("its next life, and what its client reports", &|reported| {
         reported.value("kafka_actors_ready", &[]) == 1.0
             && reported.names().contains("kafka_actors_consumer_client_last_response_age_seconds")
     });

@@ -149,7 +149,7 @@ fn a_run_is_unready_while_a_handler_hangs_and_ready_again_after_it() {
 
 #[test]
 #[ignore = "needs a real Kafka"]
-fn a_run_without_brokers_is_not_ready_and_says_so_of_both_sides() {
+fn a_run_without_brokers_is_not_ready_and_reports_it_for_both_sides() {
     let broker = Broker::start();
     let topic = Topic::on(broker.brokers.clone(), 2);
     let arguments =
@@ -179,7 +179,7 @@ fn a_run_without_brokers_is_not_ready_and_says_so_of_both_sides() {
 
 #[test]
 #[ignore = "needs a real Kafka"]
-fn a_run_that_drains_is_ready_and_says_that_it_drains() {
+fn a_run_that_drains_is_ready_and_reports_that_it_drains() {
     let topic = Topic::new(1);
     let body = "\n    while not os.path.exists('go on'): time.sleep(0.01)\n    answer(m)";
     let running = topic.consume_with(LISTEN, body).start();
@@ -250,7 +250,7 @@ fn assert_described(value: &Value, schema: &Value, root: &Value, path: &str) {
 
 #[test]
 #[ignore = "needs a real Kafka"]
-fn the_status_is_as_its_schema_says() {
+fn the_status_conforms_to_its_schema() {
     let topic = Topic::new(2);
     let running = topic.verify(&format!("--rate 200 --messages-per-thread 0 {LISTEN}")).start();
     let site = Site::of(&running);

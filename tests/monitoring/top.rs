@@ -34,7 +34,7 @@ impl Run {
         Self { port, reply }
     }
 
-    fn tell(&self, reply: Vec<u8>) {
+    fn send(&self, reply: Vec<u8>) {
         *self.reply.lock().unwrap() = reply;
     }
 }
@@ -120,16 +120,16 @@ fn nobody_who_answers_is_a_failure_with_its_reason() {
     assert!(ended.reason().contains(&format!("http://127.0.0.1:{port}")), "{}", ended.reason());
     let run = Run::start(&json!({"hello": "world"}));
     kafka_actors(&format!("top {}", run.port)).run().expect(1).reports("something that is no status");
-    run.tell(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec());
+    run.send(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec());
     kafka_actors(&format!("top {}", run.port)).run().expect(1).reports("404 Not Found");
     // Never the complete body that the header announces.
-    run.tell(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{".to_vec());
+    run.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{".to_vec());
     kafka_actors(&format!("top {}", run.port)).run().expect(1).reports("no status from");
     kafka_actors("top run:99999").run_plain().expect(2).reports("a port is a number from 1 to 65535");
 }
 
 #[test]
-fn one_who_accepts_and_says_nothing_is_waited_for_not_for_long() {
+fn a_port_that_accepts_and_sends_nothing_is_waited_for_not_for_long() {
     // The kernel accepts connections; no process reads from them.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
@@ -157,7 +157,7 @@ const ALTERNATE: &str = "\u{1b}[?1049h";
 const GIVEN_BACK: &str = "\u{1b}[?1049l";
 
 /// Asserts that the alternate screen is left, the cursor is visible, and the line discipline is the normal one.
-fn assert_given_back(terminal: &str) {
+fn assert_revoked(terminal: &str) {
     let (_, after) = terminal.rsplit_once(ALTERNATE).unwrap_or_else(|| panic!("never taken: {terminal:?}"));
     assert!(after.contains(GIVEN_BACK) && after.contains("\u{1b}[?25h"), "{after:?}");
     let modes: Vec<_> = after.lines().map(str::trim).filter(|line| line.ends_with("icanon")).collect();
@@ -172,12 +172,12 @@ fn in_a_terminal_it_shows_a_run_until_a_key_ends_it() {
     // The next response is shown, too: `top` writes only changes.
     let mut later = status("killed");
     later["not_ready_reasons"] = json!(["orders/0 is not assigned to a worker"]);
-    run.tell(in_http(later.to_string().as_bytes()));
+    run.send(in_http(later.to_string().as_bytes()));
     wait_for_text(&running, "not ready: orders/0 is not assigned to a worker");
     type_keys(&running, "q");
     let ended = running.end().expect(0);
     assert!(ended.stdout.contains("code 0"), "{:?}", ended.stdout);
-    assert_given_back(&ended.stdout);
+    assert_revoked(&ended.stdout);
 }
 
 #[test]
@@ -185,20 +185,20 @@ fn a_run_that_is_not_there_or_talks_nonsense_is_waited_for() {
     let run = Run::start(&json!("nonsense"));
     let running = in_terminal(run.port, "", 24, 80);
     wait_for_text(&running, "something that is no status");
-    run.tell(in_http(status("killed").to_string().as_bytes()));
+    run.send(in_http(status("killed").to_string().as_bytes()));
     wait_for_text(&running, "orders/0");
-    run.tell(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n".to_vec());
+    run.send(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n".to_vec());
     wait_for_text(&running, "503");
     type_keys(&running, "\u{3}");
-    assert_given_back(&running.end().expect(0).stdout);
+    assert_revoked(&running.end().expect(0).stdout);
     let running = in_terminal(closed_port(), "", 24, 80);
     wait_for_text(&running, "connection refused");
     type_keys(&running, "\u{1b}");
-    assert_given_back(&running.end().expect(0).stdout);
+    assert_revoked(&running.end().expect(0).stdout);
 }
 
 #[test]
-fn a_signal_gives_the_terminal_back() {
+fn a_signal_restores_the_terminal() {
     let run = Run::start(&status("killed"));
     for signal in [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
         let running = in_terminal(run.port, "", 24, 80);
@@ -206,7 +206,7 @@ fn a_signal_gives_the_terminal_back() {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(terminal::program(&running)), signal).unwrap();
         let ended = running.end().expect(0);
         assert!(ended.stdout.contains("code 0"), "{signal}: {:?}", ended.stdout);
-        assert_given_back(&ended.stdout);
+        assert_revoked(&ended.stdout);
     }
 }
 
@@ -232,7 +232,7 @@ fn hostile_texts_reach_no_terminal_and_no_pipe() {
     for part in ["\u{1b}]0;", "\u{7}", "\u{9b}", "\u{202e}"] {
         assert!(!shown.contains(part), "{part:?} in {shown:?}");
     }
-    assert_given_back(&shown);
+    assert_revoked(&shown);
 }
 
 #[test]
@@ -250,5 +250,5 @@ fn no_color_means_no_colour_and_a_tiny_terminal_is_one() {
     let running = in_terminal(run.port, "", 1, 1);
     wait_for_text(&running, ALTERNATE);
     type_keys(&running, "?\u{1b}[B\tsq");
-    assert_given_back(&running.end().expect(0).stdout);
+    assert_revoked(&running.end().expect(0).stdout);
 }

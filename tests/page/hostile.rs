@@ -71,7 +71,7 @@ fn hostile_texts_are_texts() {
     }
     // A text in another direction does not change the direction of the text around it.
     let turned = "[...document.querySelectorAll('*')].filter(at => !at.closest('head, script, .unseen') && [...at.childNodes].some(child => \
-                  child.nodeType === 3 && child.data.includes('א')) && !getComputedStyle(at.closest('.told') ?? at).unicodeBidi.includes('isolate')\
+                  child.nodeType === 3 && child.data.includes('א')) && !getComputedStyle(at.closest('.message') ?? at).unicodeBidi.includes('isolate')\
                   ).map(at => at.outerHTML.slice(0, 80))";
     assert_eq!(browser.eval(turned), json!([]));
     assert_eq!(browser.eval(r"/[\u0000\u200f\u202e\u2067]/.test(document.title + document.body.textContent)"), false);

@@ -77,15 +77,15 @@ fn light_and_dark_are_readable() {
 
 #[test]
 #[ignore = "needs chromium"]
-fn each_state_is_told_in_words() {
+fn each_state_is_shown_in_words() {
     let (browser, server) = shown(&consuming(1, 1, 1));
     let mut reported = Vec::new();
-    let mut tell = |status: &Status, selector: &str| {
+    let mut check = |status: &Status, selector: &str| {
         show(&browser, &server, status);
         let text = browser.text(selector);
         assert!(text.chars().filter(|letter| letter.is_alphabetic()).count() > 3, "{text:?}");
         let text = (selector.to_owned(), text);
-        assert!(!reported.contains(&text), "{text:?} is told of two states");
+        assert!(!reported.contains(&text), "{text:?} is shown for two states");
         reported.push(text);
     };
     use WorkerState::{Backoff, Ended, Failed, Running, ScaledDown, Standby, Starting, Stopping};
@@ -98,20 +98,20 @@ fn each_state_is_told_in_words() {
     for state in [Starting, Running, Standby, Stopping, Backoff, Failed, ScaledDown, Ended] {
         later(&mut status);
         status.consume.as_mut().unwrap().workers[0].state = state;
-        tell(&status, ".worker .name span");
+        check(&status, ".worker .name span");
     }
     for phase in [Phase::Starting, Phase::Running, Phase::Paused, Phase::Draining, Phase::Ended] {
         later(&mut status);
         status.phase = phase;
-        tell(&status, "#state");
+        check(&status, "#state");
     }
     later(&mut status);
     status.not_ready_reasons = vec!["it is not".to_owned()];
-    tell(&status, "#state");
+    check(&status, "#state");
     for (id, level) in [EventLevel::Info, EventLevel::Warning, EventLevel::Error].into_iter().enumerate() {
         later(&mut status);
         status.events = vec![event(id as u64, 1, level, "notice", None, "the same")];
-        tell(&status, "#events");
+        check(&status, "#events");
     }
     status.consume.as_mut().unwrap().workers[0].state = Running;
     let base = status.consume.as_ref().unwrap().partitions[0].clone();
@@ -126,11 +126,11 @@ fn each_state_is_told_in_words() {
     for partition in states {
         later(&mut status);
         status.consume.as_mut().unwrap().partitions[0] = partition;
-        tell(&status, ".worker tbody td");
+        check(&status, ".worker tbody td");
     }
     later(&mut status);
     status.consume.as_mut().unwrap().partitions[0] = PartitionStatus { worker: None, lag: 5, ..base };
-    tell(&status, ".worker:last-child .name");
+    check(&status, ".worker:last-child .name");
     // Colours that the user has chosen replace the page's colours.
     browser.prefer("forced-colors", "active");
     assert_eq!(browser.eval("matchMedia('(forced-colors: active)').matches"), true);
@@ -140,7 +140,7 @@ fn each_state_is_told_in_words() {
 
 #[test]
 #[ignore = "needs chromium"]
-fn on_a_narrow_screen_a_table_says_that_it_scrolls() {
+fn on_a_narrow_screen_a_table_shows_that_it_scrolls() {
     let (browser, server) = shown(&troubled(600));
     let hints = "[...document.querySelectorAll('.worker .scroll.more')].length";
     assert_eq!(browser.eval(hints), 0, "there is room for all");

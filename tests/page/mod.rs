@@ -43,7 +43,7 @@ fn assert_quiet(browser: &Browser) {
 
 #[test]
 #[ignore = "needs chromium"]
-fn it_shows_what_the_status_says() {
+fn it_shows_what_the_status_has() {
     let mut status = consuming(600, 3, 12);
     let partition = &mut status.consume.as_mut().unwrap().partitions[1];
     partition.in_flight = Some(InFlightStatus { offset: 40_007, age_seconds: 3.25 });
@@ -219,7 +219,7 @@ fn a_worker_that_was_just_killed_is_shown_with_its_reason() {
 
 #[test]
 #[ignore = "needs chromium"]
-fn it_says_when_the_program_is_gone_and_comes_back_with_it() {
+fn it_shows_when_the_program_is_gone_and_comes_back_with_it() {
     let (browser, server) = shown(&consuming(100, 2, 4));
     let address = server.address;
     drop(server);
@@ -249,7 +249,7 @@ fn it_says_when_the_program_is_gone_and_comes_back_with_it() {
 
 #[test]
 #[ignore = "needs chromium"]
-fn a_page_that_finds_no_place_says_so_and_waits_for_one() {
+fn a_page_that_gets_no_event_stream_reports_it_and_waits_for_one() {
     let (browser, server) = (Browser::start(), Server::start());
     server.set_full(true);
     server.show(&consuming(100, 2, 4));
@@ -257,7 +257,7 @@ fn a_page_that_finds_no_place_says_so_and_waits_for_one() {
     browser.wait_until("document.getElementById('link').innerText.includes('all places for live pages are taken')");
     assert!(browser.text("main").contains("● reading"), "what is known is shown");
     std::thread::sleep(Duration::from_secs(5));
-    assert_eq!(server.asked(), 1, "it waits for as long as it was told to");
+    assert_eq!(server.asked(), 1, "it waits for as long as it was requested to");
     server.set_full(false);
     browser.wait_until("document.getElementById('link').innerText.trim() === '● live'");
     assert_eq!(server.asked(), 2);
@@ -311,7 +311,7 @@ fn ten_thousand_partitions_are_shown_within_a_second() {
     let many = |second| {
         let mut status = consuming(second, 8, 10_000);
         let consume = status.consume.as_mut().unwrap();
-        consume.partitions[7_777].stopped = Some("it was told to".to_owned());
+        consume.partitions[7_777].stopped = Some("it was requested to".to_owned());
         consume.partitions[4_321].lag = 1_234_567;
         status
     };
@@ -321,7 +321,7 @@ fn ten_thousand_partitions_are_shown_within_a_second() {
     for word in [
         "the 200 in trouble or with most lag, of 10,000 partitions",
         "/7777",
-        "■ stopped: it was told to",
+        "■ stopped: it was requested to",
         "/4321",
         "1,234,567",
     ] {

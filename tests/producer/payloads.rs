@@ -168,7 +168,7 @@ fn lines_of_a_file_are_sent_in_turn() {
 }
 
 #[test]
-fn a_bad_template_is_told_with_its_place() {
+fn a_bad_template_is_reported_with_its_place() {
     let template = r#"{"order": {"items": [1, 2, {"price": {"$integer": [9, 1]}}]}}"#;
     let ended = stamped("produce --template-file t.json").file("t.json", template).run().expect(2);
     let expected = "producer.template_file = t.json (--template-file): order.items[2].price = {\"$integer\": [9, 1]}: $integer takes";

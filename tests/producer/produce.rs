@@ -12,7 +12,7 @@ use crate::harness::{unique, wait_for};
 
 #[test]
 #[ignore = "needs a real Kafka"]
-fn a_missing_topic_is_an_error_that_says_how_to_create_it() {
+fn a_missing_topic_is_an_error_with_the_command_that_creates_it() {
     let topic = unique("missing");
     for command in ["produce", "consume"] {
         let ended = kafka_actors(&format!("{command} --brokers {} --topic {topic}", brokers())).run().expect(1);
@@ -164,7 +164,7 @@ fn an_endless_run_ends_at_a_signal_with_everything_acknowledged() {
 
 #[test]
 #[ignore = "needs a real Kafka"]
-fn a_run_that_is_cut_short_says_so() {
+fn a_run_that_is_cut_short_is_marked() {
     let topic = Topic::new(1);
     let running = topic.produce("--messages-per-thread 100000 --rate 100").start();
     wait_for("producing to have begun", || running.stderr().contains("producing"));

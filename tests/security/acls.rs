@@ -227,7 +227,7 @@ fn a_consumer_whose_right_is_revoked_commits_what_it_still_can_and_ends() {
 
 #[test]
 #[ignore = "needs a real Kafka"]
-fn a_login_that_is_refused_later_is_told_everywhere_and_the_run_goes_on_when_it_is_taken_again() {
+fn a_login_that_is_refused_later_is_reported_everywhere_and_the_run_continues_when_it_is_accepted_again() {
     let (broker, users) = Broker::with_acls("");
     let guarded = Guarded { broker, users };
     let topic = guarded.topic("guarded");

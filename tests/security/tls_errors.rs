@@ -112,7 +112,7 @@ fn certificate_files_are_checked_before_anything_connects() {
 
 #[test]
 #[ignore = "needs a real Kafka"]
-fn a_port_of_kafka_with_or_without_tls_or_login_is_told_from_the_others() {
+fn a_port_of_kafka_with_or_without_tls_or_login_is_distinguished_from_the_others() {
     let sasl = variable("TEST_KAFKA_SASL_BROKERS");
     let plain = kafka_actors(&format!("produce --brokers {sasl}")).run();
     expect(plain, &["expects TLS", "kafka.security.protocol = plaintext"]);

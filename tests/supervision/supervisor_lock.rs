@@ -152,7 +152,7 @@ fn one_that_waits_takes_over_after_the_final_commit_of_the_first_and_nothing_com
 
 #[test]
 #[ignore = "needs a real Kafka"]
-fn one_that_waits_hears_signals() {
+fn a_waiting_supervisor_handles_signals() {
     let topic = Topic::new(1);
     let first = print(&topic, "").start();
     has_begun(&first);

@@ -17,7 +17,7 @@ fn deaths(ended: &Ended) -> Vec<Value> {
 
 #[test]
 #[ignore = "needs a real Kafka"]
-fn a_handler_that_hangs_is_found_in_time_and_its_message_given_up_at_the_fourth_time() {
+fn a_handler_that_hangs_is_found_in_time_and_its_message_skipped_at_the_fourth_time() {
     let topic = Topic::new(4);
     topic.fill(400);
     let hangs = "time.sleep(1000) if (m['partition'], m['offset']) == (1, 7) else answer(m)";
@@ -76,7 +76,7 @@ fn a_pipe_that_nobody_reads_is_no_hang() {
 
 #[test]
 #[ignore = "needs a real Kafka"]
-fn hang_up_replaces_all_workers_one_after_the_other_and_nothing_is_read_twice() {
+fn hang_up_restarts_all_workers_one_after_the_other_and_nothing_is_processed_twice() {
     let topic = Topic::new(4);
     let running = topic.consume("--processor print --processes 3").without_terminal().start();
     let producer = topic.produce("--rate 500 --key round_robin --messages-per-thread 400").start();
@@ -229,7 +229,7 @@ fn a_message_that_kills_its_worker_is_named_at_the_fourth_death_and_its_siblings
 
 #[test]
 #[ignore = "needs a real Kafka"]
-fn a_message_that_kills_the_external_program_is_given_up_too() {
+fn a_message_that_kills_the_external_program_is_skipped_too() {
     let topic = Topic::new(2);
     topic.fill(400);
     let dies = "sys.exit(3) if (m['partition'], m['offset']) == (1, 7) else answer(m)";
@@ -280,7 +280,7 @@ fn one_worker_more_and_one_less_share_the_partitions_and_nothing_is_read_twice()
 
 #[test]
 #[ignore = "needs a real Kafka"]
-fn a_worker_that_dies_too_often_is_parked_and_the_others_read_on_where_it_has_committed() {
+fn a_worker_that_dies_too_often_fails_and_the_others_continue_where_it_has_committed() {
     let topic = Topic::new(4);
     topic.fill(400);
     let running = topic

@@ -23,9 +23,9 @@ fn what_is_deleted_before_it_is_read_is_lost() {
     run.topic.delete_below(1, 7);
     let gone: Vec<_> = messages.iter().filter(|it| it.partition == 1 && it.offset < 7).collect();
     assert_eq!(gone.len(), 7);
-    let judged = run.judged().expect_found(&[("lost", 7)]).expect_named("lost", gone);
-    assert_eq!((judged.count("acknowledged"), judged.count("processed"), judged.count("removed")), (300, 293, 7));
-    judged.reports("7 of the lost messages are below the log start offset");
+    let verified = run.verified().expect_found(&[("lost", 7)]).expect_named("lost", gone);
+    assert_eq!((verified.count("acknowledged"), verified.count("processed"), verified.count("removed")), (300, 293, 7));
+    verified.reports("7 of the lost messages are below the log start offset");
 }
 
 #[test]
@@ -35,8 +35,8 @@ fn a_partition_that_is_deleted_to_its_end_is_lost_whole() {
     let messages = run.topic.messages(200);
     let gone: Vec<_> = messages.iter().filter(|it| it.partition == 0).collect();
     run.topic.delete_below(0, gone.len() as i64);
-    let judged = run.judged().expect_found(&[("lost", gone.len() as u64)]);
-    judged.expect_named("lost", gone.into_iter().take(10));
+    let verified = run.verified().expect_found(&[("lost", gone.len() as u64)]);
+    verified.expect_named("lost", gone.into_iter().take(10));
 }
 
 #[test]
@@ -47,13 +47,13 @@ fn a_message_that_stands_twice_is_duplicated() {
     let again: Vec<_> = (200..).zip([3, 50, 50, 199]).map(|(at, of)| messages[of as usize].at(at)).collect();
     run.topic.write(values(&again));
     let found = [("duplicated", 4)];
-    run.judged().expect_found(&found).expect_named("duplicated", &again);
+    run.verified().expect_found(&found).expect_named("duplicated", &again);
     run.topic.verify("--consume-only").run().expect_found(&found).expect_named("duplicated", &again);
 }
 
 #[test]
 #[ignore = "needs a real Kafka"]
-fn without_a_run_file_order_and_gaps_are_judged_by_the_sequences() {
+fn without_a_run_file_order_and_gaps_are_checked_by_the_sequences() {
     let run = Run::of("--threads 2 --messages-per-thread 100 --partitions 1");
     let mut messages = run.topic.messages(200);
     // Of each producer: its first message, and two in the middle. Without a run file, the loss of the last one cannot be detected.
@@ -61,9 +61,10 @@ fn without_a_run_file_order_and_gaps_are_judged_by_the_sequences() {
     let (left_out, kept): (Vec<_>, Vec<_>) = messages.iter().cloned().partition(is_left_out);
     let copy = Topic::new(1);
     copy.write(values(&kept));
-    let judged = copy.verify("--consume-only").run().expect_found(&[("gaps", 6)]);
+    let verified = copy.verify("--consume-only").run().expect_found(&[("gaps", 6)]);
     let place = |of: &dyn Fn(&str) -> Option<i64>| (of("producer"), of("sequence"));
-    let named: BTreeSet<_> = judged.examples("gaps").into_iter().map(|it| place(&|field| it[field].as_i64())).collect();
+    let named: BTreeSet<_> =
+        verified.examples("gaps").into_iter().map(|it| place(&|field| it[field].as_i64())).collect();
     assert_eq!(named, left_out.iter().map(|it| (Some(it.producer()), Some(it.sequence()))).collect());
 
     // Every tenth message moves 1 to 8 offsets back.
@@ -74,9 +75,9 @@ fn without_a_run_file_order_and_gaps_are_judged_by_the_sequences() {
     assert!((10..=19).contains(&behind), "{behind} of the 19 that came later are behind one of their own producer");
     let copy = Topic::new(1);
     copy.write(values(&messages));
-    let judged = copy.verify("--consume-only").run().expect_found(&[("reordered", behind)]);
+    let verified = copy.verify("--consume-only").run().expect_found(&[("reordered", behind)]);
     let first = (1..).find(|to| behind_a_later_one(&messages[..*to]) == 1).unwrap() - 1;
-    let example = judged.examples("reordered")[0];
+    let example = verified.examples("reordered")[0];
     assert_eq!(example["offset"], first);
     assert_eq!(example["sequence"], messages[first].sequence());
     assert!(example["pid"].is_u64() && example["worker"].is_u64() && example["time"].is_string(), "{example}");
@@ -102,7 +103,7 @@ fn messages_at_other_offsets_than_acknowledged_are_mismatches() {
     assert!(!moved.is_empty());
     run.topic.rewrite(values(&messages));
     let count = moved.len() as u64;
-    run.judged()
+    run.verified()
         .expect_found(&[("offset_mismatch", count)])
         .expect_named("offset_mismatch", moved.into_iter().take(10));
 }
@@ -120,7 +121,7 @@ fn a_changed_message_is_corrupt_and_not_lost() {
     }
     run.topic.rewrite(values(&messages));
     let (found, named) = ([("corrupt", 3)], || [0, 77, 199].map(|at: usize| messages[at].clone()));
-    run.judged().expect_found(&found).expect_named("corrupt", &named());
+    run.verified().expect_found(&found).expect_named("corrupt", &named());
     run.topic.verify("--consume-only").run().expect_found(&found).expect_named("corrupt", &named());
 }
 
@@ -139,8 +140,8 @@ fn a_key_in_another_partition_than_kafkas_own_is_misplaced() {
     let home: BTreeMap<_, _> = other.messages(60).into_iter().map(|it| (it.key, it.partition)).collect();
     let misplaced: Vec<_> = messages.iter().filter(|message| home[&message.key] != message.partition).collect();
     assert!((1..300).contains(&misplaced.len()), "{}", misplaced.len());
-    let judged = run.judged().expect_found(&[("misplaced", misplaced.len() as u64)]);
-    assert!(judged.names_only("misplaced", misplaced), "{:#}", judged.report["verify"]);
+    let verified = run.verified().expect_found(&[("misplaced", misplaced.len() as u64)]);
+    assert!(verified.names_only("misplaced", misplaced), "{:#}", verified.report["verify"]);
     // With the other partitioner, the checker finds no anomaly.
     run.consume("--set producer.properties.partitioner=consistent").run().expect_found(&[]);
 }
@@ -151,15 +152,15 @@ fn what_others_have_written_is_foreign() {
     let run = Run::of("--threads 2 --messages-per-thread 100 --partitions 1");
     run.topic.write(["{\"a\":1}", "no JSON", "{\"_stamp\":\"none\"}"]);
     run.topic.produce("--threads 2 --messages-per-thread 10 --set producer.stamp=true").run().expect(0);
-    let judged = run.judged().expect_found(&[("foreign", 23)]);
-    let offsets: Vec<_> = judged.examples("foreign").iter().map(|it| it["offset"].as_i64().unwrap()).collect();
+    let verified = run.verified().expect_found(&[("foreign", 23)]);
+    let offsets: Vec<_> = verified.examples("foreign").iter().map(|it| it["offset"].as_i64().unwrap()).collect();
     assert_eq!(offsets, (200..210).collect::<Vec<_>>());
-    let details: Vec<_> = judged.examples("foreign").iter().map(|it| it["detail"].clone()).collect();
+    let details: Vec<_> = verified.examples("foreign").iter().map(|it| it["detail"].clone()).collect();
     assert!(details[..3].iter().all(|detail| detail == "without a stamp"), "{details:?}");
     assert!(details[3..].iter().all(|detail| detail == "of another run"), "{details:?}");
     // Without a run file, each run is checked separately.
-    let judged = run.topic.verify("--consume-only").run().expect_found(&[("foreign", 3)]);
-    assert_eq!(judged.count("processed"), 223);
+    let verified = run.topic.verify("--consume-only").run().expect_found(&[("foreign", 3)]);
+    assert_eq!(verified.count("processed"), 223);
 }
 
 /// The offsets in a broker's files, as Kafka's own tool reads them.
@@ -218,21 +219,21 @@ fn what_compaction_has_removed_before_a_topic_was_no_longer_compacted_is_lost_an
     assert!(dropped.len() > 100, "{dropped:?}");
     let count = dropped.len() as u64;
     set_policy("cleanup.policy=delete");
-    let judged = run.judged().expect_found(&[("lost", count), ("skipped", count)]);
+    let verified = run.verified().expect_found(&[("lost", count), ("skipped", count)]);
     for anomaly in ["lost", "skipped"] {
-        let named: Vec<_> = judged.examples(anomaly).iter().map(|it| it["offset"].as_i64().unwrap()).collect();
+        let named: Vec<_> = verified.examples(anomaly).iter().map(|it| it["offset"].as_i64().unwrap()).collect();
         assert_eq!(named, dropped[..10], "{anomaly}");
     }
-    let skipped = judged.examples("skipped");
+    let skipped = verified.examples("skipped");
     let is_known = |field: &&str| skipped.iter().all(|it| !it[field].is_null());
     let fields = ["producer", "sequence", "partition", "offset", "worker", "pid", "time"];
     assert!(fields.iter().all(is_known), "{skipped:#?}");
-    assert_eq!(judged.count("processed"), 600 - count);
+    assert_eq!(verified.count("processed"), 600 - count);
 }
 
 #[test]
 #[ignore = "needs a real Kafka"]
-fn what_the_producer_was_told_had_failed_and_is_there_is_found() {
+fn a_message_that_was_reported_as_failed_and_is_in_the_log_is_found() {
     let broker = Broker::start();
     let run = Run::to(Topic::on(broker.brokers.clone(), 2));
     // Each message is sent once, in as many requests as necessary, and no connection is closed for a timeout: when the broker
@@ -253,7 +254,7 @@ fn what_the_producer_was_told_had_failed_and_is_there_is_found() {
     let messages = run.topic.messages(run.topic.end() as usize);
     let present = messages.len() as u64 - produced.acknowledged();
     assert!((1..=failed).contains(&present), "{present} of {failed}");
-    let judged = run.judged().expect_found(&[("failed_but_present", present)]);
-    assert_eq!(judged.count("failed"), failed);
-    assert!(judged.names_only("failed_but_present", &messages), "{:#}", judged.report["verify"]);
+    let verified = run.verified().expect_found(&[("failed_but_present", present)]);
+    assert_eq!(verified.count("failed"), failed);
+    assert!(verified.names_only("failed_but_present", &messages), "{:#}", verified.report["verify"]);
 }

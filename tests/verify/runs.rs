@@ -61,22 +61,22 @@ fn a_clean_run_has_no_finding_and_its_own_topic_is_deleted() {
 
 #[test]
 #[ignore = "needs a real Kafka"]
-fn what_was_produced_is_judged_on_another_day_from_where_it_began() {
+fn what_was_produced_is_verified_on_another_day_from_where_it_began() {
     let first = Run::of("--threads 2 --messages-per-thread 100 --partitions 2");
     let second = Run::to(Topic { name: first.topic.name.clone(), brokers: first.topic.brokers.clone() });
     second.produce("--threads 3 --messages-per-thread 100").run().expect(0);
-    let judged = second.judged().expect_found(&[]);
-    assert_eq!((judged.count("acknowledged"), judged.count("processed")), (300, 300));
-    assert_eq!(judged.sum("start_offset"), 200, "behind the first run");
-    first.judged().expect_found(&[("foreign", 300)]);
-    let judged = first.topic.verify("--consume-only --processes 3").run().expect_found(&[]);
-    assert_eq!((judged.count("gaps"), judged.count("processed")), (0, 500));
-    assert_eq!(judged.reason(), "all 500 messages were consumed, without anomalies");
+    let verified = second.verified().expect_found(&[]);
+    assert_eq!((verified.count("acknowledged"), verified.count("processed")), (300, 300));
+    assert_eq!(verified.sum("start_offset"), 200, "behind the first run");
+    first.verified().expect_found(&[("foreign", 300)]);
+    let verified = first.topic.verify("--consume-only --processes 3").run().expect_found(&[]);
+    assert_eq!((verified.count("gaps"), verified.count("processed")), (0, 500));
+    assert_eq!(verified.reason(), "all 500 messages were consumed, without anomalies");
     // The producer and the consumer write the same file at the same time.
     let third = Run::to(Topic::unmade());
     let both = third.topic.verify("--threads 2 --messages-per-thread 100 --partitions 2 --run-file");
     both.arg(third.file().to_str().unwrap()).run().expect_found(&[]);
-    assert_eq!(third.judged().expect_found(&[]).count("acknowledged"), 200);
+    assert_eq!(third.verified().expect_found(&[]).count("acknowledged"), 200);
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn a_crash_does_not_explain_what_is_processed_again_below_its_commit() {
 
 #[test]
 #[ignore = "needs a real Kafka"]
-fn what_no_reader_came_to_by_the_deadline_is_unread() {
+fn what_no_worker_has_reached_by_the_deadline_is_unread() {
     let folder = TempDir::new().unwrap();
     let notes = folder.path().join("notes");
     let run = Run::of("--threads 2 --messages-per-thread 100 --partitions 1");
@@ -221,9 +221,9 @@ fn a_run_that_is_stopped_is_proven_as_far_as_it_came() {
 fn a_run_file_that_does_not_hold_is_refused_and_one_without_its_end_is_used() {
     let run = Run::of("--threads 2 --messages-per-thread 100 --partitions 1");
     let whole = std::fs::read(run.file()).unwrap();
-    let judged = |bytes: &[u8]| {
+    let verified = |bytes: &[u8]| {
         std::fs::write(run.file(), bytes).unwrap();
-        run.judged()
+        run.verified()
     };
     let line = whole.iter().position(|byte| *byte == b'\n').unwrap();
     let started = whole.windows(9).position(|text| text == b"\"started\"").unwrap() + 12;
@@ -236,25 +236,25 @@ fn a_run_file_that_does_not_hold_is_refused_and_one_without_its_end_is_used() {
     for (at, reason) in refusals {
         let mut broken = whole.clone();
         broken[at] ^= 1;
-        let ended = judged(&broken).expect(1);
+        let ended = verified(&broken).expect(1);
         assert!(ended.reason().contains(reason), "byte {at}: {}", ended.reason());
-        assert!(ended.report.get("verify").is_none(), "nothing is judged by it");
+        assert!(ended.report.get("verify").is_none(), "nothing is verified by it");
     }
     for (bytes, acknowledged) in [(whole.len() - 10, 200), (line + 40, 0)] {
-        let ended = judged(&whole[..bytes]).expect_found(&[]).reports("the run file was cut off");
+        let ended = verified(&whole[..bytes]).expect_found(&[]).reports("the run file was cut off");
         assert_eq!((ended.count("acknowledged"), ended.count("processed")), (acknowledged, 200));
         assert_eq!(ended.report["verify"]["cut_off"], true);
         assert!(ended.reason().contains("cut off"), "{}", ended.reason());
     }
-    let ended = judged(b"{\"version\":2}\n").expect(1);
+    let ended = verified(b"{\"version\":2}\n").expect(1);
     assert!(ended.reason().contains("it has version 2"), "{}", ended.reason());
     std::fs::remove_file(run.file()).unwrap();
-    let ended = run.judged().expect(1);
+    let ended = run.verified().expect(1);
     assert!(ended.reason().contains("cannot be read: No such file"), "{}", ended.reason());
     std::fs::write(run.file(), &whole).unwrap();
     let other = Topic::unmade().verify("--consume-only --run-file").arg(run.file().to_str().unwrap()).run().expect(1);
     assert!(other.reason().contains(&run.topic.name) && other.reason().contains("kafka.topic"), "{}", other.reason());
-    run.judged().expect_found(&[]);
+    run.verified().expect_found(&[]);
 }
 
 #[test]
@@ -322,8 +322,8 @@ fn keys_are_where_the_topic_that_was_written_to_had_them() {
     let Topic { name, brokers } = &run.topic;
     let alter = ["--bootstrap-server", brokers, "--alter", "--topic", name, "--partitions", "7"];
     tool("org.apache.kafka.tools.TopicCommand", &alter, "");
-    let judged = run.judged().expect_found(&[]);
-    assert_eq!((judged.count("processed"), judged.partitions().len()), (200, 7));
+    let verified = run.verified().expect_found(&[]);
+    assert_eq!((verified.count("processed"), verified.partitions().len()), (200, 7));
 }
 
 #[test]
@@ -331,8 +331,8 @@ fn keys_are_where_the_topic_that_was_written_to_had_them() {
 fn what_retention_has_deleted_at_the_beginning_is_no_gap() {
     let run = Run::of("--threads 2 --messages-per-thread 100 --partitions 1");
     run.topic.delete_below(0, 60);
-    let judged = run.topic.verify("--consume-only").run().expect_found(&[]);
-    assert_eq!((judged.count("gaps"), judged.count("processed")), (0, 140));
+    let verified = run.topic.verify("--consume-only").run().expect_found(&[]);
+    assert_eq!((verified.count("gaps"), verified.count("processed")), (0, 140));
 }
 
 #[test]

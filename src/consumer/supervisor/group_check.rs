@@ -73,7 +73,7 @@ pub(super) fn refuse_locked(cluster: &ClusterClient, settings: &Settings, logger
     };
     let Some(holder) = survey("", &members, ProcessIdentity::liveness).rivals.pop() else { return Ok(()) };
     Err(StartError::Refused(ExitStatus::failed(format!(
-        "the group {group:?} (consumer.group_id) is already processed by {}, which deals its partitions itself \
+        "the group {group:?} (consumer.group_id) is already processed by {}, which assigns its partitions itself \
          (consumer.assignment = \"manual\"); stop that one, or choose another group",
         holder.text
     ))))

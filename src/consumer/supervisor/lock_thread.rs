@@ -323,7 +323,7 @@ impl Keeping {
         }
     }
 
-    // ---- holding the lock ----
+    // ---- monitoring the lock ----
 
     /// Monitors the lock until it is to be released, or is lost.
     fn hold(&self, lock: &mut GroupLock, mut member: String, mut lease: Lease) {

@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shorter_log_is_told_when_it_stays_so() {
+    fn a_shorter_log_is_reported_when_it_stays_so() {
         let at = |offset| Offsets::from([(TopicPartition::new("t", 0), offset)]);
         let mut truncation = TruncationDetector::default();
         assert_eq!(truncation.check(&at(10), &at(10)), None);

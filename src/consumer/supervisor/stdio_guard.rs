@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_said_once_until_messages_move_again() {
+    fn it_is_logged_once_until_messages_move_again() {
         let begun = Instant::now();
         let mut output = StdioMonitor::new(true, begun);
         let at = |seconds| begun + Duration::from_secs(seconds);

@@ -133,7 +133,7 @@ mod tests {
     proptest! {
         /// Compares the breaker with a list of all results.
         #[test]
-        fn it_opens_when_the_list_says_so(
+        fn it_opens_when_the_list_allows_it(
             consecutive in 0_u64..6,
             tenths in 0_u32..=10,
             window in 1_u64..20,

@@ -82,7 +82,7 @@ fn a_choice_has_its_weights_and_holds_anything() {
 }
 
 #[test]
-fn texts_are_what_they_are_said_to_be() {
+fn texts_are_as_documented() {
     let uuids: HashSet<String> = texts(r#"{"$uuid": {}}"#, 100).into_iter().collect();
     assert_eq!(uuids.len(), 100);
     assert!(uuids.iter().all(|text| text.len() == 38 && text.as_bytes()[15] == b'4'), "{uuids:?}");

@@ -103,7 +103,7 @@ async fn a_program_that_is_killed_from_outside_blames_no_message() {
 }
 
 #[actix::test]
-async fn the_end_of_a_program_without_messages_is_told() {
+async fn the_exit_of_a_program_without_messages_is_reported() {
     let mut command = shell("exit 1");
     let ended = command.failure().unwrap();
     let reason = tokio::time::timeout(Duration::from_secs(20), ended).await.unwrap();
@@ -111,7 +111,7 @@ async fn the_end_of_a_program_without_messages_is_told() {
 }
 
 #[actix::test]
-async fn a_program_that_ends_by_itself_is_told_with_its_status() {
+async fn a_program_that_exits_by_itself_is_reported_with_its_status() {
     let mut command = shell("read line; exit 3");
     let reason = "the program \"sh\" ended: exit status: 3".to_owned();
     assert_eq!(process(&mut command).await, Err(ProcessError::Crash(reason.clone())));

@@ -154,7 +154,7 @@ fn a_crash_does_not_explain_what_was_committed() {
 }
 
 #[test]
-fn a_journal_that_is_told_after_its_successors_is_explained_as_well() {
+fn a_history_that_arrives_after_its_successors_is_explained_as_well() {
     let mut checker = checker();
     read(&mut checker, ONE, 0..3);
     checker.assigned(TWO, 1, 0);
@@ -203,7 +203,7 @@ fn of_what_was_jumped_over_and_never_read_the_message_is_named() {
 }
 
 #[test]
-fn what_stands_before_every_reader_is_lost_also_if_nothing_was_read() {
+fn what_is_before_every_start_offset_is_lost_also_if_nothing_was_consumed() {
     let mut checker = Checker::new(SCOPE);
     acknowledge(&mut checker, 0..10);
     checker.assigned(ONE, 1, 10);
@@ -317,7 +317,7 @@ fn contradictions_beyond_what_is_kept_are_counted_all_the_same() {
 }
 
 #[test]
-fn damaged_misplaced_and_foreign_messages_are_told_apart() {
+fn corrupt_misplaced_and_foreign_messages_are_distinguished() {
     let mut checker = checker();
     read(&mut checker, ONE, 0..7);
     checker.read(ONE, 0, &HistoryEntry { intact: false, ..entry(7, 1 << 60) });

@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn the_second_side_takes_away_what_the_first_has_told() {
+    fn the_second_side_removes_what_the_first_has_added() {
         let mut places = UnmatchedEvents::default();
         let (one, other) = (message(3, 7), message(u16::MAX, SEQUENCES - 1));
         assert_eq!(places.record(9, EventSide::Read, one), None);

@@ -161,7 +161,7 @@ fn a_partition_that_is_unread_is_left_until_it_is_read_no_further() {
 }
 
 #[test]
-fn what_a_reader_has_counted_that_a_group_has_replaced_stays_counted() {
+fn what_a_worker_has_counted_before_its_group_replaced_it_stays_counted() {
     let (mut partitions, name) = read_from(0, None);
     partitions.update(0, vec![progress(&name, 5)], NOW);
     partitions.on_assigned(

@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn range_gives_neighbours_and_round_robin_deals() {
+    fn range_assigns_neighbours_and_round_robin_one_after_the_other() {
         assert_eq!(numbers(5, 2, AssignmentStrategy::Range), [vec![0, 1, 2], vec![3, 4]]);
         assert_eq!(numbers(5, 2, AssignmentStrategy::RoundRobin), [vec![0, 2, 4], vec![1, 3]]);
     }

@@ -54,7 +54,7 @@ mod tests {
     const A_SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_processor_that_never_works_is_given_up_after_a_while_and_not_before() {
+    fn a_processor_that_never_works_ends_the_run_after_a_while_and_not_before() {
         let mut trial = ProcessorTrial::default();
         trial.failed(A_SECOND, "exit status: 1");
         assert_eq!(trial.verdict(100 * A_SECOND), None, "once is no proof");

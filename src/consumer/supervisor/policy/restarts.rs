@@ -45,7 +45,7 @@ impl Policy {
                 if life.handled == 0 && life.lived < self.settings.restart.healthy_after =>
             {
                 self.act(Action::Warn(format!(
-                    "worker {number} had {rss_mb} MiB of memory before it had dealt with any message: set \
+                    "worker {number} had {rss_mb} MiB of memory before it had handled any message: set \
                      consumer.recycle.max_rss_mb ({limit}) to more"
                 )));
                 self.schedule_restart(number, false, &exit.text);

@@ -89,12 +89,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn it_says_what_the_naive_model_says(scope in scopes(), history in histories()) {
+    fn it_finds_what_the_reference_model_finds(scope in scopes(), history in histories()) {
         same(&scope, &history)?;
     }
 
     #[test]
-    fn it_says_what_the_naive_model_says_of_what_cannot_be(scope in scopes(), history in random_faults()) {
+    fn it_finds_what_the_reference_model_finds_in_impossible_histories(scope in scopes(), history in random_faults()) {
         same(&scope, &history)?;
     }
 

@@ -262,7 +262,7 @@ fn caution_ends_when_it_has_come_past_the_place() {
 }
 
 #[test]
-fn a_cautious_worker_stays_so_until_its_group_has_dealt_something() {
+fn an_isolated_worker_stays_isolated_until_its_group_has_assigned_something() {
     let group = rules(|rules| (rules.processes, rules.assignment) = (1, Assignment::Group));
     let (policy, _) = begun(&group, [], 1);
     let mut world = World { policy, now: Duration::ZERO, log: Vec::new() };
@@ -291,7 +291,7 @@ fn a_suspicious_partition_makes_its_next_worker_cautious_whoever_that_is() {
 }
 
 #[test]
-fn a_message_that_was_announced_and_given_back_is_not_blamed_for_what_comes_later() {
+fn a_message_that_was_requested_and_released_is_not_blamed_for_what_comes_later() {
     let mut world = world(2, &rules(|rules| rules.processes = 1));
     world.on(Event::ProcessRequested(0, partition(0), 7));
     world.on(Event::Revoked(0, vec![partition(0)]));

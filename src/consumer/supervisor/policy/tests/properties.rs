@@ -308,7 +308,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_history_yields_two_readers_a_storm_or_no_end(steps in steps(), processes in 1..5_usize, partitions in 0..8_i32, most in 1..4_u64) {
+    fn no_history_yields_two_owners_a_restart_storm_or_no_end(steps in steps(), processes in 1..5_usize, partitions in 0..8_i32, most in 1..4_u64) {
         let mut rules = crate::settings::defaults().consumer;
         rules.processes = processes;
         rules.recycle.max_rss_mb = 200;

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn one_worker_more_gets_its_share_and_one_less_gives_it_back() {
+fn one_worker_more_gets_its_share_and_one_less_releases_it() {
     let mut world = world(6, &rules(|_| ()));
     world.on(Event::Command(ControlCommand::ScaleUp));
     assert_eq!(world.started(), [2]);
@@ -54,7 +54,7 @@ fn what_was_to_move_to_a_worker_that_is_taken_away_stays_with_those_that_are_the
 }
 
 #[test]
-fn what_is_given_up_for_a_worker_that_is_leaving_goes_to_one_that_stays() {
+fn what_is_released_for_a_worker_that_is_leaving_goes_to_one_that_stays() {
     let mut world = world_with_moves();
     world.on(Event::Command(ControlCommand::ScaleDown));
     for slot in 0..2 {
@@ -97,7 +97,7 @@ fn a_worker_that_is_not_there_yet_is_asked_for_its_partitions_when_it_is() {
     world.pass(A_SECOND, &[(1, at(3, 1))]);
     world.on(Event::Command(ControlCommand::ScaleUp));
     let asked = |action: &Action| matches!(action, Action::Send(0, WorkerCommand::Revoke(_)));
-    assert!(!world.has(asked), "it may have no process that hears it");
+    assert!(!world.has(asked), "it may have no process that receives it");
     world.on(Event::Ready(0));
     assert!(world.has(asked));
 }

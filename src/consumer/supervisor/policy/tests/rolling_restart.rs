@@ -125,7 +125,7 @@ fn a_limit_below_what_a_worker_needs_at_once_counts_as_its_death() {
 }
 
 #[test]
-fn a_worker_that_is_asked_to_end_before_it_hears_signals_has_not_died_of_anything() {
+fn a_worker_that_is_terminated_before_its_signal_handlers_are_installed_has_not_crashed() {
     let mut world = world(1, &rules(|rules| rules.processes = 1));
     world.on(Event::Command(ControlCommand::RollingRestart));
     world.on(Event::Tick);

@@ -99,7 +99,7 @@ fn a_partition_that_was_stopped_is_read_by_nobody_any_more() {
     assert!(world.has(
         |action| matches!(action, Action::Send(0, WorkerCommand::Revoke(partitions)) if *partitions == [partition(0)])
     ));
-    assert!(!world.has(|action| matches!(action, Action::Quarantine(..))), "it is told already");
+    assert!(!world.has(|action| matches!(action, Action::Quarantine(..))), "it is known already");
     world.on(Event::Revoked(0, vec![partition(0)]));
     world.on(Event::Found(vec![partition(0)]));
     world.on(Event::Exited(0, crash(0)));
@@ -151,7 +151,7 @@ fn what_a_group_assigns_gets_one_new_process_and_is_then_left_alone() {
 }
 
 #[test]
-fn last_words_about_a_partition_that_is_somebody_elses_say_nothing_about_it() {
+fn a_late_report_about_a_partition_with_another_owner_is_ignored() {
     let mut world = world(0, &rules(|rules| rules.assignment = Assignment::Group));
     world.on(Event::Assigned(0, vec![partition(0)]));
     world.on(Event::Assigned(1, vec![partition(0)]));
@@ -366,7 +366,7 @@ fn a_worker_that_takes_long_to_start_has_its_time_to_read() {
 }
 
 #[test]
-fn what_a_group_deals_after_its_end_was_told_is_read_to_that_end_only() {
+fn what_a_group_assigns_after_its_stop_offset_was_set_is_read_to_that_offset_only() {
     let group = rules(|rules| (rules.processes, rules.assignment) = (1, Assignment::Group));
     let (policy, _) = begun(&group, [], 1);
     let mut world = World { policy, now: Duration::ZERO, log: Vec::new() };
@@ -380,7 +380,7 @@ fn what_a_group_deals_after_its_end_was_told_is_read_to_that_end_only() {
 }
 
 #[test]
-fn partitions_that_could_not_be_given_yet_do_not_stand_still() {
+fn partitions_that_could_not_be_assigned_yet_are_not_stalled() {
     let mut world = world(1, &rules(|rules| rules.processes = 1));
     world.on(Event::Found(vec![partition(1)]));
     world.ends(100, 2);
