@@ -8,6 +8,7 @@
 //! - [`hostname`]: the host name; [`process_identity`]: a unique identity of a process.
 //! - [`job_control`]: suspends and resumes this process with its workers; terminals.
 //! - [`limits`]: limits of descriptors, threads and processes.
+//! - [`memory_lock`]: keeps this process's code in memory.
 //! - [`notify_socket`]: the service manager's socket.
 //! - [`stdio`]: whether stdout and stderr are blocked; [`pipe`]: the unread bytes of a pipe.
 //! - [`proc_stats`]: memory, CPU time and OOM kills.
@@ -22,6 +23,7 @@ pub mod file_trust;
 pub mod hostname;
 pub mod job_control;
 pub mod limits;
+pub mod memory_lock;
 pub mod notify_socket;
 pub mod pipe;
 pub mod proc_stats;

@@ -28,7 +28,7 @@ use crate::exit::{ExitCode, ExitStatus};
 use crate::kafka::offsets::Offsets;
 use crate::logging::LogStyle;
 use crate::monitoring::status_registry::StatusRegistry;
-use crate::os::proc_stats;
+use crate::os::{memory_lock, proc_stats};
 use crate::progress::ConsumeProgress;
 use crate::report::{self, ConsumeReport};
 use crate::settings::Settings;
@@ -107,6 +107,10 @@ impl ConsumerSupervisor {
     /// Starts the supervisor on the main thread. The receiver gets the result.
     pub fn start(mut params: SupervisorParams) -> (Addr<Self>, oneshot::Receiver<ConsumeResult>) {
         read_by_one_worker(&mut params);
+        // A worker that is killed for memory is restarted; its supervisor must not need memory at that moment.
+        if let Err(error) = memory_lock::lock_current_mappings() {
+            debug!(params.logger, "the supervisor's code is not locked in memory (CAP_IPC_LOCK, ulimit -l): {error}");
+        }
         let (sender, receiver) = oneshot::channel();
         let commits = CommitWatch::new();
         let queries = ClusterQueries::start(
