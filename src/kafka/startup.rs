@@ -31,8 +31,8 @@ impl StartupRetry {
         Self { begun: Instant::now(), timeout: kafka.first_contact_timeout(), logged: None }
     }
 
-    /// Returns whether to repeat the request after this error, after a pause; logs a warning.
-    pub fn is_repeated(&mut self, failure: &KafkaError, logger: &Logger) -> bool {
+    /// Logs the error and pauses, if the request is to be repeated; returns whether it is.
+    pub fn pause_before_retry(&mut self, failure: &KafkaError, logger: &Logger) -> bool {
         if !self.allows(failure, Instant::now()) {
             return false;
         }
@@ -62,7 +62,7 @@ pub fn when_ready<T>(
     let mut retry = StartupRetry::new(&settings.kafka);
     loop {
         match ClusterClient::connect(settings, logger).and_then(&mut requests) {
-            Err(failure) if retry.is_repeated(&failure, logger) => {}
+            Err(failure) if retry.pause_before_retry(&failure, logger) => {}
             result => return result,
         }
     }

@@ -97,7 +97,7 @@ impl ClusterQueries {
         let mut retry = StartupRetry::new(&self.settings.kafka);
         loop {
             match step(self) {
-                Err(StartError::Kafka(failure)) if retry.is_repeated(&failure, &self.logger) => {
+                Err(StartError::Kafka(failure)) if retry.pause_before_retry(&failure, &self.logger) => {
                     self.cluster.take().into_iter().for_each(ClusterClient::leave);
                     self.connected = false;
                 }
